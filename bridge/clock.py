@@ -1,0 +1,171 @@
+"""The clock every program takes as an argument: real time, or virtual time that a test moves.
+
+Three readings, never mixed (PROTOCOL.md, "Which clock"): `now()` is wall time for what happened in the world,
+`monotonic()` measures delays inside one process, and `synchronized()` says whether wall time can be believed yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import heapq
+import itertools
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal, Protocol
+
+SYNCHRONIZED_MARK = Path("/run/systemd/timesync/synchronized")
+"""systemd-timesyncd touches this file once the clock has been set from the network (systemd-timesyncd.service(8))."""
+
+_TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
+_TIMEX_BYTES = 512  # more than sizeof(struct timex) on every ABI; `modes` stands first, and 0 only reads
+
+
+class Timer(Protocol):
+    """A callback that has been put off; `cancel` may be called at any time, also after it ran."""
+
+    def cancel(self) -> None:
+        """Forget the callback, if it has not run yet."""
+
+
+class Clock(Protocol):
+    """What programs know of time. Methods are called on the loop's thread, `now` and `monotonic` on any."""
+
+    def now(self) -> datetime:
+        """Wall time: aware, UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds since an arbitrary point; never goes back, does not follow changes of wall time."""
+
+    def synchronized(self) -> bool:
+        """Whether wall time has been set from outside since boot."""
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Call `callback` on the loop once `monotonic()` has reached `when`."""
+
+    async def sleep(self, delay_s: float) -> None:
+        """Return after `delay_s` seconds of this clock's monotonic time."""
+
+
+def kernel_synchronized() -> bool:
+    """Whether this machine's wall clock was set since boot; True where the system cannot say (adjtimex(2))."""
+    if SYNCHRONIZED_MARK.exists():
+        return True
+    try:
+        adjtimex = ctypes.CDLL(None, use_errno=True).adjtimex
+    except (AttributeError, OSError):
+        return True
+    state: int = adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    return state != _TIME_ERROR
+
+
+class RealClock:
+    """The machine's clock and the running event loop's timers.
+
+    `synchronized` is `auto` (ask the kernel; once true it stays true), `always` (a machine whose clock is known to
+    be good, such as a laptop) or `never` (for tests of what happens before the first synchronisation).
+    """
+
+    def __init__(self, synchronized: Literal["auto", "always", "never"] = "auto") -> None:
+        self._policy = synchronized
+        self._synchronized = synchronized == "always"
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+    def synchronized(self) -> bool:
+        if not self._synchronized and self._policy == "auto":
+            self._synchronized = kernel_synchronized()
+        return self._synchronized
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        loop = asyncio.get_running_loop()
+        return loop.call_later(max(0.0, when - time.monotonic()), callback)
+
+    async def sleep(self, delay_s: float) -> None:
+        await asyncio.sleep(max(0.0, delay_s))
+
+
+class _VirtualTimer:
+    __slots__ = ("callback",)
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class VirtualClock:
+    """A clock that stands still until it is advanced: ten minutes of timers pass in a millisecond.
+
+    `advance` runs the timers that fall due in their order, and lets every task that became ready run between two of
+    them, so that a program on this clock sees the same order of things as on a real one.
+    """
+
+    def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC), *, synchronized: bool = True) -> None:
+        self._wall = start.astimezone(UTC)
+        self._monotonic = 0.0
+        self._synchronized = synchronized
+        self._timers: list[tuple[float, int, _VirtualTimer]] = []
+        self._order = itertools.count()
+
+    def now(self) -> datetime:
+        return self._wall
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    def synchronized(self) -> bool:
+        return self._synchronized
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        timer = _VirtualTimer(callback)
+        heapq.heappush(self._timers, (when, next(self._order), timer))
+        return timer
+
+    async def sleep(self, delay_s: float) -> None:
+        woken = asyncio.get_running_loop().create_future()
+
+        def wake() -> None:
+            if not woken.done():
+                woken.set_result(None)
+
+        timer = self.call_at(self._monotonic + max(0.0, delay_s), wake)
+        try:
+            await woken
+        finally:
+            timer.cancel()
+
+    def set(self, wall: datetime, *, synchronized: bool = True) -> None:
+        """Make wall time jump, as NTP does at boot; monotonic time does not move."""
+        self._wall = wall.astimezone(UTC)
+        self._synchronized = synchronized
+
+    async def advance(self, seconds: float) -> None:
+        """Let `seconds` pass: run every timer that falls due, settling the tasks after each."""
+        end = self._monotonic + seconds
+        await self.settle()
+        while self._timers and self._timers[0][0] <= end:
+            when, _, timer = heapq.heappop(self._timers)
+            self._move_to(max(when, self._monotonic))
+            if timer.callback is not None:
+                callback, timer.callback = timer.callback, None
+                callback()
+                await self.settle()
+        self._move_to(end)
+        await self.settle()
+
+    async def settle(self, rounds: int = 64) -> None:
+        """Let tasks that are ready run, without letting time pass; `rounds` bounds a chain of hand-overs."""
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+
+    def _move_to(self, monotonic: float) -> None:
+        self._wall += timedelta(seconds=monotonic - self._monotonic)
+        self._monotonic = monotonic

@@ -1,0 +1,99 @@
+"""The one door for YAML files: read, check, and become settings, with every problem at once and its file and line.
+
+    settings = load(Path("agent.yaml"), AgentSettings, environ=os.environ)
+
+`ConfigError.problems` lists the mistakes. Nothing is opened or started for a file that has any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from bridge.config.decode import (
+    INVALID,
+    NAME,
+    Bytes,
+    Choice,
+    Invalid,
+    Name,
+    Pattern,
+    Port,
+    Reader,
+    Seconds,
+    Within,
+    finish,
+    schema,
+)
+from bridge.config.environment import PREFIX, Variable, overlay, variables
+from bridge.config.units import duration, seconds, size_bytes
+from bridge.config.yaml12 import MAX_BYTES, Node, compose
+from bridge.errors import ConfigError, Problem
+
+__all__ = [
+    "INVALID",
+    "MAX_BYTES",
+    "NAME",
+    "PREFIX",
+    "Bytes",
+    "Choice",
+    "Invalid",
+    "Name",
+    "Node",
+    "Pattern",
+    "Port",
+    "Reader",
+    "Seconds",
+    "Variable",
+    "Within",
+    "compose",
+    "decode",
+    "duration",
+    "finish",
+    "load",
+    "read",
+    "schema",
+    "seconds",
+    "size_bytes",
+    "variables",
+]
+
+T = TypeVar("T")
+VERSION = 1
+
+
+def read(path: Path) -> Node:
+    """The file as nodes. Raises ConfigError when it cannot be read, is not UTF-8, too large, or no valid YAML."""
+    name = str(path)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        message = f"cannot be read: {error.strerror or error}"
+        raise ConfigError([Problem(name, 0, 0, "", message)]) from error
+    if len(raw) > MAX_BYTES:
+        raise ConfigError([Problem(name, 0, 0, "", f"is larger than {MAX_BYTES} bytes")])
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise ConfigError([Problem(name, line, 1, "", "is not UTF-8 text")]) from error
+    return compose(text, name)
+
+
+def decode(node: Node, cls: type[T], *, base: Path, environ: Mapping[str, str] | None = None) -> T:
+    """The document as settings; `version: 1` is required and stands outside of the settings class."""
+    reader = Reader(base)
+    node = overlay(node, cls, environ or {})
+    if isinstance(node.value, dict):
+        version = node.value.get("version")
+        if version is None:
+            reader.problem(node, "version", f"is missing; this program reads version: {VERSION}")
+        elif version.value != VERSION or isinstance(version.value, bool):
+            reader.problem(version, "version", f"must be {VERSION}; this program does not know another")
+    return finish(reader.object(node, cls, "", ignore=frozenset(["version"])), reader)
+
+
+def load(path: Path, cls: type[T], *, environ: Mapping[str, str] | None = None) -> T:
+    """The settings in a file, with the environment's on top. Relative paths in it start from the file's folder."""
+    return decode(read(path), cls, base=path.absolute().parent, environ=environ)

@@ -1,0 +1,322 @@
+"""The event: its identity, and its CloudEvents 1.0 form (structured JSON).
+
+What may not live here: reading a clock, minting an id, MQTT. The sender gives time and id, the receiver the topic.
+Sources: CloudEvents 1.0 (core specification and JSON format), DESIGN.md "Public contract".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import orjson
+
+from bridge.core.topics import SensorEventTopic, Topic
+from bridge.errors import EventError
+
+TYPE_PREFIX: Final = "io.gpio-bridge."
+FOREIGN_TYPE: Final = "io.gpio-bridge.mqtt.message"
+SCHEMA: Final = "urn:gpio-bridge:event:1"
+CONTENT_TYPE: Final = "application/cloudevents+json"
+MAX_BYTES: Final = 64 * 1024
+"""CloudEvents 1.0, "Size Limits": intermediaries must forward events of at least this size."""
+
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+Value: TypeAlias = bool | int | float | str | None
+
+
+class Identity(NamedTuple):
+    """What makes an event itself, for dedup and audit.
+
+    For a sensor's event (source, epoch, sequence); where the sender counts nothing, the id stands in the epoch's place
+    and the sequence is 0.
+    """
+
+    source: str
+    epoch: str
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened, as mappings see it.
+
+    A sensor's event has `site`, `node`, `sensor`, `kind` and `name`; a message of any other MQTT device has none of
+    them, and `payload` holds what it sent. `time` is aware UTC. `sequence` counts per source from 1 within `epoch`
+    (PROTOCOL.md, rule 1). `body` is the structured JSON as it came or goes, byte for byte.
+    """
+
+    id: str
+    source: str
+    type: str
+    time: datetime
+    data: dict[str, Any]
+    body: bytes
+    topic: str
+    subject: str | None = None
+    epoch: str | None = None
+    sequence: int | None = None
+    timesynced: bool = True
+    site: str | None = None
+    node: str | None = None
+    sensor: str | None = None
+    kind: str | None = None
+    name: str | None = None
+
+    @property
+    def identity(self) -> Identity:
+        if self.epoch is not None and self.sequence is not None:
+            return Identity(self.source, self.epoch, self.sequence)
+        return Identity(self.source, self.id, 0)
+
+    @property
+    def key(self) -> str:
+        """The first half of its invocations' ids: the event's id when we made it, else a hash of (source, id)."""
+        if self.epoch is not None or self.type == FOREIGN_TYPE:
+            return self.id
+        return hashlib.sha256(f"{self.source}\n{self.id}".encode()).hexdigest()[:32]
+
+    @property
+    def initial(self) -> bool:
+        """Whether this tells a level that was found at start, not a change that was seen."""
+        return self.data.get("initial") is True
+
+    @property
+    def payload(self) -> Any:
+        """What conditions call `payload`: a foreign message's payload, else the data."""
+        return self.data.get("payload", self.data.get("payload_base64")) if self.type == FOREIGN_TYPE else self.data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What an agent knows of an event before it gets an id and a sequence."""
+
+    kind: str
+    name: str
+    value: Value
+    unit: str | None
+    initial: bool
+    time: datetime
+    timesynced: bool
+
+
+def source_of(site: str, node: str, sensor: str) -> str:
+    """The CloudEvents source of a sensor, a URI reference."""
+    return f"/sites/{site}/nodes/{node}/sensors/{sensor}"
+
+
+_SOURCE = re.compile(r"/sites/([^/]+)/nodes/([^/]+)/sensors/([^/]+)")
+
+
+def parse_source(source: str) -> tuple[str, str, str] | None:
+    """Site, node and sensor of a sensor's source; None for any other."""
+    match = _SOURCE.fullmatch(source)
+    return (match[1], match[2], match[3]) if match else None
+
+
+def rfc3339(time: datetime) -> str:
+    """A UTC time with microseconds and `Z` (RFC 3339, section 5.6)."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def encode(seen: Observation, *, at: SensorEventTopic, id: str, epoch: str, sequence: int) -> bytes:  # noqa: A002 - CloudEvents' own name
+    """The structured JSON of a sensor's event."""
+    return orjson.dumps(
+        {
+            "specversion": "1.0",
+            "id": id,
+            "source": source_of(at.site, at.node, at.sensor),
+            "type": TYPE_PREFIX + seen.name,
+            "subject": at.sensor,
+            "time": rfc3339(seen.time),
+            "datacontenttype": "application/json",
+            "dataschema": SCHEMA,
+            "epoch": epoch,
+            "sequence": f"{sequence:020d}",
+            "timesynced": seen.timesynced,
+            "data": {
+                "site": at.site,
+                "node": at.node,
+                "sensor": at.sensor,
+                "kind": seen.kind,
+                "event": seen.name,
+                "value": seen.value,
+                "unit": seen.unit,
+                "initial": seen.initial,
+            },
+        }
+    )
+
+
+def restamp(event: Event, time: datetime) -> Event:
+    """The event with a corrected time, once the sender's clock is synchronised (PROTOCOL.md, rule 4)."""
+    document = orjson.loads(event.body)
+    document["time"], document["timesynced"] = rfc3339(time), True
+    return replace(event, time=time, timesynced=True, body=orjson.dumps(document))
+
+
+def parse(payload: bytes, at: SensorEventTopic) -> Event:
+    """The event in a payload that came on a sensor's event topic.
+
+    Raises EventError when it is no CloudEvent, or says another source than its topic (the broker's access list guards
+    topics, not payloads).
+    """
+    document = _document(payload)
+    source, data = _text(document, "source"), document.get("data")
+    expected = source_of(at.site, at.node, at.sensor)
+    if source != expected:
+        raise EventError(f"source is {source!r}, but its topic belongs to {expected!r}")
+    if not isinstance(data, dict):
+        raise EventError("data is not an object")
+    for field, wanted in (("site", at.site), ("node", at.node), ("sensor", at.sensor)):
+        if data.get(field) != wanted:
+            raise EventError(f"data.{field} is {data.get(field)!r}, but its topic says {wanted!r}")
+    type_, name = _text(document, "type"), data.get("event")
+    if not isinstance(name, str) or type_ != TYPE_PREFIX + name:
+        raise EventError(f"type is {type_!r}, but data.event is {name!r}")
+    kind = data.get("kind")
+    if not isinstance(kind, str):
+        raise EventError("data.kind is missing or not text")
+    epoch, sequence = _numbering(document)
+    subject, timesynced = document.get("subject"), document.get("timesynced", True)
+    return Event(
+        id=_text(document, "id"),
+        source=source,
+        type=type_,
+        time=_time(document),
+        data=data,
+        body=payload,
+        topic=at.text,
+        subject=subject if isinstance(subject, str) else None,
+        epoch=epoch,
+        sequence=sequence,
+        timesynced=timesynced is not False,
+        site=at.site,
+        node=at.node,
+        sensor=at.sensor,
+        kind=kind,
+        name=name,
+    )
+
+
+def parse_foreign(payload: bytes, topic: str, *, id: str, received_at: datetime) -> Event:  # noqa: A002 - CloudEvents' own name
+    """A message of any MQTT device as an event, with the id and time its receiver gives it (PROTOCOL.md, rule 16).
+
+    A structured CloudEvent on such a topic keeps its own id, source, type, time and data. Everything else becomes
+    `io.gpio-bridge.mqtt.message`: the payload as JSON where it parses, else as text, else in base64.
+    Raises EventError for a payload over the size limit.
+    """
+    if len(payload) > MAX_BYTES:
+        raise EventError(f"the payload has {len(payload)} bytes; the limit is {MAX_BYTES}")
+    loaded, parsed = _json(payload)
+    if parsed and _is_cloud_event(loaded):
+        return _cloud_event(loaded, payload, topic, received_at)
+    if parsed:
+        data: dict[str, Any] = {"topic": topic, "payload": loaded}
+    else:
+        try:
+            data = {"topic": topic, "payload": payload.decode()}
+        except UnicodeDecodeError:
+            import base64  # noqa: PLC0415 - rare
+
+            data = {"topic": topic, "payload_base64": base64.b64encode(payload).decode("ascii")}
+    source = f"/mqtt/{topic}"
+    document = {
+        "specversion": "1.0",
+        "id": id,
+        "source": source,
+        "type": FOREIGN_TYPE,
+        "time": rfc3339(received_at),
+        "datacontenttype": "application/json",
+        "data": data,
+    }
+    return Event(
+        id=id,
+        source=source,
+        type=FOREIGN_TYPE,
+        time=received_at,
+        data=data,
+        body=orjson.dumps(document),
+        topic=topic,
+    )
+
+
+def parse_any(payload: bytes, topic: Topic | str, *, id: str, received_at: datetime) -> Event:  # noqa: A002 - CloudEvents' own name
+    """The event in a message: of a sensor when the topic is a sensor's event topic, else a foreign one."""
+    if isinstance(topic, SensorEventTopic):
+        return parse(payload, topic)
+    return parse_foreign(payload, topic if isinstance(topic, str) else topic.text, id=id, received_at=received_at)
+
+
+def _json(payload: bytes) -> tuple[Any, bool]:
+    try:
+        return orjson.loads(payload), True
+    except orjson.JSONDecodeError:
+        return None, False
+
+
+def _document(payload: bytes) -> dict[str, Any]:
+    if len(payload) > MAX_BYTES:
+        raise EventError(f"the payload has {len(payload)} bytes; the limit is {MAX_BYTES}")
+    document, parsed = _json(payload)
+    if not parsed or not isinstance(document, dict):
+        raise EventError("the payload is not a JSON object")
+    if document.get("specversion") != "1.0":
+        raise EventError(f"specversion is {document.get('specversion')!r}, not '1.0'")
+    return document
+
+
+def _is_cloud_event(document: Any) -> bool:
+    required = ("id", "source", "type")
+    return (
+        isinstance(document, dict)
+        and document.get("specversion") == "1.0"
+        and all(isinstance(document.get(name), str) and document[name] for name in required)
+    )
+
+
+def _cloud_event(document: dict[str, Any], payload: bytes, topic: str, received_at: datetime) -> Event:
+    data, subject = document.get("data"), document.get("subject")
+    return Event(
+        id=document["id"],
+        source=document["source"],
+        type=document["type"],
+        time=_time(document) if "time" in document else received_at,
+        data=data if isinstance(data, dict) else {"value": data},
+        body=payload,
+        topic=topic,
+        subject=subject if isinstance(subject, str) else None,
+    )
+
+
+def _text(document: dict[str, Any], name: str) -> str:
+    value = document.get(name)
+    if not isinstance(value, str) or not value:
+        raise EventError(f"{name} is missing or not text")
+    return value
+
+
+def _time(document: dict[str, Any]) -> datetime:
+    text = _text(document, "time")
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise EventError(f"time is {text!r}, not an RFC 3339 time") from error
+    if time.tzinfo is None:
+        raise EventError(f"time is {text!r}, without an offset")
+    return time.astimezone(UTC)
+
+
+def _numbering(document: dict[str, Any]) -> tuple[str | None, int | None]:
+    """Epoch and sequence, both or none (PROTOCOL.md, rule 1)."""
+    epoch, sequence = document.get("epoch"), document.get("sequence")
+    if epoch is None and sequence is None:
+        return None, None
+    if not isinstance(epoch, str) or not epoch:
+        raise EventError("epoch is missing or not text")
+    if not isinstance(sequence, str) or not sequence.isascii() or not sequence.isdigit() or int(sequence) < 1:
+        raise EventError(f"sequence is {sequence!r}, not a positive number in text")
+    return epoch, int(sequence)
