@@ -7,17 +7,22 @@ one until it is told to stop or one of its tasks fails.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
 from typing import Protocol, Self
 
 import orjson
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from bridge.clock import Clock
 from bridge.runtime.http import Request, Response, Server
+
+_log = logging.getLogger(__name__)
+
+disable_created_metrics()  # a second series for every counter, which nobody asks for
 
 Check = Callable[[], str | None]
 """None when all is well, else the reason in words."""
@@ -94,17 +99,24 @@ class Notifier:
         self._address = environ.get("NOTIFY_SOCKET", "")
         interval_us = environ.get("WATCHDOG_USEC", "")
         mine = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
-        self.watchdog_s: float | None = int(interval_us) / 1e6 if interval_us.isdigit() and mine else None
+        known = interval_us.isascii() and interval_us.isdigit() and int(interval_us) > 0
+        self.watchdog_s: float | None = int(interval_us) / 1e6 if known and mine else None
 
     def notify(self, state: str) -> None:
-        """Send one assignment, such as `READY=1` or `STATUS=...`."""
+        """Send one assignment, such as `READY=1` or `STATUS=...`; nobody listening is no reason to stop."""
         if not self._address:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
-            connection.setblocking(False)
-            connection.connect(address)
-            connection.sendall(state.encode())
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
+                connection.setblocking(False)
+                connection.connect(address)
+                connection.sendall(state.encode())
+        except OSError as error:
+            _log.warning(
+                "the service manager does not listen",
+                extra={"op": "service.notify", "address": self._address, "state": state, "why": str(error)},
+            )
 
 
 async def _watchdog(health: Health, clock: Clock, notifier: Notifier) -> None:

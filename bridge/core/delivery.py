@@ -1,0 +1,573 @@
+"""The ledger: every decision about an event between its receipt and its end, as steps (PROTOCOL.md, rules 5 to 16).
+
+`step(inputs, now)` takes what happened and answers what to do; `take()` hands over what the next group commit has to
+keep. An invocation starts when its lane allows, not when a disk has spun; an event that is finished before the commit
+never has its body written. What may not live here: MQTT, HTTP, SQLite, clocks, randomness.
+
+                 Received            Attempted            Committed
+    broker ---> record, plan ---> lane, retry, dead ---> acknowledge, confirm
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from bridge.core.dedup import Dedup, SourceRow
+from bridge.core.event import FOREIGN_TYPE, Event, Identity
+from bridge.core.invocation import DeadLetter, Invocation, letter_document
+from bridge.core.lanes import Lanes
+from bridge.core.mapping import MappingSet
+from bridge.core.mapping_state import StateChange, waiting_change
+from bridge.core.plan import Plan, Planned, node_offline, plan, succeeded, timer_key
+from bridge.core.receipts import Receipts, Ticket
+from bridge.core.records import Commit, OpenInvocation, Record, Restored
+from bridge.core.retry import GiveUp, Outcome, Park, RetryAfter, Verdict, decide
+from bridge.core.steps import (
+    Acknowledge,
+    Attempted,
+    Bereaved,
+    Buried,
+    Cancelled,
+    Committed,
+    Confirm,
+    Connected,
+    Effect,
+    Ended,
+    Expired,
+    Ignored,
+    Input,
+    Instant,
+    Invoke,
+    Judged,
+    MappingsReplaced,
+    NodeOffline,
+    NotCommitted,
+    Received,
+    Repeated,
+    Retrying,
+    Unreadable,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What may run at once, and how much may be open before acknowledgements are withheld (back-pressure)."""
+
+    per_function: int = 32
+    total: int = 128
+    open_events: int = 10_000
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    invocation: Invocation
+    entry: _Entry
+    attempts: int = 0
+    first_at: float | None = None
+    timer: str | None = None
+    lane: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """An event in work."""
+
+    number: int
+    event: Event
+    received_at: datetime
+    tickets: list[Ticket] = field(default_factory=list)
+    open: dict[str, _Work] = field(default_factory=dict)
+    stored: bool = False
+    """A commit that holds its record, or its end, is on disk."""
+    written: bool = False
+    """A record of it may be on disk, so that its end must be written too."""
+    must_commit: bool = False
+    """Its end changes more than dedup (state, dead letters): it is acknowledged only after the commit."""
+
+
+MAPPING_REMOVED: Final = "mapping removed"
+ON_FAILURE: Final = ":on-failure"
+"""The end of the id of an invocation that tells of another one's death; no mapping's name begins with a colon."""
+
+
+class Ledger:
+    """One dispatcher's events in work. Not thread-safe: the loop owns it."""
+
+    def __init__(self, mappings: MappingSet, limits: Limits, now: Instant, restored: Restored | None = None) -> None:
+        restored = restored or Restored()
+        self.mappings = mappings
+        self.state = restored.state
+        self._limits = limits
+        self._lanes: Lanes[_Work] = Lanes(per_function=limits.per_function, total=limits.total)
+        self._receipts = Receipts()
+        self._dedup = Dedup.restore(restored.sources, restored.ids)
+        self._numbers = itertools.count(restored.next_number)
+        self._entries: dict[Identity, _Entry] = {}
+        self._works: dict[str, _Work] = {}
+        self._held: list[_Entry] = []
+        self._timers: list[tuple[float, int, _Work]] = []
+        self._timer_of: dict[str, _Work] = {}
+        self._order = itertools.count()
+        self._dirty: dict[int, _Entry] = {}
+        self._letters: list[DeadLetter] = []
+        self._changes: dict[str, StateChange] = {}
+        self._effects: list[Effect] = []
+        self._steps: dict[type[Input], Callable[..., None]] = {  # each step takes the input it stands beside
+            Connected: self._connected,
+            Received: self._received,
+            Unreadable: self._unreadable,
+            Ignored: self._ignored,
+            NodeOffline: self._node_offline,
+            Attempted: self._attempted,
+            Committed: self._committed,
+            NotCommitted: self._not_committed,
+            MappingsReplaced: self._mappings_replaced,
+        }
+        self._restore(restored.records, now)
+        self._bury_removed(now)
+
+    # --- reading ---
+
+    @property
+    def open_events(self) -> int:
+        """Events that are not finished."""
+        return len(self._entries)
+
+    @property
+    def open_invocations(self) -> int:
+        """Invocations that have not ended."""
+        return len(self._works)
+
+    @property
+    def running(self) -> int:
+        """Attempts under way."""
+        return self._lanes.running
+
+    @property
+    def unacknowledged(self) -> int:
+        """Deliveries of the current connection that are not acknowledged."""
+        return len(self._receipts)
+
+    @property
+    def parked(self) -> tuple[str, ...]:
+        """Functions that the gateway does not know or refuses, and that are being probed."""
+        return self._lanes.parked
+
+    @property
+    def waiting(self) -> int:
+        """Invocations that wait for their `for` to pass."""
+        return len(self._timer_of)
+
+    @property
+    def dirty(self) -> bool:
+        """Whether `take` has something to hand over."""
+        return bool(self._dirty or self._letters or self._changes or self._dedup.changed)
+
+    @property
+    def wake_at(self) -> float | None:
+        """When `step` has something to do although nothing happened (monotonic)."""
+        times = [
+            time for time in (self._lanes.wake_at, self._timers[0][0] if self._timers else None) if time is not None
+        ]
+        return min(times) if times else None
+
+    def confirmed(self) -> tuple[SourceRow, ...]:
+        """Everything that has a record, per source; all of it is finished or stored once nothing is dirty."""
+        return self._dedup.rows()
+
+    # --- steps ---
+
+    def step(self, inputs: Iterable[Input], now: Instant) -> list[Effect]:
+        """Take what happened, in order; the answer is in the order in which it must be carried out."""
+        for given in inputs:
+            self._steps[type(given)](given, now)
+        self._wake(now)
+        self._start(now)
+        self._release()
+        effects, self._effects = self._effects, []
+        return effects
+
+    def take(self) -> Commit | None:
+        """What the next commit has to keep, or None. Answer with `Committed` or `NotCommitted` before taking again."""
+        if not self.dirty:
+            return None
+        records, finished = [], []
+        for entry in self._dirty.values():
+            if entry.open:
+                entry.written = True
+                records.append(Record(entry.number, entry.event, entry.received_at, tuple(_open(entry))))
+            elif entry.written:
+                finished.append(entry.number)
+        commit = Commit(
+            tuple(records),
+            tuple(finished),
+            tuple(self._letters),
+            self._dedup.take(),
+            self._dedup.take_ids(),
+            tuple(self._changes.values()),
+            tuple(self._dirty.values()),
+        )
+        self._dirty, self._letters, self._changes = {}, [], {}
+        return commit
+
+    def _connected(self, given: Connected, now: Instant) -> None:
+        self._receipts.begin(given.generation)
+        self._held.clear()
+        for entry in self._entries.values():
+            entry.tickets.clear()
+
+    def _received(self, given: Received, now: Instant) -> None:
+        event, ticket = given.event, given.ticket
+        if ticket is not None:
+            self._receipts.receive(ticket)
+        identity = event.identity
+        entry = self._entries.get(identity)
+        if entry is not None or self._dedup.knows(identity):
+            self._effects.append(Repeated(event))
+            self._dedup.touch(identity)
+            self._join(entry, ticket)
+            return
+        entry = _Entry(next(self._numbers), event, now.wall)
+        if ticket is not None:
+            entry.tickets.append(ticket)
+        if event.type != FOREIGN_TYPE:
+            self._dedup.add(identity, first=given.covers_from)
+        self._entries[identity] = entry
+        self._dirty[entry.number] = entry
+        if given.covers_from is not None:
+            self._effects.append(Bereaved(event, given.covers_from))
+            self._finish(entry)
+            return
+        planned = plan(event, self.mappings, self.state, received_at=now.wall, backlog=given.backlog)
+        self._effects.append(Judged(event, planned))
+        self._carry_out(planned, entry, now)
+        if not entry.open:
+            self._finish(entry)
+
+    def _carry_out(self, planned: Plan, entry: _Entry, now: Instant) -> None:
+        for key in planned.cancelled:
+            self._cancel(key, entry.event.id)
+        self._remember(planned.changes, entry)
+        for failure in planned.failures:
+            self._bury(
+                DeadLetter(
+                    id=failure.id,
+                    reason=failure.text,
+                    at=now.wall,
+                    event_id=entry.event.id,
+                    topic=entry.event.topic,
+                    event=entry.event.body,
+                    mapping=failure.mapping,
+                    function=failure.function,
+                ),
+                entry,
+            )
+        for one in planned.invocations:
+            work = _Work(invocation_of(one, self.mappings), entry)
+            if one.id in self._works:
+                self._dead(work, f"another event with the id {entry.event.id} is in work", now, None)
+            else:
+                self._queue(work, now)
+
+    def _queue(self, work: _Work, now: Instant) -> None:
+        invocation, entry = work.invocation, work.entry
+        entry.open[invocation.id] = self._works[invocation.id] = work
+        work.lane = invocation.lane or f"{invocation.id} "  # a lane of its own; no lane's name ends with a space
+        if invocation.due_at is None:
+            self._lanes.add(work.lane, invocation.function, work)
+            return
+        due = now.monotonic + max(0.0, (invocation.due_at - now.wall).total_seconds())
+        work.timer = timer_key(invocation.mapping, entry.event)
+        earlier = self._timer_of.get(work.timer)
+        if earlier is not None:  # the plan, which knows event time, takes it for fallen due
+            self._fire(earlier)
+        self._timer_of[work.timer] = work
+        heapq.heappush(self._timers, (due, next(self._order), work))
+
+    def _unreadable(self, given: Unreadable, now: Instant) -> None:
+        if given.ticket is not None:
+            self._receipts.receive(given.ticket)
+        event = Event(id=given.id, source="", type="", time=now.wall, data={}, body=given.payload, topic=given.topic)
+        entry = _Entry(next(self._numbers), event, now.wall, [given.ticket] if given.ticket is not None else [])
+        letter = DeadLetter(
+            id=given.id, reason=given.reason, at=now.wall, event_id=given.id, topic=given.topic, event=given.payload
+        )
+        self._entries[event.identity] = entry
+        self._dirty[entry.number] = entry
+        self._bury(letter, entry)
+        self._effects.append(Buried(letter))
+        self._finish(entry)
+
+    def _ignored(self, given: Ignored, now: Instant) -> None:
+        self._receipts.receive(given.ticket)
+        self._receipts.complete(given.ticket)
+
+    def _node_offline(self, given: NodeOffline, now: Instant) -> None:
+        if given.ticket is not None:
+            self._receipts.receive(given.ticket)
+            self._receipts.complete(given.ticket)
+        planned = node_offline(given.site, given.node, self.mappings, self.state, at=now.wall)
+        for key in planned.cancelled:
+            self._cancel(key, f"the node {given.node} went offline")
+        self._remember(planned.changes, None)
+
+    def _attempted(self, given: Attempted, now: Instant) -> None:
+        work = self._works.get(given.invocation_id)
+        if work is None:
+            return  # it became a dead letter while its last attempt ran
+        invocation, entry, outcome = work.invocation, work.entry, given.outcome
+        if outcome.verdict is Verdict.SUCCEEDED:
+            if invocation.cooldown_key is not None:
+                self._remember((succeeded(invocation.cooldown_key, entry.event, entry.received_at),), entry)
+            self._effects.append(Ended(invocation, entry.event, work.attempts, outcome, None))
+            self._end(work)
+            return
+        if self._removed(work):
+            self._give_up(work, MAPPING_REMOVED, now, outcome)
+            return
+        started = work.first_at if work.first_at is not None else now.monotonic
+        match decide(
+            invocation.retry,
+            outcome,
+            attempt=work.attempts,
+            elapsed_s=now.monotonic - started,
+            jitter=given.jitter,
+        ):
+            case RetryAfter(delay_s):
+                self._effects.append(Retrying(invocation, entry.event, work.attempts, outcome, delay_s))
+                self._lanes.again(work.lane, now.monotonic + delay_s)
+                self._dirty[entry.number] = entry
+            case Park():
+                self._effects.append(Retrying(invocation, entry.event, work.attempts, outcome, None))
+                work.attempts -= 1  # it never reached the function
+                self._lanes.park(work.lane, now.monotonic)
+            case GiveUp(reason):
+                self._give_up(work, reason, now, outcome)
+
+    def _committed(self, given: Committed, now: Instant) -> None:
+        for entry in given.commit.entries:
+            entry.stored = True
+            self._held.append(entry)
+            if not entry.open:
+                self._entries.pop(entry.event.identity, None)
+        if given.commit.sources:
+            self._effects.append(Confirm(given.commit.sources))
+
+    def _not_committed(self, given: NotCommitted, now: Instant) -> None:
+        commit = given.commit
+        self._dirty = {entry.number: entry for entry in commit.entries} | self._dirty
+        self._letters[:0] = commit.letters
+        self._changes = {change.key: change for change in commit.changes} | self._changes
+        self._dedup.put_back(commit.sources, commit.ids)
+
+    def _mappings_replaced(self, given: MappingsReplaced, now: Instant) -> None:
+        self.mappings = given.mappings
+        self._bury_removed(now)
+
+    def _bury_removed(self, now: Instant) -> None:
+        """What waits for a mapping that is no longer there becomes a dead letter (rule 13); what runs ends as it ends."""
+        for work in list(self._works.values()):
+            if not self._removed(work):
+                continue
+            if work.timer is not None:
+                self._forget_timer(work)
+                self._give_up_unqueued(work, MAPPING_REMOVED, now)
+            elif self._lanes.remove(work.lane, work):
+                self._give_up_unqueued(work, MAPPING_REMOVED, now)
+
+    def _removed(self, work: _Work) -> bool:
+        """Whether its mapping is gone; what tells of a death is told all the same."""
+        invocation = work.invocation
+        return invocation.mapping not in self.mappings.mappings and not invocation.id.endswith(ON_FAILURE)
+
+    # --- what steps share ---
+
+    def _join(self, entry: _Entry | None, ticket: Ticket | None) -> None:
+        """A duplicate is acknowledged with its original, or at once when that is finished or stored."""
+        if ticket is None:
+            return
+        if entry is None or (entry.stored and entry.open):
+            self._receipts.complete(ticket)
+        else:
+            entry.tickets.append(ticket)
+
+    def _finish(self, entry: _Entry) -> None:
+        """Nothing of the event is open any more."""
+        self._dirty[entry.number] = entry
+        if not entry.must_commit and not entry.written:
+            self._complete(entry)
+
+    def _complete(self, entry: _Entry) -> None:
+        for ticket in entry.tickets:
+            self._receipts.complete(ticket)
+        entry.tickets.clear()
+
+    def _end(self, work: _Work) -> None:
+        self._lanes.end(work.lane)
+        self._close(work)
+
+    def _close(self, work: _Work) -> None:
+        del self._works[work.invocation.id]
+        del work.entry.open[work.invocation.id]
+        self._dirty[work.entry.number] = work.entry
+        if not work.entry.open:
+            self._finish(work.entry)
+
+    def _bury(self, letter: DeadLetter, entry: _Entry) -> None:
+        self._letters.append(letter)
+        entry.must_commit = True
+
+    def _give_up(self, work: _Work, reason: str, now: Instant, outcome: Outcome) -> None:
+        self._dead(work, reason, now, outcome)
+        self._end(work)
+
+    def _give_up_unqueued(self, work: _Work, reason: str, now: Instant) -> None:
+        self._dead(work, reason, now, None)
+        self._close(work)
+
+    def _dead(self, work: _Work, reason: str, now: Instant, outcome: Outcome | None) -> None:
+        invocation, event = work.invocation, work.entry.event
+        letter = DeadLetter(
+            id=invocation.id,
+            reason=reason,
+            at=now.wall,
+            event_id=event.id,
+            topic=event.topic,
+            event=event.body,
+            mapping=invocation.mapping,
+            function=invocation.function,
+            status=outcome.status if outcome else None,
+            body=outcome.body if outcome else "",
+            attempts=work.attempts,
+        )
+        self._bury(letter, work.entry)
+        self._effects.append(Ended(invocation, event, work.attempts, outcome, letter))
+        if invocation.on_failure is not None:
+            self._queue(_Work(on_failure(invocation, letter), work.entry), now)
+
+    def _remember(self, changes: Iterable[StateChange], entry: _Entry | None) -> None:
+        """Change the mapping state.
+
+        What an event changes is kept before it is acknowledged, except what was last known of a sensor: that is only
+        looked at, and told again by the next event.
+        """
+        for change in changes:
+            self.state.apply((change,))
+            self._changes[change.key] = change
+            if entry is not None and not change.key.startswith("last|"):
+                entry.must_commit = True
+
+    def _cancel(self, key: str, by: str) -> None:
+        """Call off a waiting invocation; plan has seen to it that it did not fall due before (rule 15)."""
+        work = self._timer_of.get(key)
+        if work is None:
+            return  # it fired already, late as the clocks of two machines are
+        self._forget_timer(work)
+        self._effects.append(Cancelled(work.invocation, work.entry.event, by))
+        self._close(work)
+
+    def _forget_timer(self, work: _Work) -> None:
+        assert work.timer is not None
+        del self._timer_of[work.timer]
+        work.timer = None
+
+    def _wake(self, now: Instant) -> None:
+        while self._timers and self._timers[0][0] <= now.monotonic:
+            _, _, work = heapq.heappop(self._timers)
+            if work.timer is not None:
+                self._fire(work)
+        self._lanes.wake(now.monotonic)
+
+    def _fire(self, work: _Work) -> None:
+        """Its `for` has passed: it takes its place in its lane."""
+        assert work.timer is not None
+        self._remember((waiting_change(work.timer, None),), None)
+        self._forget_timer(work)
+        self._lanes.add(work.lane, work.invocation.function, work)
+
+    def _start(self, now: Instant) -> None:
+        while started := self._lanes.start():
+            for work in started:
+                invocation, event = work.invocation, work.entry.event
+                if _expired(work, now.wall):
+                    self._effects.append(Expired(invocation, event))
+                    self._lanes.end(work.lane, answered=False)
+                    self._close(work)
+                    continue
+                if work.first_at is None:
+                    work.first_at = now.monotonic
+                work.attempts += 1
+                self._effects.append(Invoke(invocation, event, work.attempts))
+
+    def _release(self) -> None:
+        """Acknowledge, in order, what is finished or stored; withhold it while too much is open."""
+        if self._held and len(self._entries) <= self._limits.open_events:
+            for entry in self._held:
+                self._complete(entry)
+            self._held.clear()
+        tickets = self._receipts.release()
+        if tickets:
+            self._effects.append(Acknowledge(tickets))
+
+    def _restore(self, records: Sequence[Record], now: Instant) -> None:
+        for record in records:
+            entry = _Entry(record.number, record.event, record.received_at, stored=True, written=True)
+            self._entries[record.event.identity] = entry
+            for kept in record.open:
+                self._queue(_Work(kept.invocation, entry, attempts=kept.attempts), now)
+
+
+def invocation_of(planned: Planned, mappings: MappingSet) -> Invocation:
+    """What a planned invocation needs to be attempted, taken from its mapping as it stands now."""
+    mapping = mappings.mappings[planned.mapping]
+    return Invocation(
+        id=planned.id,
+        mapping=mapping.name,
+        function=mapping.function,
+        lane=planned.lane,
+        mode=mapping.mode,
+        payload=mapping.payload if isinstance(mapping.payload, str) else "text",
+        text=planned.text,
+        timeout_s=mapping.timeout_s,
+        headers=tuple(mapping.headers.items()),
+        retry=mapping.retry,
+        on_failure=mapping.on_failure,
+        max_age_s=mapping.max_age_s,
+        due_at=planned.due_at,
+        cooldown_key=planned.cooldown_key,
+    )
+
+
+def on_failure(failed: Invocation, letter: DeadLetter) -> Invocation:
+    """The invocation that tells of another one's death, with the dead letter as its payload."""
+    return replace(
+        failed,
+        id=failed.id + ON_FAILURE,
+        function=failed.on_failure or "",
+        lane="",
+        payload="text",
+        text=letter_document(letter).decode(),
+        on_failure=None,
+        due_at=None,
+        max_age_s=None,
+        cooldown_key=None,
+    )
+
+
+def _open(entry: _Entry) -> Iterable[OpenInvocation]:
+    for work in entry.open.values():
+        yield OpenInvocation(work.invocation, work.attempts)
+
+
+def _expired(work: _Work, wall: datetime) -> bool:
+    limit_s = work.invocation.max_age_s
+    if limit_s is None:
+        return False
+    event = work.entry.event
+    since = event.time if event.timesynced else work.entry.received_at
+    return (wall - since).total_seconds() > limit_s

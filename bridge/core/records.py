@@ -1,0 +1,58 @@
+"""What the ledger has kept: records of unfinished events, one commit of changes, and what an earlier life left.
+
+What may not live here: deciding, and how it is written to a disk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from bridge.core.dedup import SourceRow
+from bridge.core.event import Event, Identity
+from bridge.core.invocation import DeadLetter, Invocation
+from bridge.core.mapping_state import MappingState, StateChange
+
+
+@dataclass(frozen=True, slots=True)
+class OpenInvocation:
+    """An invocation that has not ended, as the journal keeps it."""
+
+    invocation: Invocation
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An event that is not finished, with what of it is open: one row (rule 7)."""
+
+    number: int
+    event: Event
+    received_at: datetime
+    open: tuple[OpenInvocation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one group commit keeps, all or nothing. `finished` are numbers of records that may be stored."""
+
+    records: tuple[Record, ...]
+    finished: tuple[int, ...]
+    letters: tuple[DeadLetter, ...]
+    sources: tuple[SourceRow, ...]
+    ids: tuple[Identity, ...]
+    changes: tuple[StateChange, ...]
+    entries: tuple[Any, ...] = field(repr=False, default=())
+    """The ledger's own: whose receipts wait for this commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What the journal kept of an earlier life; `next_number` is above every number it has seen."""
+
+    records: tuple[Record, ...] = ()
+    sources: tuple[SourceRow, ...] = ()
+    ids: tuple[Identity, ...] = ()
+    state: MappingState = field(default_factory=MappingState)
+    next_number: int = 1

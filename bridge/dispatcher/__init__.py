@@ -1,0 +1,1 @@
+"""The dispatcher: MQTT -> journal -> matching -> invocations, with a trace of every decision."""

@@ -1,0 +1,353 @@
+"""The dispatcher: carries out what the ledger decides.
+
+Order of stopping, and why: first the connection to the broker ends (nothing new comes in; what is not acknowledged will
+come again), then attempts under way get a moment to end (their outcome spares a repetition), then the last commit is
+written, then the HTTP API and the invoker's connections close, and the journal last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
+from typing import Self
+
+from prometheus_client import CollectorRegistry
+from ulid import ULID
+
+from bridge.clock import Clock, Timer
+from bridge.core.delivery import Ledger, Limits
+from bridge.core.mapping import MappingSet
+from bridge.core.records import Commit, Restored
+from bridge.core.retry import Outcome, Verdict
+from bridge.core.steps import (
+    Acknowledge,
+    Attempted,
+    Committed,
+    Confirm,
+    Connected,
+    Effect,
+    Input,
+    Instant,
+    Invoke,
+    MappingsReplaced,
+    NotCommitted,
+)
+from bridge.core.topics import Topics, client_id, cover
+from bridge.dispatcher.api import Api
+from bridge.dispatcher.confirmations import Confirmations
+from bridge.dispatcher.feed import Feed
+from bridge.dispatcher.intake import Intake
+from bridge.dispatcher.invoker import HttpInvoker, Invoker
+from bridge.dispatcher.mappings import MappingFile
+from bridge.dispatcher.metrics import Metrics
+from bridge.dispatcher.settings import DispatcherSettings
+from bridge.dispatcher.timezone import local_timezone
+from bridge.errors import ConfigError, TransportError
+from bridge.journal.engine import Journal
+from bridge.journal.ledger import MIGRATIONS, fact, keep, keep_fact, load
+from bridge.mqtt.transport import Connector, Delivery, Message, Subscription
+from bridge.service import Health
+
+_log = logging.getLogger(__name__)
+
+DRAIN_S = 3.0
+"""How long attempts under way may go on when the dispatcher stops."""
+COMMIT_AGAIN_S = 1.0
+SUBSCRIBE_AGAIN_S = 5.0
+SUBSCRIBED = "subscriptions"
+
+
+class Dispatcher:
+    """One dispatcher: a program (bridge.service.Program) and a listener (bridge.mqtt.transport.Listener)."""
+
+    name = "dispatcher"
+
+    def __init__(
+        self,
+        settings: DispatcherSettings,
+        *,
+        clock: Clock,
+        connect: Connector,
+        invoker: Invoker | None = None,
+        randomness: random.Random | None = None,
+        mint_id: Callable[[], str] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.health = Health()
+        self.registry = CollectorRegistry()
+        self.metrics = Metrics(self.registry)
+        self.feed = Feed()
+        self._clock = clock
+        self._random = randomness or random.Random()  # noqa: S311 - jitter, not a secret
+        self._topics = Topics(settings.root)
+        self._mint_id = mint_id or _mint_id
+        self._file = MappingFile(settings.mappings, settings.state_dir, timezone=local_timezone())
+        self._journal = Journal(settings.state_dir / "ledger.sqlite", MIGRATIONS, name="ledger")
+        self._transport = connect(client_id(settings.site, "dispatcher"), self)
+        self._invoker = invoker or HttpInvoker(settings.gateway, clock, connections=settings.limits.total)
+        self._intake = Intake(self._topics, self._mint_id, self.metrics.ignored)
+        self._confirmations = Confirmations(self._topics, clock, self._transport)
+        self._attempts: set[asyncio.Task[None]] = set()
+        self._timer: Timer | None = None
+        self._timer_at: float | None = None
+        self._committing = False
+        self._subscribed: tuple[str, ...] = ()
+        self._resubscribe = asyncio.Event()
+        self._subscription_problem: str | None = "not subscribed yet"
+        self._stack = AsyncExitStack()
+        self.ledger: Ledger
+        self.url = ""
+
+    @property
+    def mapping_problem(self) -> ConfigError | None:
+        """Why the mapping file as it stands is not in force; None when it is."""
+        return self._file.problem
+
+    @property
+    def mappings(self) -> MappingSet:
+        """The mapping set in force."""
+        return self.ledger.mappings
+
+    async def __aenter__(self) -> Self:
+        mappings = self._file.first()  # before anything is opened: without mappings there is nothing to do (rule 6)
+        async with AsyncExitStack() as stack:
+            self.settings.state_dir.mkdir(parents=True, exist_ok=True)
+            await stack.enter_async_context(self._journal)
+            restored: Restored = await self._journal.read(load)
+            self._subscribed = tuple(await self._journal.read(fact(SUBSCRIBED)) or ())
+            limits = self.settings.limits
+            self.ledger = Ledger(
+                mappings, Limits(limits.per_function, limits.total, limits.open_events), self.now(), restored
+            )
+            self.metrics.observe(self.ledger)
+            self._confirmations.note(self.ledger.confirmed())
+            self._check_health()
+            await stack.enter_async_context(self._invoker)
+            api = await stack.enter_async_context(
+                Api(self, self._journal, self.settings.http.host, self.settings.http.port)
+            )
+            self.url = api.url
+            stack.push_async_callback(self._finish_commits)
+            stack.push_async_callback(self._drain)
+            tasks = await stack.enter_async_context(_Tasks())
+            self._tasks = tasks
+            tasks.start("mapping file", self._file.watch(self._replace))
+            tasks.start("subscriptions", self._keep_subscribed())
+            tasks.start("confirmations", self._confirmations.run())
+            await stack.enter_async_context(self._transport)
+            self.step(())  # what an earlier life left
+            self._stack = stack.pop_all()
+        _log.info(
+            "dispatcher started",
+            extra={
+                "op": "dispatcher.start",
+                "url": self.url,
+                "mappings": len(mappings.mappings),
+                "restored": len(restored.records),
+            },
+        )
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+        _log.info("dispatcher stopped", extra={"op": "dispatcher.stop", "open": self.ledger.open_events})
+
+    async def failed(self) -> None:
+        """Wait until a task ends by an error, and raise it."""
+        await self._tasks.failed()
+
+    # --- the transport's listener ---
+
+    def connected(self, generation: int, *, session_present: bool) -> None:
+        self._subscription_problem = "subscribing"
+        if not session_present:
+            self._subscribed = ()
+        self._resubscribe.set()
+        self._confirmations.again()
+        self.step((Connected(generation),))
+
+    def disconnected(self, generation: int, reason: str) -> None:
+        self._subscription_problem = f"not connected: {reason}"
+
+    def received(self, batch: Sequence[Delivery]) -> None:
+        at = self._clock.now()
+        read = (self._intake.read(delivery, at) for delivery in batch)
+        self.step([given for given in read if given is not None])
+
+    # --- the ledger's steps ---
+
+    def step(self, inputs: Iterable[Input]) -> None:
+        """Let the ledger decide, and carry out what it says."""
+        now = self.now()
+        for effect in self.ledger.step(inputs, now):
+            self.metrics.count(effect, now)
+            self._carry_out(effect, now)
+        if self.ledger.dirty and not self._committing:
+            self._committing = True
+            self._clock.call_at(now.monotonic + self.settings.commit_every_s, self._commit)
+        self._set_timer()
+
+    def _carry_out(self, effect: Effect, now: Instant) -> None:
+        match effect:
+            case Invoke():
+                task = asyncio.create_task(self._attempt(effect), name=f"attempt {effect.invocation.id}")
+                self._attempts.add(task)
+                task.add_done_callback(self._attempts.discard)
+            case Acknowledge(tickets):
+                self._transport.acknowledge([_delivery(ticket.generation, ticket.packet_id) for ticket in tickets])
+                return
+            case Confirm(rows):
+                self._confirmations.note(rows)
+                return
+            case _:
+                pass
+        self.feed.tell(effect, now)
+
+    async def _attempt(self, invoke: Invoke) -> None:
+        try:
+            outcome = await self._invoker.invoke(invoke.invocation, invoke.event, invoke.attempt)
+        except Exception as error:  # noqa: BLE001 - the outermost frame of a task: an attempt must have an outcome
+            _log.exception("attempt broke", extra={"op": "attempt", "invocation": invoke.invocation.id})
+            outcome = Outcome(
+                verdict=Verdict.RETRYABLE, status=None, reason=f"{type(error).__name__}: {error}", duration_s=0.0
+            )
+        self.step((Attempted(invoke.invocation.id, outcome, self._random.random()),))
+
+    def _commit(self) -> None:
+        commit = self.ledger.take()
+        if commit is None:
+            self._committing = False
+            return
+        self._journal.write(keep(commit)).add_done_callback(lambda future: self._committed(commit, future))
+
+    def _committed(self, commit: Commit, future: asyncio.Future[None]) -> None:
+        if future.cancelled():
+            return
+        error = future.exception()
+        if error is None:
+            self._committing = False
+            self.step((Committed(commit),))
+            return
+        self.metrics.commit_failures.inc()
+        _log.error("commit failed", extra={"op": "dispatcher.commit", "why": str(error)})
+        self.step((NotCommitted(commit),))
+        self._clock.call_at(self._clock.monotonic() + COMMIT_AGAIN_S, self._commit)
+
+    def _set_timer(self) -> None:
+        wake_at = self.ledger.wake_at
+        if wake_at == self._timer_at:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = wake_at
+        self._timer = self._clock.call_at(wake_at, self._woken) if wake_at is not None else None
+
+    def _woken(self) -> None:
+        self._timer, self._timer_at = None, None
+        self.step(())
+
+    def now(self) -> Instant:
+        """Now, on both clocks."""
+        return Instant(self._clock.now(), self._clock.monotonic())
+
+    # --- mappings and subscriptions ---
+
+    def _replace(self, mappings: MappingSet) -> None:
+        self.step((MappingsReplaced(mappings),))
+        self._resubscribe.set()
+
+    def wanted(self) -> tuple[str, ...]:
+        """The topic filters of all mappings: a cover without one inside another (rule 6)."""
+        events = self._topics.event(self.settings.site, "+", "+")
+        return cover((events, self._topics.status(self.settings.site, "+"), *self.mappings.foreign_filters()))
+
+    async def _keep_subscribed(self) -> None:
+        while True:
+            await self._resubscribe.wait()
+            self._resubscribe.clear()
+            wanted = self.wanted()
+            try:
+                stale = [topic_filter for topic_filter in self._subscribed if topic_filter not in wanted]
+                await self._transport.subscribe([Subscription(topic_filter) for topic_filter in wanted])
+                if stale:
+                    await self._transport.unsubscribe(stale)
+            except TransportError as error:
+                self._subscription_problem = str(error)
+                _log.warning("cannot subscribe", extra={"op": "dispatcher.subscribe", "why": str(error)})
+                if self._transport.connected:
+                    await self._clock.sleep(SUBSCRIBE_AGAIN_S)
+                    self._resubscribe.set()
+                continue
+            self._subscribed, self._subscription_problem = wanted, None
+            self._journal.post(keep_fact(SUBSCRIBED, wanted))
+
+    # --- health and stopping ---
+
+    def _check_health(self) -> None:
+        self.health.require_alive(
+            "journal", lambda: "damaged, restart to set it aside" if self._journal.corrupt else None
+        )
+        self.health.require_ready("mqtt", lambda: self._transport.status)
+        self.health.require_ready("subscriptions", lambda: self._subscription_problem)
+        self.health.require_ready("journal", lambda: self._journal.problem)
+        self.health.require_ready("mappings", lambda: str(self._file.problem) if self._file.problem else None)
+        self.health.require_ready("functions", self._parked)
+
+    def _parked(self) -> str | None:
+        parked = self.ledger.parked
+        return f"the gateway does not know or refuses {', '.join(parked)}" if parked else None
+
+    async def _drain(self) -> None:
+        if self._attempts:
+            await asyncio.wait(self._attempts, timeout=DRAIN_S)
+        for task in self._attempts:
+            task.cancel()
+        await asyncio.gather(*self._attempts, return_exceptions=True)
+
+    async def _finish_commits(self) -> None:
+        await self._journal.flush()
+        commit = self.ledger.take()
+        if commit is not None:
+            await self._journal.write(keep(commit))
+            self.ledger.step((Committed(commit),), self.now())
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+class _Tasks:
+    """The long-lived tasks of the dispatcher; leaving cancels them."""
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def start(self, name: str, work: object) -> None:
+        """Run a coroutine under this name."""
+        self._tasks.append(asyncio.create_task(work, name=f"dispatcher {name}"))  # type: ignore[arg-type]
+
+    async def failed(self) -> None:
+        """Wait for the first task that ends, and raise what ended it."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+
+def _delivery(generation: int, packet_id: int) -> Delivery:
+    return Delivery(_ACKNOWLEDGED, generation, packet_id)
+
+
+_ACKNOWLEDGED = Message("", b"")
+
+
+def _mint_id() -> str:
+    return str(ULID())

@@ -1,0 +1,88 @@
+"""The intake: what a delivery from the broker is to the ledger - an event, nothing to us, or unreadable."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from bridge.core.event import Event, parse, parse_foreign
+from bridge.core.receipts import Ticket
+from bridge.core.steps import Ignored, Input, NodeOffline, Received, Unreadable
+from bridge.core.tombstone import parse_tombstone
+from bridge.core.topics import NodeTopic, SensorEventTopic, Topic, Topics
+from bridge.errors import EventError
+from bridge.mqtt.transport import Delivery, Message
+
+TOPICS = 10_000
+"""How many parsed topics are remembered."""
+
+
+class Intake:
+    """Reads deliveries. `mint_id` gives an id to what has none of its own (PROTOCOL.md, rule 16)."""
+
+    def __init__(self, topics: Topics, mint_id: Callable[[], str], ignored: Callable[[str], None]) -> None:
+        self._topics = topics
+        self._mint_id = mint_id
+        self._ignored = ignored
+        self._sessions: dict[tuple[str, str], object] = {}
+        self._parsed: OrderedDict[str, Topic | None] = OrderedDict()
+
+    def read(self, delivery: Delivery, received_at: datetime) -> Input | None:
+        """What the ledger has to know of this delivery; None when there is nothing to say or to acknowledge."""
+        message = delivery.message
+        ticket = Ticket(delivery.generation, delivery.packet_id) if message.qos else None
+        topic = self._topic(message.topic)
+        if isinstance(topic, NodeTopic) and topic.leaf == "status":
+            return self._status(topic, message, ticket)
+        if message.retain:
+            return self._ignore("retained", ticket)
+        try:
+            event = self._event(message.payload, message.topic, topic, received_at)
+            stone = parse_tombstone(event) if event is not None else None
+        except EventError as error:
+            return Unreadable(self._mint_id(), message.topic, message.payload, str(error), ticket)
+        if event is None:
+            return self._ignore("not an event topic", ticket)
+        return Received(event, ticket, covers_from=stone.first if stone else None)
+
+    def _status(self, topic: NodeTopic, message: Message, ticket: Ticket | None) -> Input | None:
+        """A node's status, retained or live. A late will of an earlier session says nothing about this one."""
+        status = _object(message.payload)
+        place, session, state = (topic.site, topic.node), status.get("session"), status.get("state")
+        if state == "online":
+            self._sessions[place] = session
+        elif state == "offline" and not message.retain and self._sessions.get(place, session) == session:
+            return NodeOffline(topic.site, topic.node, ticket)
+        return Ignored(ticket) if ticket is not None else None
+
+    def _event(self, payload: bytes, text: str, topic: Topic | None, received_at: datetime) -> Event | None:
+        if isinstance(topic, SensorEventTopic):
+            return parse(payload, topic)
+        if topic is not None:
+            return None
+        return parse_foreign(payload, text, id=self._mint_id(), received_at=received_at)
+
+    def _ignore(self, why: str, ticket: Ticket | None) -> Ignored | None:
+        self._ignored(why)
+        return Ignored(ticket) if ticket is not None else None
+
+    def _topic(self, text: str) -> Topic | None:
+        try:
+            return self._parsed[text]
+        except KeyError:
+            parsed = self._parsed[text] = self._topics.parse(text)
+            if len(self._parsed) > TOPICS:
+                self._parsed.popitem(last=False)
+            return parsed
+
+
+def _object(payload: bytes) -> dict[str, Any]:
+    try:
+        document = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,110 @@
+"""What the dispatcher measures: `gpio_bridge_dispatcher_...`, with labels that stay few."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from bridge.core.delivery import Ledger
+from bridge.core.steps import (
+    Acknowledge,
+    Bereaved,
+    Buried,
+    Cancelled,
+    Effect,
+    Ended,
+    Expired,
+    Instant,
+    Invoke,
+    Judged,
+    Repeated,
+    Retrying,
+)
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """The counters, and the gauges that are read from the ledger when somebody scrapes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        prefix = "gpio_bridge_dispatcher"
+        self._events = Counter(f"{prefix}_events", "Events received for the first time", registry=registry)
+        self._repeated = Counter(f"{prefix}_repeated", "Events that arrived again", registry=registry)
+        self._bereaved = Counter(
+            f"{prefix}_outbox_dropped", "Events that agents' outboxes had to drop", registry=registry
+        )
+        self._acknowledged = Counter(f"{prefix}_acknowledged", "Deliveries acknowledged", registry=registry)
+        self._judged = Counter(
+            f"{prefix}_judgements", "What mappings said to events", ["mapping", "result"], registry=registry
+        )
+        self._attempts = Counter(
+            f"{prefix}_attempts", "Attempts by their verdict", ["function", "verdict"], registry=registry
+        )
+        self._invocations = Counter(
+            f"{prefix}_invocations", "Invocations that ended", ["mapping", "function", "result"], registry=registry
+        )
+        self._duration = Histogram(
+            f"{prefix}_attempt_seconds", "Duration of attempts", ["function"], buckets=SECONDS, registry=registry
+        )
+        self._latency = Histogram(
+            f"{prefix}_event_age_seconds", "From the event's time to the start of its first attempt",
+            buckets=SECONDS, registry=registry,
+        )  # fmt: skip
+        self._letters = Counter(f"{prefix}_dead_letters", "Dead letters", registry=registry)
+        self._ignored = Counter(f"{prefix}_ignored", "Messages that are no events", ["why"], registry=registry)
+        self._dropped = Counter(f"{prefix}_dropped", "Invocations dropped", ["mapping", "why"], registry=registry)
+        self.commit_failures = Counter(f"{prefix}_commit_failures", "Commits that failed", registry=registry)
+        self._registry = registry
+        self._prefix = prefix
+
+    def observe(self, ledger: Ledger) -> None:
+        """Read these from the ledger whenever the metrics are asked for."""
+        gauges = {
+            "open_events": ("Events that are not finished", lambda: ledger.open_events),
+            "open_invocations": ("Invocations that have not ended", lambda: ledger.open_invocations),
+            "running": ("Attempts under way", lambda: ledger.running),
+            "unacknowledged": ("Deliveries not acknowledged to the broker", lambda: ledger.unacknowledged),
+            "parked_functions": ("Functions the gateway does not know or refuses", lambda: len(ledger.parked)),
+            "waiting": ("Invocations that wait for their `for`", lambda: ledger.waiting),
+        }
+        for name, (text, read) in gauges.items():
+            Gauge(f"{self._prefix}_{name}", text, registry=self._registry).set_function(read)
+
+    def ignored(self, why: str) -> None:
+        """Count a message that was acknowledged and is no event to us."""
+        self._ignored.labels(why).inc()
+
+    def count(self, effect: Effect, now: Instant) -> None:
+        """Count one effect of the ledger."""
+        match effect:
+            case Judged(_, planned):
+                self._events.inc()
+                for judgement in planned.judgements:
+                    self._judged.labels(judgement.mapping, judgement.result).inc()
+            case Invoke(_, event, 1):
+                self._latency.observe(max(0.0, (now.wall - event.time).total_seconds()))
+            case Acknowledge(tickets):
+                self._acknowledged.inc(len(tickets))
+            case Bereaved(event, first):
+                self._bereaved.inc((event.sequence or first) - first + 1)
+            case Repeated():
+                self._repeated.inc()
+            case Retrying(invocation, _, _, outcome, _):
+                self._attempts.labels(invocation.function, outcome.verdict.value).inc()
+                self._duration.labels(invocation.function).observe(outcome.duration_s)
+            case Ended(invocation, _, _, outcome, letter):
+                if outcome is not None:
+                    self._attempts.labels(invocation.function, outcome.verdict.value).inc()
+                    self._duration.labels(invocation.function).observe(outcome.duration_s)
+                result = "dead" if letter else "succeeded"
+                self._invocations.labels(invocation.mapping, invocation.function, result).inc()
+                if letter:
+                    self._letters.inc()
+            case Expired(invocation, _):
+                self._dropped.labels(invocation.mapping, "max_age").inc()
+            case Cancelled(invocation, _, _):
+                self._invocations.labels(invocation.mapping, invocation.function, "cancelled").inc()
+            case Buried():
+                self._letters.inc()
+            case _:
+                pass

@@ -1,0 +1,80 @@
+"""The dispatcher's settings, as in `config/dispatcher.yaml`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from bridge.config import Name, Port, Seconds, Within
+from bridge.core.topics import DEFAULT_ROOT, DEFAULT_SITE, check_topic
+from bridge.errors import TopicError
+from bridge.mqtt.settings import MqttSettings
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """Where the functions are: any OpenFaaS gateway."""
+
+    url: str = "http://127.0.0.1:8080"
+    username: str | None = None
+    password_file: Path | None = None
+    """For a gateway that asks for basic authentication on its functions too (OpenFaaS' own does not)."""
+    connect_timeout_s: Annotated[float, Seconds(0.1, 300)] = 5.0
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What the section's keys must agree on."""
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            yield "url", f"must be an http or https URL such as http://127.0.0.1:8080, not {self.url!r}"
+        elif parts.username or parts.password:
+            yield "url", "must not hold credentials; use username and password_file"
+        if (self.username is None) != (self.password_file is None):
+            yield "username" if self.username else "password_file", "username and password_file are given together"
+        if self.password_file is not None and not self.password_file.is_file():
+            yield "password_file", f"there is no file {self.password_file}"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Where the dispatcher serves its API, health and metrics. Port 0 takes a free one."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8089
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """What may run at once, and how much may be open before the broker is made to wait."""
+
+    per_function: Annotated[int, Within(1, 10_000)] = 32
+    total: Annotated[int, Within(1, 10_000)] = 128
+    open_events: Annotated[int, Within(1, 10_000_000)] = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class DispatcherSettings:
+    """Everything the dispatcher can be told."""
+
+    state_dir: Path
+    mappings: Path
+    """The YAML file with the mappings; it is read again when it changes."""
+    site: Name = DEFAULT_SITE
+    root: str = DEFAULT_ROOT
+    mqtt: MqttSettings = field(default_factory=MqttSettings)
+    gateway: GatewaySettings = field(default_factory=GatewaySettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    commit_every_s: Annotated[float, Seconds(0.001, 10)] = 0.02
+    """How long a group commit gathers: what finishes within it never has its body written to the disk."""
+    clock: Literal["auto", "always", "never"] = "auto"
+    """Whether wall time can be believed: ask the kernel, always, or never."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What the keys must agree on."""
+        try:
+            check_topic(self.root)
+        except TopicError as error:
+            yield "root", str(error)

@@ -1,0 +1,257 @@
+"""The dispatcher as a whole, over a broker in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import orjson
+
+from bridge.core.confirm import parse as parse_confirm
+from bridge.core.retry import Verdict
+from bridge.core.topics import client_id
+from tests.dispatcher.conftest import FRONT_DOOR, TOPICS, Site, failing, motion, until
+
+ONE = """
+version: 1
+mappings:
+  greet:
+    select: {sensor: front-door, event: motion.detected}
+    invoke: hello
+    retry: {attempts: 3, first: 10ms, max: 20ms}
+"""
+
+
+async def test_an_event_invokes_the_function_its_mapping_names_and_is_confirmed(site: Site) -> None:
+    site.write_mappings(ONE)
+    await site.start()
+    site.client.publish(FRONT_DOOR.text, motion(1))
+    await until(lambda: site.client.messages, "a confirmation")
+    assert site.invoker.calls == [("event-1:greet", "hello", 1)]
+    (message,) = site.client.messages
+    assert message.topic == TOPICS.confirm("home", "pi-1")
+    assert parse_confirm(message.payload)["front-door"][:2] == ("abcd", 1)
+
+
+async def test_rule_7_an_event_that_arrives_again_after_a_restart_is_not_invoked_again(site: Site) -> None:
+    site.write_mappings(ONE)
+    await site.start()
+    site.client.publish(FRONT_DOOR.text, motion(1))
+    await until(lambda: site.client.messages, "a confirmation")
+    await site.stop()
+    await site.start()
+    site.client.messages.clear()
+    site.client.publish(FRONT_DOOR.text, motion(1))
+    site.client.publish(FRONT_DOOR.text, motion(2))
+    await until(lambda: len(site.invoker.calls) == 2, "the second event")
+    assert site.invoker.ids == ["event-1:greet", "event-2:greet"]
+    await until(lambda: site.client.messages, "the first one is confirmed again, for who has not heard it")
+
+
+async def test_an_attempt_that_fails_is_tried_again_until_its_policy_gives_up(site: Site) -> None:
+    site.write_mappings(ONE)
+    site.invoker.answer = lambda invocation, attempt: failing(500)
+    dispatcher = await site.start()
+    site.client.publish(FRONT_DOOR.text, motion(1))
+    await until(lambda: dispatcher.ledger.open_events == 0 and site.invoker.calls, "given up")
+    assert [attempt for _, _, attempt in site.invoker.calls] == [1, 2, 3]
+    assert dispatcher.registry.get_sample_value("gpio_bridge_dispatcher_dead_letters_total") == 1
+
+
+async def test_rule_8_what_is_not_finished_survives_a_restart(site: Site) -> None:
+    site.write_mappings(ONE.replace("first: 10ms, max: 20ms", "first: 1h, max: 1h"))
+    site.invoker.answer = lambda invocation, attempt: failing(503)
+    await site.start()
+    site.client.publish(FRONT_DOOR.text, motion(1))
+    await until(lambda: site.client.messages, "stored, hence confirmed")
+    await site.stop()
+    site.invoker.calls.clear()
+    site.invoker.answer = lambda invocation, attempt: failing(200, Verdict.SUCCEEDED)
+    dispatcher = await site.start()
+    await until(lambda: site.invoker.calls, "the attempt after the restart")
+    assert site.invoker.calls == [("event-1:greet", "hello", 2)]
+    await until(lambda: dispatcher.ledger.open_events == 0, "finished")
+
+
+async def test_rule_11_a_function_the_gateway_does_not_know_is_parked_and_served_when_it_is_there(site: Site) -> None:
+    site.write_mappings(ONE)
+    known = False
+    site.invoker.answer = lambda invocation, attempt: (
+        failing(200, Verdict.SUCCEEDED) if known else failing(404, Verdict.PARKED)
+    )
+    dispatcher = await site.start()
+    for sequence in (1, 2, 3):
+        site.client.publish(FRONT_DOOR.text, motion(sequence))
+    await until(lambda: "functions" in dispatcher.health.not_ready(), "parked")
+    assert dispatcher.health.not_ready()["functions"] == "the gateway does not know or refuses hello"
+    known = True
+    await until(lambda: dispatcher.ledger.open_events == 0, "all served")
+    assert list(dict.fromkeys(site.invoker.ids)) == ["event-1:greet", "event-2:greet", "event-3:greet"]
+    assert "functions" not in dispatcher.health.not_ready()
+
+
+async def test_rule_12_what_cannot_be_read_is_a_dead_letter_and_nothing_dies(site: Site) -> None:
+    site.write_mappings(ONE)
+    dispatcher = await site.start()
+    for payload in (b"", b"rubbish", b"\xff\xfe", b"[" * 500, b'{"specversion": "1.0"}', b"x" * 70_000):
+        site.client.publish(FRONT_DOOR.text, payload)
+    forged = orjson.loads(motion(5))
+    forged["source"] = "/sites/home/nodes/pi-2/sensors/front-door"
+    site.client.publish(FRONT_DOOR.text, orjson.dumps(forged))
+    site.client.publish(FRONT_DOOR.text, motion(1))
+    await until(lambda: site.invoker.calls, "the event after the rubbish")
+    assert site.invoker.ids == ["event-1:greet"]
+    assert dispatcher.registry.get_sample_value("gpio_bridge_dispatcher_dead_letters_total") == 7
+    await until(lambda: dispatcher.ledger.unacknowledged == 0, "all acknowledged")
+
+
+async def test_rule_12_a_condition_that_raises_is_a_dead_letter_with_its_text(site: Site) -> None:
+    site.write_mappings(ONE + "    when: data.missing == 1\n")
+    dispatcher = await site.start()
+    site.client.publish(FRONT_DOOR.text, motion(1))
+    await until(lambda: site.client.messages, "a confirmation")
+    assert site.invoker.calls == []
+    lines = [line for line in dispatcher.feed.recent(10) if line["type"] == "judgement"]
+    assert lines[0]["result"] == "failed"
+    assert "missing" in lines[0]["text"]
+
+
+async def test_rule_5_a_retained_message_never_fires(site: Site) -> None:
+    site.write_mappings(ONE)
+    site.client.publish(FRONT_DOOR.text, motion(1), retain=True)
+    dispatcher = await site.start()
+    site.client.publish(FRONT_DOOR.text, motion(2))
+    await until(lambda: site.invoker.calls, "the live event")
+    assert site.invoker.ids == ["event-2:greet"]
+    ignored = dispatcher.registry.get_sample_value("gpio_bridge_dispatcher_ignored_total", {"why": "retained"})
+    assert ignored == 1
+
+
+async def test_rule_6_a_subscription_that_is_no_longer_wanted_is_given_up(site: Site) -> None:
+    foreign = "version: 1\nmappings:\n  lamp:\n    select: {topic: zigbee2mqtt/+}\n    invoke: hello\n"
+    site.write_mappings(foreign)
+    await site.start()
+    site.client.publish("zigbee2mqtt/lamp", b'{"on": true}')
+    await until(lambda: len(site.invoker.calls) == 1, "the foreign message")
+    await site.stop()
+    site.write_mappings(ONE)
+    dispatcher = await site.start()
+    site.client.publish("zigbee2mqtt/lamp", b'{"on": false}')
+    site.client.publish(FRONT_DOOR.text, motion(1))
+    await until(lambda: len(site.invoker.calls) == 2, "the event")
+    assert site.invoker.calls[1][0] == "event-1:greet"
+    assert "zigbee2mqtt/+" not in dispatcher.wanted()
+
+
+async def test_a_changed_mapping_file_is_in_force_without_a_restart(site: Site) -> None:
+    site.write_mappings(ONE)
+    dispatcher = await site.start()
+    before = dispatcher.mappings.version
+    site.write_mappings(ONE.replace("invoke: hello", "invoke: other"))
+    await until(lambda: dispatcher.mappings.version != before, "the new version")
+    site.client.publish(FRONT_DOOR.text, motion(1))
+    await until(lambda: site.invoker.calls, "the invocation")
+    assert site.invoker.calls == [("event-1:greet", "other", 1)]
+
+
+async def test_a_broken_mapping_file_keeps_the_old_set_and_says_why_also_after_a_restart(site: Site) -> None:
+    site.write_mappings(ONE)
+    dispatcher = await site.start()
+    site.write_mappings(ONE.replace("invoke:", "invokes:"))
+    await until(lambda: dispatcher.mapping_problem, "the refusal")
+    assert "mappings.yaml:6" in dispatcher.health.not_ready()["mappings"]
+    await site.stop()
+    dispatcher = await site.start()
+    assert "mappings" in dispatcher.health.not_ready()
+    site.client.publish(FRONT_DOOR.text, motion(1))
+    await until(lambda: site.invoker.calls, "the old mapping still serves")
+
+
+async def test_rule_13_what_waits_for_a_mapping_that_is_removed_becomes_a_dead_letter(site: Site) -> None:
+    site.write_mappings(ONE.replace("first: 10ms, max: 20ms", "first: 1h, max: 1h"))
+    site.invoker.answer = lambda invocation, attempt: failing(500)
+    dispatcher = await site.start()
+    site.client.publish(FRONT_DOOR.text, motion(1))
+    await until(lambda: site.invoker.calls, "the first attempt")
+    site.write_mappings(ONE.replace("greet:", "welcome:"))
+    await until(lambda: dispatcher.ledger.open_events == 0, "buried")
+    letters = [line for line in dispatcher.feed.recent(20) if line["type"] == "deadletter"]
+    assert letters[0]["reason"] == "mapping removed"
+
+
+async def test_rule_15_a_mapping_with_for_fires_only_if_nothing_ends_it(site: Site) -> None:
+    site.write_mappings(ONE + "    for: 200ms\n")
+    dispatcher = await site.start()
+    site.client.publish(FRONT_DOOR.text, motion(1))
+    await until(lambda: dispatcher.ledger.waiting == 1, "waiting")
+    site.client.publish(FRONT_DOOR.text, motion(2, name="motion.ended"))
+    await until(lambda: dispatcher.ledger.waiting == 0, "called off")
+    site.client.publish(FRONT_DOOR.text, motion(3))
+    await until(lambda: site.invoker.calls, "fired")
+    assert site.invoker.ids == ["event-3:greet"]
+
+
+async def test_rule_15_a_for_survives_a_restart(site: Site) -> None:
+    site.write_mappings(ONE + "    for: 300ms\n")
+    await site.start()
+    site.client.publish(FRONT_DOOR.text, motion(1))
+    await until(lambda: site.client.messages, "stored")
+    await site.stop()
+    assert site.invoker.calls == []
+    await site.start()
+    await until(lambda: site.invoker.calls, "fired after the restart")
+    assert site.invoker.ids == ["event-1:greet"]
+
+
+async def test_rule_15_a_node_that_goes_offline_calls_off_what_waits_for_it_but_a_late_will_does_not(
+    site: Site,
+) -> None:
+    site.write_mappings(ONE + "    for: 1h\n")
+    dispatcher = await site.start()
+    status = TOPICS.status("home", "pi-1")
+    site.client.publish(status, b'{"version": 1, "state": "online", "session": "new"}', retain=True)
+    site.client.publish(FRONT_DOOR.text, motion(1))
+    await until(lambda: dispatcher.ledger.waiting == 1, "waiting")
+    site.client.publish(status, b'{"version": 1, "state": "offline", "session": "old"}', retain=True)
+    site.client.publish(FRONT_DOOR.text, motion(2, name="motion.detected"))
+    await until(lambda: dispatcher.ledger.unacknowledged == 0, "read")
+    assert dispatcher.ledger.waiting == 1
+    site.client.publish(status, b'{"version": 1, "state": "offline", "session": "new"}', retain=True)
+    await until(lambda: dispatcher.ledger.waiting == 0, "called off")
+
+
+async def test_an_event_from_a_clock_in_1970_is_judged_by_its_receipt(site: Site) -> None:
+    site.write_mappings(ONE + "    max_age: 1m\n")
+    await site.start()
+    stamped = orjson.loads(motion(1, time=datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=40)))
+    stamped["timesynced"] = False
+    site.client.publish(FRONT_DOOR.text, orjson.dumps(stamped))
+    await until(lambda: site.invoker.calls, "fired")
+
+
+async def test_a_broker_that_forgets_everything_is_subscribed_to_again(site: Site) -> None:
+    site.write_mappings(ONE)
+    await site.start()
+    site.broker.forget()
+    site.broker.drop(client_id("home", "dispatcher"))
+    await until(lambda: "subscriptions" not in site.dispatcher.health.not_ready(), "subscribed again")
+    await until(site.client.ready.is_set, "the client is there")
+    sequence = 0
+    while not site.invoker.calls:
+        sequence += 1
+        site.client.publish(FRONT_DOOR.text, motion(sequence))
+        await asyncio.sleep(0.01)
+        assert sequence < 1000
+
+
+async def test_stopping_lets_an_attempt_under_way_end_and_records_it(site: Site) -> None:
+    site.write_mappings(ONE)
+    site.invoker.hold = asyncio.Event()
+    await site.start()
+    site.client.publish(FRONT_DOOR.text, motion(1))
+    await until(lambda: site.invoker.calls, "under way")
+    asyncio.get_running_loop().call_later(0.1, site.invoker.hold.set)
+    await site.stop()
+    dispatcher = await site.start()
+    assert dispatcher.ledger.open_events == 0
+    assert site.invoker.ids == ["event-1:greet"]
