@@ -81,7 +81,7 @@ class HttpInvoker:
                 timeout=timeout,
                 allow_redirects=False,
             ) as answer:
-                body = await answer.content.read(READ_BYTES)
+                body = await _read(answer)
                 return _outcome(answer.status, answer.headers, body, time.perf_counter() - began, self._clock.now())
         except TimeoutError:
             return _failed(f"no answer within {invocation.timeout_s:g} s", began)
@@ -101,6 +101,18 @@ class HttpInvoker:
         return url
 
 
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    """The beginning of the body; read to its end, so that half an answer is an error, unless it is very long."""
+    begun, count = b"", 0
+    while chunk := await answer.content.readany():
+        begun = (begun + chunk)[:SHOWN_BYTES] if len(begun) < SHOWN_BYTES else begun
+        count += len(chunk)
+        if count > READ_BYTES:
+            answer.close()
+            break
+    return begun
+
+
 def _failed(reason: str, began: float) -> Outcome:
     return Outcome(verdict=Verdict.RETRYABLE, status=None, reason=reason, duration_s=time.perf_counter() - began)
 
@@ -109,7 +121,7 @@ def _outcome(status: int, headers: Mapping[str, str], body: bytes, duration_s: f
     verdict = classify(status, from_gateway="X-OpenFaaS-Internal" in headers)
     if verdict is Verdict.SUCCEEDED:
         return Outcome(verdict=verdict, status=status, reason="", duration_s=duration_s)
-    text = body[:SHOWN_BYTES].decode("utf-8", "replace")
+    text = body.decode("utf-8", "replace")
     first = text.strip().splitlines()[0][:200] if text.strip() else ""
     return Outcome(
         verdict=verdict,
