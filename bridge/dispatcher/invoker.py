@@ -6,6 +6,7 @@ the measurement), and pyreqwest, as fast, needs more memory.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -86,11 +87,11 @@ class HttpInvoker:
         except TimeoutError:
             return _failed(f"no answer within {invocation.timeout_s:g} s", began)
         except aiohttp.ClientConnectorError as error:
-            return _failed(f"cannot connect to {self._base}: {error.os_error.strerror or error}", began)
+            return _failed(f"cannot connect to {self._base}: {_why(error.os_error)}", began)
         except aiohttp.ClientError as error:
             return _failed(f"{type(error).__name__}: {error}", began)
         except OSError as error:
-            return _failed(f"connection failed: {error.strerror or error}", began)
+            return _failed(f"connection failed: {_why(error)}", began)
 
     def _url(self, invocation: Invocation) -> URL:
         key = (invocation.mode, invocation.function)
@@ -99,6 +100,11 @@ class HttpInvoker:
             prefix = "function" if invocation.mode == "sync" else "async-function"
             url = self._urls[key] = self._base / prefix / invocation.function
         return url
+
+
+def _why(error: OSError) -> str:
+    """What the system calls the error; asyncio's own text names the address again."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:

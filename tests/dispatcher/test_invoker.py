@@ -153,7 +153,7 @@ async def test_a_gateway_that_is_not_there_is_told_with_its_address() -> None:
     async with HttpInvoker(GatewaySettings("http://127.0.0.1:1"), RealClock(), connections=1) as invoker:
         outcome = await invoker.invoke(invocation("fine"), EVENT, 1)
     assert outcome.verdict is Verdict.RETRYABLE
-    assert outcome.reason == "cannot connect to http://127.0.0.1:1/: Connection refused"
+    assert outcome.reason == "cannot connect to http://127.0.0.1:1: Connection refused"
 
 
 async def test_basic_authentication_is_sent_where_it_is_set(functions: Functions, tmp_path: Path) -> None:
