@@ -10,6 +10,7 @@ import pytest
 
 PACKAGES: Final = {
     "mosquitto": "mosquitto",
+    "mosquitto_passwd": "mosquitto",
     "mosquitto_pub": "mosquitto-clients",
     "mosquitto_sub": "mosquitto-clients",
     "openssl": "openssl",

@@ -1,0 +1,393 @@
+"""One connection to the broker: one paho client over one stream, driven from the event loop.
+
+A client is used for one connection and thrown away with it, so that nothing in paho's own store can be sent again
+(PROTOCOL.md, rule 3). No thread of paho runs. What paho calls back is only noted down; it is told to the program after
+paho has returned, because paho holds locks while it calls, and an exception there would leave it half-way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from paho.mqtt import client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from bridge.errors import TransportError
+from bridge.mqtt.ending import Cause, Ended, Version
+from bridge.mqtt.packet import PUBLISH, UndecodableTopic, decode_publish, pack_properties
+from bridge.mqtt.publications import Publications, answer
+from bridge.mqtt.settings import MqttSettings
+from bridge.mqtt.stream import Stream
+from bridge.mqtt.transport import Done, Message, Publication, Sent, Subscription
+
+_log = logging.getLogger(__name__)
+
+MAX_PACKET_BYTES: Final = 16 * 1024 * 1024
+"""What we take (MQTT 5); the broker drops what is larger. In 3.1.1 the protocol's own limit of 256 MiB holds."""
+
+_RETAIN_HANDLING: Final = {"always": 0, "new": 1, "never": 2}  # MQTT 5.0, 3.8.3.1
+_ERROR: Final = 0x80  # MQTT 5.0, 2.4: reason codes from here on are failures
+_UNSUPPORTED_VERSION: Final = 0x84
+_NOT_ALLOWED: Final = (0x85, 0x86, 0x87, 0x8A, 0x8C)  # client id, user or password, not authorised, banned, method
+_TAKEN_OVER: Final = 0x8E
+_LINGER_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whom a connection tells; calls must not raise."""
+
+    opened: Callable[[bool], None]
+    """The broker accepted us; whether it still had our session."""
+    received: Callable[[Sequence[tuple[Message, int]]], None]
+    """What one wake-up brought, in order, each with its packet id."""
+    ended: Callable[[Ended], None]
+    """The connection is gone; every open publication has been told."""
+
+
+class _Client(paho.Client):
+    """paho's client over our stream."""
+
+    def __init__(self, stream: Stream, client_id: str, version: Version) -> None:
+        five = version == "5"
+        super().__init__(
+            CallbackAPIVersion.VERSION2,
+            client_id,
+            clean_session=None if five else False,
+            protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
+            reconnect_on_failure=False,
+            manual_ack=True,
+        )
+        self._stream = stream
+
+    def _create_socket(self) -> paho.SocketLike:  # the place where paho makes its sockets, since 2.0
+        return self._stream  # what paho uses of a socket is what Stream has
+
+
+class Connection:
+    """One MQTT connection over a connected stream. Lives on the loop's thread; `open` sends CONNECT."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        client_id: str,
+        settings: MqttSettings,
+        version: Version,
+        owner: Owner,
+        will: Message | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stream = stream
+        self._settings = settings
+        self._version: Version = version
+        self._owner = owner
+        self._five = version == "5"
+        self._fd = stream.fileno()
+        self._writing = self._flush_due = self._in_write = False
+        self._accepted = False
+        self._over = False
+        self._ended: Ended | None = None
+        self._connack: tuple[bool, ReasonCode] | None = None
+        self._inbox: list[tuple[Message, int]] = []
+        self._grants: dict[int, asyncio.Future[list[ReasonCode]]] = {}
+        self._tick: asyncio.TimerHandle | None = None
+        self._client = self._make_client(client_id, will)
+        self._publications = Publications(self._client, five=self._five)
+
+    def _make_client(self, client_id: str, will: Message | None) -> _Client:
+        client = _Client(self._stream, client_id, self._version)
+        client.max_inflight_messages = 0  # ours counts; paho's own walks all open messages at each PUBACK
+        if self._settings.username is not None:
+            client.username_pw_set(self._settings.username, self._settings.read_password())
+        if will is not None:
+            packed = pack_properties(will, PacketTypes.WILLMESSAGE) if self._five else None
+            client.will_set(will.topic, will.payload, will.qos, will.retain, packed)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_subscribe = self._on_granted
+        client.on_unsubscribe = self._on_granted
+        client.on_socket_close = self._on_socket_close
+        client.on_socket_register_write = self._on_register_write
+        return client
+
+    def open(self) -> None:
+        """Send CONNECT and begin to read; the owner hears `opened` or `ended`."""
+        wanted: Properties | None = None
+        if self._five:
+            wanted = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it untyped
+            wanted.SessionExpiryInterval = min(int(self._settings.session_expiry_s), 0xFFFF_FFFF)
+            wanted.ReceiveMaximum = self._settings.receive_maximum
+            wanted.MaximumPacketSize = MAX_PACKET_BYTES
+        keepalive = min(math.ceil(self._settings.keepalive_s), 0xFFFF)
+        self._loop.add_reader(self._fd, self._on_readable)
+        if self._five:
+            self._client.connect(
+                self._settings.host, self._settings.port, keepalive, clean_start=False, properties=wanted
+            )
+        else:
+            self._client.connect(self._settings.host, self._settings.port, keepalive)
+        self._tick = self._loop.call_later(self._settings.connect_timeout_s, self._give_up_waiting)
+
+    # What the program asks for
+
+    def publish(self, message: Message, done: Done | None) -> None:
+        """Send now, or when earlier publications have been answered; `done` is told once."""
+        if self._over or not self._accepted:
+            answer(done, Publication(Sent.LOST, reason="not connected"))
+        else:
+            self._publications.publish(message, done)
+
+    def acknowledge(self, packet_ids: Sequence[int]) -> None:
+        """Send PUBACKs, in this order."""
+        if not self._over:
+            for packet_id in packet_ids:
+                self._client.ack(packet_id, 1)
+
+    async def subscribe(self, subscriptions: Sequence[Subscription]) -> None:
+        """Subscribe and wait for the answer. Raises TransportError that names the filters refused."""
+        if self._five:
+            options = [
+                (s.filter, SubscribeOptions(s.qos, s.no_local, False, _RETAIN_HANDLING[s.retained]))
+                for s in subscriptions
+            ]
+            code, packet_id = self._client.subscribe(options)
+        else:
+            filters: list[tuple[str, int]] = [(s.filter, s.qos) for s in subscriptions]
+            code, packet_id = self._client.subscribe(filters)
+        await self._granted("subscribe to", [s.filter for s in subscriptions], code, packet_id)
+
+    async def unsubscribe(self, filters: Sequence[str]) -> None:
+        """Unsubscribe and wait for the answer. Raises TransportError."""
+        code, packet_id = self._client.unsubscribe(list(filters))
+        await self._granted("unsubscribe from", filters, code, packet_id)
+
+    async def close(self) -> None:
+        """Disconnect cleanly: the broker forgets the last will. Takes two seconds at most."""
+        if self._over:
+            return
+        self._ended = Ended(Cause.CLOSED, "disconnected")
+        self._stream.linger = True
+        self._client.disconnect()
+        self._client.loop_write()
+        self._end(self._ended, abort=False)
+        await self._stream.finish(_LINGER_S)
+
+    def abort(self, ended: Ended) -> None:
+        """Drop the connection without a word; the broker sends our last will."""
+        self._end(ended)
+
+    # What the event loop calls
+
+    def _on_readable(self) -> None:
+        if self._over:
+            return
+        client, stream = self._client, self._stream
+        try:
+            more = stream.fill()
+            while client.socket() is not None and (packet := stream.packet()) is not None:
+                first, begin, end = packet
+                if first & 0xF0 == PUBLISH:
+                    self._take_message(first, stream.take(begin, end))
+                    continue
+                stream.release(end)
+                while stream.unread and client.socket() is not None:
+                    client.loop_read()
+        except Exception:  # noqa: BLE001 - the outermost loop of the connection: it ends, the transport makes another
+            _log.exception("the broker's bytes could not be understood", extra={"op": "mqtt.read"})
+            self._ended = Ended(Cause.LOST, "it sent something that is no MQTT")
+            more = False
+        self._settle()
+        if more and not self._over:
+            self._loop.call_soon(self._on_readable)
+
+    def _take_message(self, first: int, body: bytes) -> None:
+        try:
+            self._inbox.append(decode_publish(first, body, five=self._five))
+        except UndecodableTopic as undecodable:
+            _log.warning("a message was dropped: its topic is no UTF-8", extra={"op": "mqtt.receive"})
+            if undecodable.packet_id:
+                self._client.ack(undecodable.packet_id, 1)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        if self._over:
+            return
+        self._in_write = True
+        try:
+            self._client.loop_write()
+        finally:
+            self._in_write = False
+        self._stream.flush()
+        wants = bool(self._stream.unsent) or self._client.want_write()
+        if wants != self._writing:
+            self._writing = wants
+            if wants:
+                self._loop.add_writer(self._fd, self._flush)
+            else:
+                self._loop.remove_writer(self._fd)
+        if not self._stream.unsent:
+            self._publications.flushed()
+        if self._publications.answered or self._stream.end or self._ended:
+            self._settle()
+
+    def _watch(self) -> None:
+        """Each second, or more often with a short keep-alive: ping when it is time, notice a broker that is silent."""
+        keepalive_s = self._client.keepalive
+        silent_s = time.monotonic() - self._stream.received_at
+        if keepalive_s and silent_s >= 1.5 * keepalive_s:
+            self._end(Ended(Cause.LOST, f"it has been silent for {silent_s:.1f} s"))
+            return
+        self._client.loop_misc()
+        self._tick = self._loop.call_later(min(1.0, (keepalive_s or 4) / 8), self._watch)
+        self._settle()
+
+    def _give_up_waiting(self) -> None:
+        self._end(Ended(Cause.UNREACHABLE, f"no answer to CONNECT within {self._settings.connect_timeout_s:g} s"))
+
+    # What paho calls: only noted down
+
+    def _on_connect(
+        self, _client: paho.Client, _data: object, flags: paho.ConnectFlags, code: ReasonCode, found: Properties | None
+    ) -> None:
+        self._connack = (flags.session_present, code)
+        values = vars(found) if found is not None else {}
+        self._publications.limit(values.get("ReceiveMaximum"), values.get("MaximumPacketSize"))
+
+    def _on_disconnect(
+        self,
+        _client: paho.Client,
+        _data: object,
+        flags: paho.DisconnectFlags,
+        code: ReasonCode,
+        _found: Properties | None,
+    ) -> None:
+        if self._ended is not None:
+            return
+        if not flags.is_disconnect_packet_from_server:
+            self._ended = Ended(Cause.LOST, f"the connection was lost ({_words(code)})")
+        elif code.value == _TAKEN_OVER:
+            self._ended = Ended(Cause.TAKEN_OVER, "another client with the same client id took over the session")
+        else:
+            self._ended = Ended(Cause.LOST, f"it ended the connection: {_words(code)}")
+
+    def _on_publish(
+        self, _client: paho.Client, _data: object, packet_id: int, code: ReasonCode, found: Properties | None
+    ) -> None:
+        if self._in_write:
+            self._publications.written(packet_id)
+            return
+        reason = ""
+        if code.value >= _ERROR:
+            said = vars(found).get("ReasonString") if found is not None else None
+            reason = said or _words(code)
+        self._publications.acknowledged(packet_id, code.value, reason)
+
+    def _on_granted(
+        self,
+        _client: paho.Client,
+        _data: object,
+        packet_id: int,
+        codes: list[ReasonCode],
+        _found: Properties | None,
+    ) -> None:
+        future = self._grants.pop(packet_id, None)
+        if future is not None and not future.done():
+            future.set_result(codes)
+
+    def _on_socket_close(self, _client: paho.Client, _data: object, _sock: object) -> None:
+        self._loop.remove_reader(self._fd)  # at once: the kernel may give the number to another file
+        self._loop.remove_writer(self._fd)
+
+    def _on_register_write(self, _client: paho.Client, _data: object, _sock: object) -> None:
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    # What follows from it
+
+    def _settle(self) -> None:
+        """Tell everything noted down, in the order in which it can have happened."""
+        if self._over:
+            return
+        if self._connack is not None:
+            (session_present, code), self._connack = self._connack, None
+            if code.value >= _ERROR:
+                self._ended = _refused(code, self._settings, self._version)
+            else:
+                self._accepted = True
+                if self._tick is not None:
+                    self._tick.cancel()
+                self._owner.opened(session_present)
+                self._watch()
+        self._publications.tell()
+        if self._inbox:
+            inbox, self._inbox = self._inbox, []
+            self._owner.received(inbox)
+        self._publications.send_waiting()
+        if self._ended is not None:
+            self._end(self._ended)
+        elif self._stream.end is not None:
+            self._end(Ended(Cause.UNEXPLAINED if self._stream.closed_by_peer else Cause.LOST, self._stream.end))
+
+    async def _granted(self, what: str, filters: Sequence[str], code: MQTTErrorCode, packet_id: int | None) -> None:
+        if self._over or code != MQTTErrorCode.MQTT_ERR_SUCCESS or packet_id is None:
+            raise TransportError(f"cannot {what} {', '.join(filters)}: not connected to {self._settings.address}")
+        grant: asyncio.Future[list[ReasonCode]] = self._loop.create_future()
+        self._grants[packet_id] = grant
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout_s):
+                codes = await grant
+        except TimeoutError as error:
+            raise TransportError(
+                f"cannot {what} {', '.join(filters)}: the broker at {self._settings.address} did not answer within"
+                f" {self._settings.connect_timeout_s:g} s"
+            ) from error
+        finally:
+            self._grants.pop(packet_id, None)
+        refused = [f"{f} ({_words(c)})" for f, c in zip(filters, codes, strict=False) if c.value >= _ERROR]
+        if refused:
+            raise TransportError(f"the broker at {self._settings.address} refused to {what} {', '.join(refused)}")
+
+    def _end(self, ended: Ended, *, abort: bool = True) -> None:
+        if self._over:
+            return
+        self._over = True
+        if not self._accepted and ended.cause in (Cause.LOST, Cause.UNEXPLAINED):
+            ended = Ended(Cause.SILENT, f"it did not answer CONNECT ({ended.reason})")
+        if self._tick is not None:
+            self._tick.cancel()
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
+        self._client.on_socket_close = None  # paho calls it once more when the client is collected; the number may be
+        if abort:  # another file's by then
+            self._stream.abort()
+        self._publications.lose(ended.reason)
+        for grant in self._grants.values():
+            if not grant.done():
+                grant.set_exception(TransportError(f"the connection ended before the broker answered: {ended.reason}"))
+        self._owner.ended(ended)
+
+
+def _refused(code: ReasonCode, settings: MqttSettings, version: Version) -> Ended:
+    said = _words(code)
+    if code.value == _UNSUPPORTED_VERSION:
+        return Ended(Cause.UNSUPPORTED, f"it does not speak MQTT {version} ({said})")
+    if code.value in _NOT_ALLOWED:
+        who = f"user {settings.username!r}" if settings.username is not None else "a client without a username"
+        return Ended(Cause.NOT_ALLOWED, f"it refused {who}: {said}; check username, password and the broker's users")
+    return Ended(Cause.LOST, f"it refused the connection: {said}")
+
+
+def _words(code: ReasonCode) -> str:
+    return code.getName().lower()
