@@ -187,32 +187,48 @@ def matches(topic_filter: str, topic: str) -> bool:
     return len(wanted) == len(levels)
 
 
-def covers(wide: str, narrow: str) -> bool:
-    """Whether every topic that `narrow` matches is matched by `wide`."""
-    if narrow.startswith("$") and wide[0] in "+#":
-        return False
-    a, b = wide.split("/"), narrow.split("/")
-    for i, level in enumerate(a):
-        if level == "#":
-            return True
-        if i >= len(b) or b[i] == "#" or (level not in ("+", b[i])):
+def overlap(one: str, other: str) -> bool:
+    """Whether some topic is matched by both filters."""
+    for a, b in ((one, other), (other, one)):
+        if a.startswith("$") and b[0] in "+#":
             return False
-    return len(a) == len(b)
+    levels, others = one.split("/"), other.split("/")
+    for a, b in zip(levels, others, strict=False):
+        if "#" in (a, b):
+            return True
+        if a != b and "+" not in (a, b):
+            return False
+    shorter, longer = sorted((levels, others), key=len)
+    return len(longer) == len(shorter) or longer[len(shorter) :] == ["#"]
 
 
 def cover(filters: Iterable[str]) -> tuple[str, ...]:
-    """The widest of the filters, in order: what another one covers is left out (PROTOCOL.md, rule 6).
+    """A cover of the filters in which no two match the same topic (PROTOCOL.md, rule 6).
 
-    Filters that overlap without one covering the other (`a/+` and `+/b`) both stay; the broker then may deliver a
-    message twice, which the receiver tells apart by nothing but its identity.
+    In MQTT 5 a broker may send a message once for every subscription that matches it (3.3.4), and a message without an
+    identity of its own would then count twice. What one filter covers is left out; two that overlap otherwise
+    (`a/+` and `+/b`) are replaced by the narrowest that covers both (`+/+`): what it matches beyond them is judged and selected
+    by nothing.
     """
     kept: list[str] = []
-    for candidate in dict.fromkeys(filters):
-        if any(covers(other, candidate) for other in kept):
-            continue
-        kept = [other for other in kept if not covers(candidate, other)]
+    for wanted in filters:
+        candidate = wanted
+        while met := next((other for other in kept if overlap(other, candidate)), None):
+            kept.remove(met)
+            candidate = _join(met, candidate)
         kept.append(candidate)
     return tuple(kept)
+
+
+def _join(one: str, other: str) -> str:
+    """The narrowest filter that covers both."""
+    joined: list[str] = []
+    levels, others = one.split("/"), other.split("/")
+    for a, b in zip(levels, others, strict=False):
+        if "#" in (a, b):
+            return "/".join((*joined, "#"))
+        joined.append(a if a == b else "+")
+    return "/".join(joined if len(levels) == len(others) else (*joined, "#"))
 
 
 def _check(text: str, what: str) -> None:
@@ -220,6 +236,8 @@ def _check(text: str, what: str) -> None:
         raise TopicError(f"the {what} is empty")
     if "\0" in text:
         raise TopicError(f"the {what} {text!r} holds a null character")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise TopicError(f"the {what} {text!r} is no Unicode text")
     if len(text.encode()) > MAX_BYTES:
         raise TopicError(f"the {what} is longer than {MAX_BYTES} bytes")
 

@@ -1,0 +1,1 @@
+"""The agent: one node's pins become events, and its outputs obey commands."""

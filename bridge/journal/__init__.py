@@ -1,0 +1,1 @@
+"""What must survive: the durable engine (SQLite) and the stores on it."""

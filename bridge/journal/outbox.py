@@ -1,0 +1,411 @@
+"""The agent's store: events until they are confirmed, their numbering, each sensor's last level.
+
+Everything here is a change or a query for the engine. How it spares SD cards: an event is one row at the end of its
+stream's run in one table, without any index, and its sequence and level are read from the rows themselves; the row of
+its stream is only touched when confirmed events are purged.
+"""
+
+from __future__ import annotations
+
+import heapq
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from operator import itemgetter
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+import orjson
+
+from bridge.core.event import Value
+from bridge.core.outbox import Row
+from bridge.core.tombstone import Reason, Tombstone
+from bridge.errors import JournalError
+from bridge.journal.engine import Change
+
+MIGRATIONS: Final = (
+    """
+    CREATE TABLE owner (site TEXT NOT NULL, node TEXT NOT NULL);
+    CREATE TABLE epochs (number INTEGER PRIMARY KEY, epoch TEXT NOT NULL UNIQUE, boot TEXT NOT NULL);
+    CREATE TABLE streams (
+        number INTEGER PRIMARY KEY,
+        sensor TEXT NOT NULL,
+        epoch INTEGER NOT NULL REFERENCES epochs (number),
+        confirmed INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (sensor, epoch)
+    );
+    CREATE TABLE events (
+        key INTEGER PRIMARY KEY,         -- stream number * 2^40 + sequence
+        body BLOB NOT NULL,
+        stored_at REAL NOT NULL,         -- wall time, Unix seconds
+        monotonic REAL NOT NULL,         -- of the boot of the stream's epoch, seconds
+        alarm INTEGER NOT NULL,
+        open INTEGER NOT NULL,           -- 0 stored by a good clock, 1 the time may still be corrected, 2 no more
+        level INTEGER NOT NULL,          -- tells a level of the sensor, not a fault
+        dropped INTEGER NOT NULL         -- a tombstone for so many events, up to this sequence
+    );
+    CREATE TABLE levels (sensor TEXT PRIMARY KEY, name TEXT NOT NULL, value TEXT NOT NULL, time TEXT NOT NULL);
+    CREATE TABLE drops (reason TEXT PRIMARY KEY, events INTEGER NOT NULL);
+    """,
+)
+
+_BITS: Final = 40
+_CHUNK: Final = 64
+_INSERT: Final = "INSERT INTO events (key, body, stored_at, monotonic, alarm, open, level, dropped) VALUES "
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """The last level a sensor told, for comparing with what is found at start."""
+
+    name: str
+    value: Value
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStream:
+    """One sensor's events of one epoch, as found at start."""
+
+    number: int
+    sensor: str
+    epoch: str
+    current: bool
+    confirmed: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What an outbox holds when it is opened. `streams` stand in the order in which they are to be sent."""
+
+    epoch: str
+    streams: tuple[StoredStream, ...]
+    levels: dict[str, Level]
+    events: int
+    bytes: int
+    next_stream: int
+    drops: dict[str, int]
+
+
+class Entry(NamedTuple):
+    """An event on its way to the disk: a row of the table `events`, in the order of its columns."""
+
+    key: int
+    body: bytes
+    stored_at: float
+    monotonic: float
+    alarm: bool
+    open: bool
+    level: bool
+    dropped: int = 0
+
+
+Bury: TypeAlias = Callable[[int, Tombstone], bytes]
+"""Encodes the tombstone of a stream; called on the writer's thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """How much must go, and which end of the queue pays: `oldest`, or `newest` (what comes in now)."""
+
+    events: int
+    bytes: int
+    policy: Literal["oldest", "newest"]
+    bury: Bury
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What was dropped: runs of (stream, first, last), counted in events and bytes."""
+
+    runs: tuple[tuple[int, int, int], ...] = ()
+    events: int = 0
+    bytes: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+
+def key_of(stream: int, sequence: int) -> int:
+    """The key of a stream's event in the table; a stream's keys are one run, in the order of its sequence."""
+    return stream << _BITS | sequence
+
+
+def begin(site: str, node: str, boot: str, new_epoch: str) -> Change[Contents]:
+    """Take possession at start and say what is there.
+
+    A new epoch begins when the outbox is new, and when the machine has been started since: after a power cut the disk
+    may have forgotten sequences that are known outside, and a number must never be given twice.
+    Raises JournalError when the outbox belongs to another node and still holds events of it.
+    """
+
+    def change(db: sqlite3.Connection) -> Contents:
+        _own(db, site, node)
+        newest = db.execute("SELECT number, epoch, boot FROM epochs ORDER BY number DESC LIMIT 1").fetchone()
+        if newest is None or newest[2] != boot:
+            number = newest[0] + 1 if newest else 1
+            db.execute("INSERT INTO epochs VALUES (?, ?, ?)", (number, new_epoch, boot))
+            newest = (number, new_epoch, boot)
+        current = newest[0]
+        # Levels first: they are still to be found in rows of the streams that go now.
+        levels = _levels(db)
+        empty = (
+            "NOT EXISTS (SELECT 1 FROM events WHERE key > (streams.number << 40) AND key < (streams.number + 1 << 40))"
+        )
+        next_stream: int = db.execute("SELECT coalesce(max(number), 0) + 1 FROM streams").fetchone()[0]
+        db.execute(f"DELETE FROM streams WHERE epoch <> ? AND {empty}", (current,))  # noqa: S608 - no input in it
+        db.execute("DELETE FROM epochs WHERE number <> ? AND number NOT IN (SELECT epoch FROM streams)", (current,))
+        streams = tuple(
+            StoredStream(number, sensor, epoch, at == current, confirmed, max(confirmed, _last(db, number)))
+            for number, sensor, epoch, at, confirmed in db.execute(
+                "SELECT s.number, sensor, e.epoch, s.epoch, confirmed FROM streams s "
+                "JOIN epochs e ON e.number = s.epoch ORDER BY s.epoch, s.number"
+            ).fetchall()
+        )
+        count, size = db.execute(
+            "SELECT count(*), coalesce(sum(length(body)), 0) FROM events WHERE dropped = 0"
+        ).fetchone()
+        drops = dict(db.execute("SELECT reason, events FROM drops").fetchall())
+        return Contents(newest[1], streams, levels, count, size, next_stream, drops)
+
+    return change
+
+
+def append(
+    new_streams: Sequence[tuple[int, str, str]], entries: Sequence[Entry], excess: Excess | None = None
+) -> Change[Dropped]:
+    """Store events, and in the same commit drop what then is too much.
+
+    `new_streams` are (number, sensor, epoch). Alarms are dropped when nothing else is left.
+    """
+
+    def change(db: sqlite3.Connection) -> Dropped:
+        for number, sensor, epoch in new_streams:
+            db.execute(
+                "INSERT INTO streams (number, sensor, epoch) SELECT ?, ?, number FROM epochs WHERE epoch = ?",
+                (number, sensor, epoch),
+            )
+        for start in range(0, len(entries), _CHUNK):
+            # One statement for many rows: each statement gives up the interpreter's lock and must win it back.
+            chunk = entries[start : start + _CHUNK]
+            values = [value for entry in chunk for value in entry]
+            db.execute(_INSERT + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * len(chunk)), values)
+        return Dropped() if excess is None else _trim(db, excess)
+
+    return change
+
+
+def purge(through: Sequence[tuple[int, str, int]]) -> Change[tuple[int, int]]:
+    """Forget what is confirmed: (stream, sensor, sequence) each. The result counts events and bytes."""
+
+    def change(db: sqlite3.Connection) -> tuple[int, int]:
+        events = size = 0
+        for number, sensor, sequence in through:
+            span = (number << _BITS, number << _BITS | sequence)
+            level = db.execute(
+                "SELECT body FROM events WHERE key > ? AND key <= ? AND level = 1 ORDER BY key DESC LIMIT 1", span
+            ).fetchone()
+            if level is not None:
+                row = _level_row(level[0])
+                db.execute("INSERT OR REPLACE INTO levels VALUES (?, ?, ?, ?)", (sensor, *row))
+            count, length = db.execute(
+                "SELECT count(*), coalesce(sum(length(body)), 0) FROM events "
+                "WHERE key > ? AND key <= ? AND dropped = 0",
+                span,
+            ).fetchone()
+            db.execute("DELETE FROM events WHERE key > ? AND key <= ?", span)
+            db.execute("UPDATE streams SET confirmed = ? WHERE number = ?", (sequence, number))
+            events, size = events + count, size + length
+        return events, size
+
+    return change
+
+
+def seal(stream: int, rows: Sequence[Row]) -> Change[None]:
+    """Give events their final bytes before they are sent for the first time."""
+
+    def change(db: sqlite3.Connection) -> None:
+        for row in rows:
+            db.execute("UPDATE events SET body = ?, open = 2 WHERE key = ?", (row.body, stream << _BITS | row.sequence))
+
+    return change
+
+
+def expire(*, monotonic: float, wall: float | None, current_epoch: str, bury: Bury) -> Change[Dropped]:
+    """Drop what was stored before a moment: this boot's events by its monotonic clock, older boots' by wall time.
+
+    Without `wall` (a clock that cannot be believed yet) events of older boots stay.
+    """
+
+    def change(db: sqlite3.Connection) -> Dropped:
+        found: list[tuple[int, int]] = []
+        for number, epoch in db.execute(
+            "SELECT s.number, e.epoch FROM streams s JOIN epochs e ON e.number = s.epoch"
+        ).fetchall():
+            column, limit = ("monotonic", monotonic) if epoch == current_epoch else ("stored_at", wall)
+            if limit is None:
+                continue
+            # The wall clock was wrong when these were stored, so their age is not known.
+            believed = "" if column == "monotonic" else "AND open = 0"
+            rows = db.execute(
+                f"SELECT key, length(body), {column} FROM events "  # noqa: S608 - one of two words
+                f"WHERE key > ? AND key < ? AND dropped = 0 {believed} ORDER BY key",
+                (number << _BITS, number + 1 << _BITS),
+            )
+            for key, length, moment in rows:
+                if moment >= limit:
+                    break
+                found.append((key, length))
+        return _bury(db, found, "age", bury)
+
+    return change
+
+
+def page(stream: int, after: int, limit: int) -> Callable[[sqlite3.Connection], list[Row]]:
+    """The next rows of a stream behind a sequence, in order: events and tombstones."""
+
+    def query(db: sqlite3.Connection) -> list[Row]:
+        rows = db.execute(
+            "SELECT key, body, open, monotonic FROM events WHERE key > ? AND key < ? ORDER BY key LIMIT ?",
+            (stream << _BITS | after, stream + 1 << _BITS, limit),
+        )
+        return [Row(key & (1 << _BITS) - 1, body, open_ == 1, at) for key, body, open_, at in rows]
+
+    return query
+
+
+def oldest(db: sqlite3.Connection) -> tuple[float, float, str] | None:
+    """The event stored first, by the start of each stream: (wall time, monotonic time, epoch)."""
+    found: list[tuple[float, float, str]] = []
+    for number, epoch in db.execute("SELECT s.number, e.epoch FROM streams s JOIN epochs e ON e.number = s.epoch"):
+        row = db.execute(
+            "SELECT stored_at, monotonic FROM events WHERE key > ? AND key < ? ORDER BY key LIMIT 1",
+            (number << _BITS, number + 1 << _BITS),
+        ).fetchone()
+        if row is not None:
+            found.append((*row, epoch))
+    return min(found, default=None)
+
+
+def _own(db: sqlite3.Connection, site: str, node: str) -> None:
+    owner = db.execute("SELECT site, node FROM owner").fetchone()
+    if owner == (site, node):
+        return
+    if owner is not None:
+        count = db.execute("SELECT count(*) FROM events").fetchone()[0]
+        if count:
+            raise JournalError(
+                f"the outbox belongs to node {owner[1]!r} of site {owner[0]!r} and holds {count} events of it that "
+                f"are not confirmed, but this is node {node!r} of site {site!r}; start once under the old name so that "
+                "they are delivered, or remove the file to give them up"
+            )
+        for table in ("owner", "streams", "epochs", "levels"):
+            db.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+    db.execute("INSERT INTO owner VALUES (?, ?)", (site, node))
+
+
+def _last(db: sqlite3.Connection, stream: int) -> int:
+    span = (stream << _BITS, stream + 1 << _BITS)
+    key = db.execute("SELECT max(key) FROM events WHERE key > ? AND key < ?", span).fetchone()[0]
+    return 0 if key is None else key & (1 << _BITS) - 1
+
+
+def _levels(db: sqlite3.Connection) -> dict[str, Level]:
+    """The purged events' levels, overlaid by those of events that are still here."""
+    levels = {
+        sensor: Level(name, orjson.loads(value), datetime.fromisoformat(time))
+        for sensor, name, value, time in db.execute("SELECT sensor, name, value, time FROM levels")
+    }
+    for number, sensor in db.execute("SELECT number, sensor FROM streams ORDER BY epoch, number"):
+        newest = db.execute(
+            "SELECT body FROM events WHERE key > ? AND key < ? AND level = 1 ORDER BY key DESC LIMIT 1",
+            (number << _BITS, number + 1 << _BITS),
+        ).fetchone()
+        if newest is not None:
+            name, value, time = _level_row(newest[0])
+            levels[sensor] = Level(name, orjson.loads(value), datetime.fromisoformat(time))
+    return levels
+
+
+def _level_row(body: bytes) -> tuple[str, str, str]:
+    document: Any = orjson.loads(body)
+    return document["data"]["event"], orjson.dumps(document["data"]["value"]).decode(), document["time"]
+
+
+def _trim(db: sqlite3.Connection, excess: Excess) -> Dropped:
+    dropped = Dropped()
+    for alarm in (0, 1):
+        events, size = excess.events - dropped.events, excess.bytes - dropped.bytes
+        if events <= 0 and size <= 0:
+            break
+        reason: Reason = "events" if events > 0 else "bytes"
+        found: list[tuple[int, int]] = []
+        for _, key, length in _candidates(db, alarm=alarm, newest=excess.policy == "newest"):
+            if events <= 0 and size <= 0:
+                break
+            found.append((key, length))
+            events, size = events - 1, size - length
+        more = _bury(db, found, reason, excess.bury)
+        reasons = Counter(dropped.reasons) + Counter(more.reasons)
+        dropped = Dropped(dropped.runs + more.runs, dropped.events + more.events, dropped.bytes + more.bytes, reasons)
+    return dropped
+
+
+def _candidates(
+    db: sqlite3.Connection, *, alarm: int, newest: bool
+) -> Iterator[tuple[tuple[int, float, int], int, int]]:
+    """Events of all streams merged by age, as (order, key, length). Nothing may be changed while it is consumed."""
+    direction, sign = ("DESC", -1) if newest else ("ASC", 1)
+
+    def run(number: int, epoch: int) -> Iterator[tuple[tuple[int, float, int], int, int]]:
+        rows = db.execute(
+            "SELECT key, length(body), monotonic FROM events "  # noqa: S608 - one of two words
+            f"WHERE key > ? AND key < ? AND dropped = 0 AND alarm = ? ORDER BY key {direction}",
+            (number << _BITS, number + 1 << _BITS, alarm),
+        )
+        for key, length, at in rows:
+            yield (sign * epoch, sign * at, sign * key), key, length
+
+    streams = db.execute("SELECT number, epoch FROM streams").fetchall()
+    return heapq.merge(*(run(number, epoch) for number, epoch in streams), key=itemgetter(0))
+
+
+def _bury(db: sqlite3.Connection, found: Sequence[tuple[int, int]], reason: Reason, bury: Bury) -> Dropped:
+    """Put tombstones in the place of rows, one for each contiguous run, merged with those beside it."""
+    runs: list[tuple[int, int, int]] = []
+    for key in sorted(key for key, _ in found):
+        stream, sequence = key >> _BITS, key & (1 << _BITS) - 1
+        if runs and runs[-1][0] == stream and runs[-1][2] == sequence - 1:
+            runs[-1] = (stream, runs[-1][1], sequence)
+        else:
+            runs.append((stream, sequence, sequence))
+    merged = []
+    for stream, first, last in runs:
+        base = stream << _BITS
+        before = db.execute(
+            "SELECT key, dropped FROM events WHERE key < ? AND key > ? ORDER BY key DESC LIMIT 1", (base | first, base)
+        ).fetchone()
+        after = db.execute(
+            "SELECT key, dropped FROM events WHERE key > ? AND key < ? ORDER BY key LIMIT 1",
+            (base | last, stream + 1 << _BITS),
+        ).fetchone()
+        start, end = first, last
+        if before is not None and before[1]:
+            start = (before[0] - base) - before[1] + 1
+        if after is not None and after[1]:
+            end = after[0] - base
+        moments = db.execute(
+            "SELECT stored_at, monotonic FROM events WHERE key >= ? AND key <= ? ORDER BY key DESC LIMIT 1",
+            (base | start, base | end),
+        ).fetchone()
+        db.execute("DELETE FROM events WHERE key >= ? AND key <= ?", (base | start, base | end))
+        stone = Tombstone(start, end, reason)
+        db.execute(_INSERT + "(?, ?, ?, ?, 0, 0, 0, ?)", (base | end, bury(stream, stone), *moments, end - start + 1))
+        merged.append((stream, start, end))
+    if found:
+        db.execute(
+            "INSERT INTO drops VALUES (?1, ?2) ON CONFLICT (reason) DO UPDATE SET events = events + ?2",
+            (reason, len(found)),
+        )
+    reasons: dict[str, int] = {reason: len(found)} if found else {}
+    return Dropped(tuple(merged), len(found), sum(length for _, length in found), reasons)

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+
+from bridge.agent.door import Door, Edge
+from bridge.clock import RealClock, VirtualClock
+
+Until = Callable[[Callable[[], object]], Awaitable[None]]
+
+
+async def test_edges_of_another_thread_arrive_on_the_loop_in_order(until: Until) -> None:
+    taken: list[tuple[bool, str]] = []
+    door = Door(RealClock(), lambda edge: taken.append((edge.level, threading.current_thread().name)), waiting=5000)
+    pushed = [i % 3 == 0 for i in range(3000)]
+
+    def push() -> None:
+        for level in pushed:
+            door.push(level)
+
+    thread = threading.Thread(target=push)
+    thread.start()
+    await until(lambda: len(taken) == len(pushed))
+    thread.join()
+
+    assert [level for level, _ in taken] == pushed
+    assert {name for _, name in taken} == {threading.current_thread().name}
+    assert door.dropped == 0
+
+
+async def test_a_pin_that_oscillates_costs_bounded_memory_and_its_last_level_stays() -> None:
+    taken: list[Edge] = []
+    door = Door(VirtualClock(), taken.append, waiting=100)
+    for i in range(100_001):
+        door.push(i % 2 == 1)
+    await asyncio.sleep(0)
+
+    assert len(taken) == 100
+    assert taken[-1].level is False
+    assert door.dropped == 100_001 - 100
+
+
+async def test_an_edge_keeps_the_time_at_which_it_was_seen() -> None:
+    clock = VirtualClock()
+    taken: list[Edge] = []
+    door = Door(clock, taken.append)
+    await clock.advance(5)
+    seen_at = clock.now()
+    door.push(True)
+    await clock.advance(2)
+
+    assert taken == [Edge(True, seen_at, 5.0)]
+
+
+async def test_a_closed_door_lets_nothing_through() -> None:
+    taken: list[Edge] = []
+    door = Door(VirtualClock(), taken.append)
+    door.push(True)
+    door.close()
+    door.push(False)
+    await asyncio.sleep(0)
+
+    assert taken == []
