@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -23,7 +23,7 @@ from bridge.core.invocation import DeadLetter, Invocation, letter_document
 from bridge.core.lanes import Lanes
 from bridge.core.mapping import MappingSet
 from bridge.core.mapping_state import StateChange, waiting_change
-from bridge.core.plan import Plan, Planned, node_offline, plan, succeeded, timer_key
+from bridge.core.plan import Plan, Planned, decision_time, node_offline, plan, succeeded, timer_key
 from bridge.core.receipts import Receipts, Ticket
 from bridge.core.records import Commit, OpenInvocation, Record, Restored
 from bridge.core.retry import GiveUp, Outcome, Park, RetryAfter, Verdict, decide
@@ -117,17 +117,6 @@ class Ledger:
         self._letters: list[DeadLetter] = []
         self._changes: dict[str, StateChange] = {}
         self._effects: list[Effect] = []
-        self._steps: dict[type[Input], Callable[..., None]] = {  # each step takes the input it stands beside
-            Connected: self._connected,
-            Received: self._received,
-            Unreadable: self._unreadable,
-            Ignored: self._ignored,
-            NodeOffline: self._node_offline,
-            Attempted: self._attempted,
-            Committed: self._committed,
-            NotCommitted: self._not_committed,
-            MappingsReplaced: self._mappings_replaced,
-        }
         self._restore(restored.records, now)
         self._bury_removed(now)
 
@@ -185,12 +174,35 @@ class Ledger:
     def step(self, inputs: Iterable[Input], now: Instant) -> list[Effect]:
         """Take what happened, in order; the answer is in the order in which it must be carried out."""
         for given in inputs:
-            self._steps[type(given)](given, now)
+            self._take_in(given, now)
         self._wake(now)
         self._start(now)
         self._release()
         effects, self._effects = self._effects, []
         return effects
+
+    def _take_in(self, given: Input, now: Instant) -> None:
+        match given:
+            case Received():
+                self._received(given, now)
+            case Attempted():
+                self._attempted(given, now)
+            case Committed(commit):
+                self._committed(commit)
+            case NotCommitted(commit):
+                self._not_committed(commit)
+            case Ignored(ticket):
+                self._receipts.receive(ticket)
+                self._receipts.complete(ticket)
+            case NodeOffline():
+                self._node_offline(given, now)
+            case Unreadable():
+                self._unreadable(given, now)
+            case MappingsReplaced(mappings):
+                self.mappings = mappings
+                self._bury_removed(now)
+            case Connected(generation):  # pragma: no branch - the last of them, as mypy knows
+                self._connected(generation)
 
     def take(self) -> Commit | None:
         """What the next commit has to keep, or None. Answer with `Committed` or `NotCommitted` before taking again."""
@@ -215,8 +227,8 @@ class Ledger:
         self._dirty, self._letters, self._changes = {}, [], {}
         return commit
 
-    def _connected(self, given: Connected, now: Instant) -> None:
-        self._receipts.begin(given.generation)
+    def _connected(self, generation: int) -> None:
+        self._receipts.begin(generation)
         self._held.clear()
         for entry in self._entries.values():
             entry.tickets.clear()
@@ -284,8 +296,8 @@ class Ledger:
         due = now.monotonic + max(0.0, (invocation.due_at - now.wall).total_seconds())
         work.timer = timer_key(invocation.mapping, entry.event)
         earlier = self._timer_of.get(work.timer)
-        if earlier is not None:  # the plan, which knows event time, takes it for fallen due
-            self._fire(earlier)
+        if earlier is not None:  # by event time, which the plan goes by, it has fallen due: only this one waits now
+            self._into_lane(earlier)
         self._timer_of[work.timer] = work
         heapq.heappush(self._timers, (due, next(self._order), work))
 
@@ -302,10 +314,6 @@ class Ledger:
         self._bury(letter, entry)
         self._effects.append(Buried(letter))
         self._finish(entry)
-
-    def _ignored(self, given: Ignored, now: Instant) -> None:
-        self._receipts.receive(given.ticket)
-        self._receipts.complete(given.ticket)
 
     def _node_offline(self, given: NodeOffline, now: Instant) -> None:
         if given.ticket is not None:
@@ -346,35 +354,31 @@ class Ledger:
                 self._effects.append(Retrying(invocation, entry.event, work.attempts, outcome, None))
                 work.attempts -= 1  # it never reached the function
                 self._lanes.park(work.lane, now.monotonic)
-            case GiveUp(reason):
+            case GiveUp(reason):  # pragma: no branch - the last of them, as mypy knows
                 self._give_up(work, reason, now, outcome)
 
-    def _committed(self, given: Committed, now: Instant) -> None:
-        for entry in given.commit.entries:
+    def _committed(self, commit: Commit) -> None:
+        for entry in commit.entries:
             entry.stored = True
             self._held.append(entry)
             if not entry.open:
                 self._entries.pop(entry.event.identity, None)
-        if given.commit.sources:
-            self._effects.append(Confirm(given.commit.sources))
+        if commit.sources:
+            self._effects.append(Confirm(commit.sources))
 
-    def _not_committed(self, given: NotCommitted, now: Instant) -> None:
-        commit = given.commit
+    def _not_committed(self, commit: Commit) -> None:
         self._dirty = {entry.number: entry for entry in commit.entries} | self._dirty
         self._letters[:0] = commit.letters
         self._changes = {change.key: change for change in commit.changes} | self._changes
         self._dedup.put_back(commit.sources, commit.ids)
 
-    def _mappings_replaced(self, given: MappingsReplaced, now: Instant) -> None:
-        self.mappings = given.mappings
-        self._bury_removed(now)
-
     def _bury_removed(self, now: Instant) -> None:
-        """What waits for a mapping that is no longer there becomes a dead letter (rule 13); what runs ends as it ends."""
+        """What waits for a mapping that is gone becomes a dead letter (rule 13); what runs may end."""
         for work in list(self._works.values()):
             if not self._removed(work):
                 continue
             if work.timer is not None:
+                self._remember((waiting_change(work.timer, None),), None)
                 self._forget_timer(work)
                 self._give_up_unqueued(work, MAPPING_REMOVED, now)
             elif self._lanes.remove(work.lane, work):
@@ -447,7 +451,7 @@ class Ledger:
         )
         self._bury(letter, work.entry)
         self._effects.append(Ended(invocation, event, work.attempts, outcome, letter))
-        if invocation.on_failure is not None:
+        if invocation.on_failure is not None and invocation.id + ON_FAILURE not in self._works:
             self._queue(_Work(on_failure(invocation, letter), work.entry), now)
 
     def _remember(self, changes: Iterable[StateChange], entry: _Entry | None) -> None:
@@ -487,6 +491,9 @@ class Ledger:
         """Its `for` has passed: it takes its place in its lane."""
         assert work.timer is not None
         self._remember((waiting_change(work.timer, None),), None)
+        self._into_lane(work)
+
+    def _into_lane(self, work: _Work) -> None:
         self._forget_timer(work)
         self._lanes.add(work.lane, work.invocation.function, work)
 
@@ -568,6 +575,5 @@ def _expired(work: _Work, wall: datetime) -> bool:
     limit_s = work.invocation.max_age_s
     if limit_s is None:
         return False
-    event = work.entry.event
-    since = event.time if event.timesynced else work.entry.received_at
+    since = decision_time(work.entry.event, work.entry.received_at)
     return (wall - since).total_seconds() > limit_s

@@ -24,6 +24,12 @@ CONTENT_TYPE: Final = "application/cloudevents+json"
 MAX_BYTES: Final = 64 * 1024
 """CloudEvents 1.0, "Size Limits": intermediaries must forward events of at least this size."""
 
+MAX_DEPTH: Final = 64
+"""Deeper JSON is refused: orjson reads 1024 levels but writes 254, and Python's own stack ends in between."""
+MAX_SEQUENCE: Final = 2**63 - 1
+YEARS: Final = range(1970, 9900)
+"""A clock that was never set says 1970; above it there is room for a century of `for` and `cooldown`."""
+
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 Value: TypeAlias = bool | int | float | str | None
 
@@ -108,6 +114,7 @@ def source_of(site: str, node: str, sensor: str) -> str:
     return f"/sites/{site}/nodes/{node}/sensors/{sensor}"
 
 
+_SEQUENCE = re.compile(r"[0-9]{1,20}")
 _SOURCE = re.compile(r"/sites/([^/]+)/nodes/([^/]+)/sensors/([^/]+)")
 
 
@@ -119,7 +126,7 @@ def parse_source(source: str) -> tuple[str, str, str] | None:
 
 def rfc3339(time: datetime) -> str:
     """A UTC time with microseconds and `Z` (RFC 3339, section 5.6)."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def encode(seen: Observation, *, at: SensorEventTopic, id: str, epoch: str, sequence: int) -> bytes:  # noqa: A002 - CloudEvents' own name
@@ -168,15 +175,15 @@ def parse(payload: bytes, at: SensorEventTopic) -> Event:
     source, data = _text(document, "source"), document.get("data")
     expected = source_of(at.site, at.node, at.sensor)
     if source != expected:
-        raise EventError(f"source is {source!r}, but its topic belongs to {expected!r}")
+        raise EventError(f"source is {_shown(source)}, but its topic belongs to {expected!r}")
     if not isinstance(data, dict):
         raise EventError("data is not an object")
     for field, wanted in (("site", at.site), ("node", at.node), ("sensor", at.sensor)):
         if data.get(field) != wanted:
-            raise EventError(f"data.{field} is {data.get(field)!r}, but its topic says {wanted!r}")
+            raise EventError(f"data.{field} is {_shown(data.get(field))}, but its topic says {wanted!r}")
     type_, name = _text(document, "type"), data.get("event")
     if not isinstance(name, str) or type_ != TYPE_PREFIX + name:
-        raise EventError(f"type is {type_!r}, but data.event is {name!r}")
+        raise EventError(f"type is {_shown(type_)}, but data.event is {_shown(name)}")
     kind = data.get("kind")
     if not isinstance(kind, str):
         raise EventError("data.kind is missing or not text")
@@ -206,12 +213,12 @@ def parse_foreign(payload: bytes, topic: str, *, id: str, received_at: datetime)
     """A message of any MQTT device as an event, with the id and time its receiver gives it (PROTOCOL.md, rule 16).
 
     A structured CloudEvent on such a topic keeps its own id, source, type, time and data. Everything else becomes
-    `io.gpio-bridge.mqtt.message`: the payload as JSON where it parses, else as text, else in base64.
-    Raises EventError for a payload over the size limit.
+    `io.gpio-bridge.mqtt.message`: the payload as JSON where it parses (and is not nested too deep), else as text, else
+    in base64. Raises EventError for a payload over the size limit, and for a CloudEvent whose time is none.
     """
-    if len(payload) > MAX_BYTES:
-        raise EventError(f"the payload has {len(payload)} bytes; the limit is {MAX_BYTES}")
+    _check_size(payload)
     loaded, parsed = _json(payload)
+    parsed = parsed and not _deep(loaded)
     if parsed and _is_cloud_event(loaded):
         return _cloud_event(loaded, payload, topic, received_at)
     if parsed:
@@ -251,6 +258,12 @@ def parse_any(payload: bytes, topic: Topic | str, *, id: str, received_at: datet
     return parse_foreign(payload, topic if isinstance(topic, str) else topic.text, id=id, received_at=received_at)
 
 
+def readable(payload: bytes) -> Any:
+    """A payload for people: as JSON where it parses (and is not nested too deep), else as text."""
+    loaded, parsed = _json(payload)
+    return loaded if parsed and not _deep(loaded) else payload.decode("utf-8", "replace")
+
+
 def _json(payload: bytes) -> tuple[Any, bool]:
     try:
         return orjson.loads(payload), True
@@ -259,22 +272,53 @@ def _json(payload: bytes) -> tuple[Any, bool]:
 
 
 def _document(payload: bytes) -> dict[str, Any]:
-    if len(payload) > MAX_BYTES:
-        raise EventError(f"the payload has {len(payload)} bytes; the limit is {MAX_BYTES}")
+    _check_size(payload)
     document, parsed = _json(payload)
     if not parsed or not isinstance(document, dict):
         raise EventError("the payload is not a JSON object")
+    if _deep(document):
+        raise EventError(f"the payload is nested deeper than {MAX_DEPTH} levels")
     if document.get("specversion") != "1.0":
-        raise EventError(f"specversion is {document.get('specversion')!r}, not '1.0'")
+        raise EventError(f"specversion is {_shown(document.get('specversion'))}, not '1.0'")
     return document
 
 
+def _check_size(payload: bytes) -> None:
+    if len(payload) > MAX_BYTES:
+        raise EventError(f"the payload has {len(payload)} bytes; the limit is {MAX_BYTES}")
+
+
+def _deep(value: Any) -> bool:
+    """Whether lists and objects are nested deeper than MAX_DEPTH."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, (dict, list))
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+        ]
+        if not level:
+            return False
+    return any(isinstance(value, (dict, list)) for value in level)
+
+
+def _shown(value: Any) -> str:
+    """What a message shows of a value that somebody sent: its beginning."""
+    if isinstance(value, (dict, list)):
+        return "an object" if isinstance(value, dict) else "a list"
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
 def _is_cloud_event(document: Any) -> bool:
+    """Whether this is a CloudEvent with an identity of its own; our type for messages is given here, not taken."""
     required = ("id", "source", "type")
     return (
         isinstance(document, dict)
         and document.get("specversion") == "1.0"
         and all(isinstance(document.get(name), str) and document[name] for name in required)
+        and document["type"] != FOREIGN_TYPE
     )
 
 
@@ -304,9 +348,11 @@ def _time(document: dict[str, Any]) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise EventError(f"time is {text!r}, not an RFC 3339 time") from error
+        raise EventError(f"time is {_shown(text)}, not an RFC 3339 time") from error
     if time.tzinfo is None:
-        raise EventError(f"time is {text!r}, without an offset")
+        raise EventError(f"time is {_shown(text)}, without an offset")
+    if time.year not in YEARS:
+        raise EventError(f"time is {_shown(text)}; its year must be from {YEARS[0]} to {YEARS[-1]}")
     return time.astimezone(UTC)
 
 
@@ -317,6 +363,6 @@ def _numbering(document: dict[str, Any]) -> tuple[str | None, int | None]:
         return None, None
     if not isinstance(epoch, str) or not epoch:
         raise EventError("epoch is missing or not text")
-    if not isinstance(sequence, str) or not sequence.isascii() or not sequence.isdigit() or int(sequence) < 1:
-        raise EventError(f"sequence is {sequence!r}, not a positive number in text")
+    if not isinstance(sequence, str) or not _SEQUENCE.fullmatch(sequence) or not 1 <= int(sequence) <= MAX_SEQUENCE:
+        raise EventError(f"sequence is {_shown(sequence)}, not a positive number of at most 20 digits in text")
     return epoch, int(sequence)

@@ -1,0 +1,68 @@
+"""The mapping file: from its YAML to a mapping set, with every problem at once and its file and line.
+
+What may not live here: the shapes inside of a mapping (mapping_entries.py), what a mapping means (plan.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from pathlib import Path
+from typing import Final
+
+from bridge.config import Invalid, Name, Node, Reader, finish, read
+from bridge.core import topics
+from bridge.core.hours import time_zone
+from bridge.core.mapping import MappingSet
+from bridge.core.mapping_entries import MappingEntry, MappingReader
+
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneEntry:
+    """A time zone by its name."""
+
+    zone: tzinfo
+
+    @classmethod
+    def from_node(cls, node: Node, reader: Reader, key: str) -> ZoneEntry | Invalid:
+        try:
+            return cls(time_zone(str(node.value)))
+        except ValueError as error:
+            return reader.problem(node, key, str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class MappingDocument:
+    """The whole file."""
+
+    mappings: dict[Name, MappingEntry]
+    timezone: ZoneEntry | None = None
+    allow_empty: bool = False
+
+
+def load_mappings(path: Path, *, local_timezone: str | tzinfo = UTC) -> MappingSet:
+    """The mapping set in a file; `local_timezone` is what hours mean where the file names none.
+
+    Raises ConfigError with every problem.
+    """
+    return decode_mappings(read(path), local_timezone=local_timezone)
+
+
+def decode_mappings(node: Node, *, local_timezone: str | tzinfo = UTC, root: str = topics.DEFAULT_ROOT) -> MappingSet:
+    """The mapping set in a document; `root` is what our own topics start with. Raises ConfigError."""
+    zone = time_zone(local_timezone) if isinstance(local_timezone, str) else local_timezone
+    reader = MappingReader(root)
+    if isinstance(node.value, dict):
+        version = node.value.get("version")
+        if version is None:
+            reader.problem(node, "version", f"is missing; this program reads version: {VERSION}")
+        elif version.value != VERSION or isinstance(version.value, bool):
+            reader.problem(version, "version", f"must be {VERSION}; this program does not know another")
+    document = finish(reader.object(node, MappingDocument, "", ignore=frozenset(["version"])), reader)
+    if document.timezone is not None:
+        zone = document.timezone.zone
+    return MappingSet(
+        (entry.mapping(name, zone) for name, entry in document.mappings.items()), allow_empty=document.allow_empty
+    )

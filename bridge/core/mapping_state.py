@@ -1,0 +1,176 @@
+"""What mappings remember between events: cooldowns, waiting `for` timers, and what was last known of each sensor.
+
+Plain data, changed by `apply` alone; every change is one key and one JSON value, so that a journal can keep it with the
+event that made it (PROTOCOL.md, rule 7). What may not live here: deciding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from bridge.core.event import JSON, Value, rfc3339
+
+MAX_KEPT: Final = 10_000
+"""Cooldowns, timers and sensors remembered, each; the oldest go first. Only strangers' topics could come to so many."""
+FIRES_KEPT: Final = 8
+"""Times remembered of one cooldown: enough to judge backlog that arrives out of order."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """The new value of a key; None forgets it."""
+
+    key: str
+    value: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class LastValue:
+    """What was last known of a sensor. `level` is the last event that named a state, such as `temperature.high`."""
+
+    event: str
+    value: Value
+    time: datetime
+    level: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A `for` that waits: which invocation, of what, since and until when."""
+
+    mapping: str
+    source: str
+    event: str
+    invocation: str
+    since: datetime
+    due_at: datetime
+    cooldown_key: str | None = None
+    """Where its firing is noted already, to be taken back when it is cancelled."""
+
+
+class MappingState:
+    """The memory of all mappings. Not thread-safe: the dispatcher's loop owns it."""
+
+    __slots__ = ("_sources", "cooldowns", "known", "last", "waiting")
+
+    def __init__(self) -> None:
+        self.cooldowns: dict[str, tuple[datetime, ...]] = {}
+        """By "mapping|what it cools down for": when it fired, in event time, the latest decision last."""
+        self.last: dict[str, LastValue] = {}
+        """By "node/sensor"."""
+        self.waiting: dict[str, Waiting] = {}
+        """By "mapping|source"."""
+        self.known: dict[str, dict[str, Any]] = {}
+        """`last` as conditions see it."""
+        self._sources: dict[str, dict[str, None]] = {}
+
+    @classmethod
+    def restore(cls, changes: Iterable[StateChange]) -> MappingState:
+        """The state that `changes` (in order) or `snapshot` tell of."""
+        state = cls()
+        state.apply(changes)
+        return state
+
+    def snapshot(self) -> tuple[StateChange, ...]:
+        """Everything as changes, oldest first."""
+        return (
+            *(last_change(sensor, last) for sensor, last in self.last.items()),
+            *(cooldown_change(key, fires) for key, fires in self.cooldowns.items()),
+            *(waiting_change(key, waiting) for key, waiting in self.waiting.items()),
+        )
+
+    def waiting_of(self, source: str) -> list[str]:
+        """The keys of the timers that wait for one source."""
+        return list(self._sources.get(source, ()))
+
+    def apply(self, changes: Iterable[StateChange]) -> None:
+        """Take changes over; the same ones again change nothing. Kinds that are not known are ignored."""
+        for change in changes:
+            kind, _, key = change.key.partition("|")
+            value: Any = change.value
+            match kind:
+                case "last":
+                    self._last(key, value)
+                case "cooldown":
+                    self.cooldowns.pop(key, None)
+                    if value is not None:
+                        self.cooldowns[key] = tuple(_time(text) for text in value)
+                case "waiting":
+                    self._wait(key, value)
+                case _:
+                    pass
+
+    def overflow(self, changes: Iterable[StateChange]) -> list[StateChange]:
+        """What is to be forgotten so that `changes` find room."""
+        forgotten = []
+        stores: dict[str, Any] = {"last": self.last, "cooldown": self.cooldowns, "waiting": self.waiting}
+        for change in changes:
+            kind, _, key = change.key.partition("|")
+            store = stores[kind]
+            if change.value is not None and key not in store and len(store) >= MAX_KEPT:
+                forgotten.append(StateChange(f"{kind}|{next(iter(store))}", None))
+        return forgotten
+
+    def _last(self, key: str, value: Any) -> None:
+        if value is None:
+            self.last.pop(key, None)
+            self.known.pop(key, None)
+            return
+        last = LastValue(value["event"], value["value"], _time(value["time"]), value["level"])
+        self.last[key] = last
+        self.known[key] = {"event": last.event, "value": last.value, "time": last.time}
+
+    def _wait(self, key: str, value: Any) -> None:
+        gone = self.waiting.pop(key, None)
+        if gone is not None:
+            of_source = self._sources[gone.source]
+            del of_source[key]
+            if not of_source:
+                del self._sources[gone.source]
+        if value is not None:
+            waiting = Waiting(
+                value["mapping"],
+                value["source"],
+                value["event"],
+                value["invocation"],
+                _time(value["since"]),
+                _time(value["due_at"]),
+                value["cooldown_key"],
+            )
+            self.waiting[key] = waiting
+            self._sources.setdefault(waiting.source, {})[key] = None
+
+
+def last_change(sensor: str, last: LastValue) -> StateChange:
+    """That this is now known of a sensor ("node/sensor")."""
+    value: JSON = {"event": last.event, "value": last.value, "time": rfc3339(last.time), "level": last.level}
+    return StateChange(f"last|{sensor}", value)
+
+
+def cooldown_change(key: str, fires: Iterable[datetime]) -> StateChange:
+    """That these are the times at which it fired; none forgets the cooldown."""
+    times = [rfc3339(time) for time in fires][-FIRES_KEPT:]
+    return StateChange(f"cooldown|{key}", [*times] or None)
+
+
+def waiting_change(key: str, waiting: Waiting | None) -> StateChange:
+    """That a timer waits; or, with None, that it does no longer."""
+    if waiting is None:
+        return StateChange(f"waiting|{key}", None)
+    value: JSON = {
+        "mapping": waiting.mapping,
+        "source": waiting.source,
+        "event": waiting.event,
+        "invocation": waiting.invocation,
+        "since": rfc3339(waiting.since),
+        "due_at": rfc3339(waiting.due_at),
+        "cooldown_key": waiting.cooldown_key,
+    }
+    return StateChange(f"waiting|{key}", value)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
