@@ -109,14 +109,14 @@ class VirtualClock:
     """
 
     def __init__(self, start: datetime = datetime(2026, 1, 1, tzinfo=UTC), *, synchronized: bool = True) -> None:
-        self._wall = start.astimezone(UTC)
+        self._origin = start.astimezone(UTC)  # wall time when monotonic time was 0
         self._monotonic = 0.0
         self._synchronized = synchronized
         self._timers: list[tuple[float, int, _VirtualTimer]] = []
         self._order = itertools.count()
 
     def now(self) -> datetime:
-        return self._wall
+        return self._origin + timedelta(seconds=self._monotonic)
 
     def monotonic(self) -> float:
         return self._monotonic
@@ -130,13 +130,16 @@ class VirtualClock:
         return timer
 
     async def sleep(self, delay_s: float) -> None:
+        if delay_s <= 0:
+            await asyncio.sleep(0)
+            return
         woken = asyncio.get_running_loop().create_future()
 
         def wake() -> None:
             if not woken.done():
                 woken.set_result(None)
 
-        timer = self.call_at(self._monotonic + max(0.0, delay_s), wake)
+        timer = self.call_at(self._monotonic + delay_s, wake)
         try:
             await woken
         finally:
@@ -144,7 +147,7 @@ class VirtualClock:
 
     def set(self, wall: datetime, *, synchronized: bool = True) -> None:
         """Make wall time jump, as NTP does at boot; monotonic time does not move."""
-        self._wall = wall.astimezone(UTC)
+        self._origin = wall.astimezone(UTC) - timedelta(seconds=self._monotonic)
         self._synchronized = synchronized
 
     async def advance(self, seconds: float) -> None:
@@ -152,20 +155,25 @@ class VirtualClock:
         end = self._monotonic + seconds
         await self.settle()
         while self._timers and self._timers[0][0] <= end:
-            when, _, timer = heapq.heappop(self._timers)
-            self._move_to(max(when, self._monotonic))
-            if timer.callback is not None:
-                callback, timer.callback = timer.callback, None
-                callback()
-                await self.settle()
-        self._move_to(end)
+            self._monotonic = max(self._timers[0][0], self._monotonic)
+            await self.settle()
+        self._monotonic = end
         await self.settle()
 
     async def settle(self, rounds: int = 64) -> None:
-        """Let tasks that are ready run, without letting time pass; `rounds` bounds a chain of hand-overs."""
-        for _ in range(rounds):
-            await asyncio.sleep(0)
+        """Let tasks that are ready, and timers that are due already, run without letting time pass.
 
-    def _move_to(self, monotonic: float) -> None:
-        self._wall += timedelta(seconds=monotonic - self._monotonic)
-        self._monotonic = monotonic
+        `rounds` bounds a chain of hand-overs between tasks.
+        """
+        await _turn(rounds)
+        while self._timers and self._timers[0][0] <= self._monotonic:
+            _, _, timer = heapq.heappop(self._timers)
+            if timer.callback is not None:
+                callback, timer.callback = timer.callback, None
+                callback()
+                await _turn(rounds)
+
+
+async def _turn(rounds: int) -> None:
+    for _ in range(rounds):
+        await asyncio.sleep(0)

@@ -278,9 +278,9 @@ class Outbox:
         if self._settings.confirm != "dispatcher":
             return
         now = self._clock.monotonic()
-        for sensor, (epoch, sequence) in document.items():
+        for sensor, said in document.items():
             before = self._confirmed_of(sensor)
-            news = self._sender.confirm(sensor, epoch, sequence, now)
+            news = self._sender.confirm(sensor, said, now)
             if news is not None:
                 self._note_confirmed(news[0], news[1], before)
         self._pump()

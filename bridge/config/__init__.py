@@ -85,8 +85,8 @@ def decode(node: Node, cls: type[T], *, base: Path, environ: Mapping[str, str] |
     """The document as settings; `version: 1` is required and stands outside of the settings class."""
     reader = Reader(base)
     node = overlay(node, cls, environ or {})
-    if isinstance(node.value, dict):
-        version = node.value.get("version")
+    if isinstance(node.value, dict) or node.value is None:
+        version = (node.value or {}).get("version")
         if version is None:
             reader.problem(node, "version", f"is missing; this program reads version: {VERSION}")
         elif version.value != VERSION or isinstance(version.value, bool):

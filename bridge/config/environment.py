@@ -10,10 +10,10 @@ import dataclasses
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from bridge.config.decode import Bytes, Seconds, schema
+from bridge.config.decode import LISTS, Bytes, Seconds, schema
 from bridge.config.yaml12 import Node, scalar
 
 PREFIX = "GPIO_BRIDGE_"
@@ -33,7 +33,8 @@ def variables(cls: type[Any], path: tuple[str, ...] = ()) -> Iterator[Variable]:
     for key, (_, hint) in schema(cls).items():
         here = (*path, key)
         bare, shape = _shape(hint)
-        if dataclasses.is_dataclass(bare) and isinstance(bare, type) and not hasattr(bare, "from_node"):
+        if dataclasses.is_dataclass(bare) and bare is not Node and not hasattr(bare, "from_node"):
+            assert isinstance(bare, type)
             yield from variables(bare, here)
         elif shape is not None:
             yield Variable(PREFIX + "_".join(here).upper().replace("-", "_"), here, shape)
@@ -50,7 +51,7 @@ def overlay(node: Node, cls: type[Any], environ: Mapping[str, str]) -> Node:
 
 def _node(variable: Variable, text: str) -> Node:
     if variable.shape == "scalar":
-        return Node(scalar(text), 0, 0, variable.name)
+        return Node(scalar(text), 0, 0, variable.name, written=text)
     if variable.shape == "list":
         items = [Node(item.strip(), 0, 0, variable.name) for item in text.split(",") if item.strip()]
         return Node(items, 0, 0, variable.name)
@@ -60,10 +61,12 @@ def _node(variable: Variable, text: str) -> Node:
 def _put(node: Node, path: tuple[str, ...], value: Node) -> Node:
     if not path:
         return value
-    children = dict(node.value) if isinstance(node.value, dict) else {}
+    if not isinstance(node.value, dict) and node.value is not None:
+        return node  # a mistake in the file, which its reader tells; nothing is put over it
+    children = dict(node.value or {})
     child = children.get(path[0], Node(None, node.line, node.column, node.file))
     children[path[0]] = _put(child, path[1:], value)
-    return Node(children, node.line, node.column, node.file)
+    return replace(node, value=children)
 
 
 def _shape(hint: Any) -> tuple[Any, typing.Literal["text", "scalar", "list"] | None]:
@@ -76,9 +79,10 @@ def _shape(hint: Any) -> tuple[Any, typing.Literal["text", "scalar", "list"] | N
     if origin in (Union, types.UnionType):
         options = [option for option in get_args(hint) if option is not type(None)]
         return _shape(options[0]) if len(options) == 1 else (hint, None)
-    if origin in (tuple, list, frozenset):
-        return hint, "list" if _shape(get_args(hint)[0])[1] == "text" else None
-    if origin in (dict, Mapping):
+    if origin in LISTS:
+        item = _shape(get_args(hint)[0])
+        return hint, "list" if item[1] == "text" and not dataclasses.is_dataclass(item[0]) else None
+    if origin in (dict, Mapping) or hint in (Node, Any):
         return hint, None
     if hint in (bool, int, float):
         return hint, "scalar"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import yaml
@@ -21,17 +21,41 @@ Value: TypeAlias = "bool | int | float | str | list[Node] | dict[str, Node] | No
 MAX_BYTES = 4 * 1024 * 1024
 """Larger files are refused: a configuration of this size is a mistake."""
 
-_NULL = re.compile(r"^(?:null|Null|NULL|~|)$")
-_BOOL = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
-_INT = re.compile(r"^[-+]?[0-9]+$")
-_OCTAL = re.compile(r"^0o[0-7]+$")
-_HEX = re.compile(r"^0x[0-9a-fA-F]+$")
-_FLOAT = re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$")
-_INF = re.compile(r"^[-+]?(?:\.inf|\.Inf|\.INF)$")
-_NAN = re.compile(r"^(?:\.nan|\.NaN|\.NAN)$")
+_NULL = re.compile(r"null|Null|NULL|~|")
+_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INT = re.compile(r"[-+]?[0-9]+")
+_OCTAL = re.compile(r"0o[0-7]+")
+_HEX = re.compile(r"0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_INF = re.compile(r"[-+]?(?:\.inf|\.Inf|\.INF)")
+_NAN = re.compile(r"\.nan|\.NaN|\.NAN")
 
-_MAP, _SEQ, _STR = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq", "tag:yaml.org,2002:str"
 _MAX_DEPTH = 64
+_MAX_DIGITS = 1000
+"""Nobody means a longer number; Python refuses to read one of more than 4300 digits."""
+_ALIAS = "alias"
+
+_HINTS = (
+    ("while scanning an alias", "text that starts with * must stand in quotes"),
+    ("while scanning an anchor", "text that starts with & must stand in quotes"),
+    ("found character '\\t'", "a tab; indent with spaces"),
+    ("found character '%'", "text that starts with % must stand in quotes"),
+    ("found character '@'", "text that starts with @ must stand in quotes"),
+    ("found character '`'", "text that starts with ` must stand in quotes"),
+    (
+        "mapping values are not allowed here",
+        "text that holds a colon and a space must stand in quotes; or check the indentation",
+    ),
+    ("expected <block end>", "check the indentation of this line and of the lines above it"),
+    (
+        "could not find expected ':'",
+        "a line above this one lacks its colon, or text runs over several lines without quotes",
+    ),
+    ("found unknown escape character", "a backslash in double quotes begins an escape; use single quotes"),
+    ("while scanning a quoted scalar", "a closing quotation mark is missing"),
+    ("while parsing a flow", "a bracket, brace or comma is missing"),
+)
+"""What a person should look at, by a piece of PyYAML's message."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +66,10 @@ class Node:
     line: int
     column: int
     file: str = ""
+    written: str | None = None
+    """A plain (unquoted) scalar as it stands in the file: `0x1F`, `007`, `True`."""
+    key_at: tuple[int, int] | None = None
+    """Where the key of this value stands, when it is a value of a map."""
 
     def plain(self) -> object:
         """The value without places: dicts, lists and scalars, as a JSON parser would give them."""
@@ -61,21 +89,23 @@ class Node:
 
 def scalar(text: str) -> bool | int | float | str | None:
     """The value of a plain (unquoted) scalar under the core schema."""
-    if _NULL.match(text):
+    if _NULL.fullmatch(text):
         return None
-    if _BOOL.match(text):
+    if _BOOL.fullmatch(text):
         return text[0] in "tT"
-    if _INT.match(text):
+    if len(text) > _MAX_DIGITS:
+        return text
+    if _INT.fullmatch(text):
         return int(text)
-    if _OCTAL.match(text):
+    if _OCTAL.fullmatch(text):
         return int(text, 0)
-    if _HEX.match(text):
+    if _HEX.fullmatch(text):
         return int(text, 16)
-    if _FLOAT.match(text):
+    if _FLOAT.fullmatch(text):
         return float(text)
-    if _INF.match(text):
+    if _INF.fullmatch(text):
         return -math.inf if text[0] == "-" else math.inf
-    if _NAN.match(text):
+    if _NAN.fullmatch(text):
         return math.nan
     return text
 
@@ -83,69 +113,93 @@ def scalar(text: str) -> bool | int | float | str | None:
 def compose(text: str, name: str) -> Node:
     """Parse one YAML document; `name` stands in messages.
 
-    Raises ConfigError for bad syntax, duplicate keys, keys that are not text, unknown tags, merge keys and aliases
-    (which would hide where a value comes from, and can be made to expand without bound).
+    Raises ConfigError for bad syntax, duplicate keys, keys that are not text, tags, merge keys and aliases (which would
+    hide where a value comes from, and can be made to expand without bound).
     """
-    try:
-        documents = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        message = " ".join(part for part in (error.context, error.problem) if part)
-        line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        raise ConfigError([Problem(name, line, column, "", f"not valid YAML: {message}")]) from error
-    except yaml.YAMLError as error:
-        raise ConfigError([Problem(name, 0, 0, "", f"not valid YAML: {error}")]) from error
-    if len(documents) > 1:
-        line = documents[1].start_mark.line + 1
-        raise ConfigError([Problem(name, line, 1, "", "a second YAML document; write one per file")])
-    if not documents or documents[0] is None:
-        return Node(None, 1, 1, name)
     problems: list[Problem] = []
-    seen: set[int] = set()
-    node = _node(documents[0], name, "", problems, seen, 0)
+    documents: list[yaml.Node | None] = []
+    try:
+        loader = _Loader(text, name, problems)
+        while loader.check_node():
+            documents.append(loader.get_node())
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        column = error.position - text.rfind("\n", 0, error.position)
+        message = f"the character U+{ord(text[error.position]):04X} may not stand in a YAML file"
+        raise ConfigError([*problems, Problem(name, line, column, "", message)]) from error
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError([*problems, _syntax(error, name)]) from error
+    if len(documents) > 1:
+        line = documents[1].start_mark.line + 1 if documents[1] is not None else 0
+        problems.append(Problem(name, line, 1, "", "a second YAML document; write one per file"))
+    node = Node(None, 1, 1, name)
+    if documents and documents[0] is not None:
+        node = _node(documents[0], name, "", problems)
     if problems:
         raise ConfigError(problems)
     return node
 
 
-def _node(raw: yaml.Node, name: str, key: str, problems: list[Problem], seen: set[int], depth: int) -> Node:
+class _Loader(yaml.SafeLoader):
+    """PyYAML up to its nodes, without aliases and tags, and never nested deeper than Python's own stack allows."""
+
+    def __init__(self, text: str, name: str, problems: list[Problem]) -> None:
+        super().__init__(text)
+        self._file = name
+        self._problems = problems
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call] # the stubs leave PyYAML's parser untyped
+        mark: yaml.Mark = event.start_mark
+        if isinstance(event, yaml.AliasEvent):
+            self.get_event()  # type: ignore[no-untyped-call] # as above
+            self._note(mark, "an alias (*name) is not supported; write the value out, or put the text in quotes")
+            return yaml.ScalarNode(_ALIAS, "", mark, mark, style="'")
+        if getattr(event, "tag", None) is not None:
+            self._note(mark, "a tag (!name) is not supported; put the text in quotes if it is meant to start with !")
+        if self._depth > _MAX_DEPTH:
+            raise yaml.MarkedYAMLError(None, None, f"nested deeper than {_MAX_DEPTH} levels", mark)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def _note(self, mark: yaml.Mark, message: str) -> None:
+        self._problems.append(Problem(self._file, mark.line + 1, mark.column + 1, "", message))
+
+
+def _syntax(error: yaml.MarkedYAMLError, name: str) -> Problem:
+    mark = error.problem_mark or error.context_mark
+    said = ": ".join(part for part in (error.context, error.problem) if part)
+    hint = next((hint for piece, hint in _HINTS if piece in said), None)
+    message = f"not valid YAML: {hint} ({said})" if hint else f"not valid YAML: {said}"
+    line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+    return Problem(name, line, column, "", message)
+
+
+def _node(raw: yaml.Node, name: str, key: str, problems: list[Problem]) -> Node:
     line, column = raw.start_mark.line + 1, raw.start_mark.column + 1
-
-    def problem(message: str, at: yaml.Node = raw) -> None:
-        problems.append(Problem(name, at.start_mark.line + 1, at.start_mark.column + 1, key, message))
-
-    if not isinstance(raw, yaml.ScalarNode):
-        if id(raw) in seen:
-            problem("an alias (*name); write the value out")
-            return Node(None, line, column, name)
-        seen.add(id(raw))
-    if depth > _MAX_DEPTH:
-        problem(f"nested deeper than {_MAX_DEPTH} levels")
-        return Node(None, line, column, name)
     if isinstance(raw, yaml.MappingNode):
-        if raw.tag != _MAP:
-            problem(f"the tag {raw.tag} is not known here")
-        return Node(dict(_pairs(raw, name, key, problems, seen, depth)), line, column, name)
+        return Node(dict(_pairs(raw, name, key, problems)), line, column, name)
     if isinstance(raw, yaml.SequenceNode):
-        if raw.tag != _SEQ:
-            problem(f"the tag {raw.tag} is not known here")
-        items = [_node(item, name, f"{key}[{i}]", problems, seen, depth + 1) for i, item in enumerate(raw.value)]
+        items = [_node(item, name, f"{key}[{i}]", problems) for i, item in enumerate(raw.value)]
         return Node(items, line, column, name)
     assert isinstance(raw, yaml.ScalarNode)
     text: str = raw.value
-    if raw.tag.startswith("!"):
-        problem(f"the tag {raw.tag} is not known here")
-    return Node(text if raw.style is not None else scalar(text), line, column, name)
+    if raw.style is not None:
+        return Node(text, line, column, name)
+    return Node(scalar(text), line, column, name, written=text)
 
 
-def _pairs(
-    raw: yaml.MappingNode, name: str, key: str, problems: list[Problem], seen: set[int], depth: int
-) -> Iterator[tuple[str, Node]]:
+def _pairs(raw: yaml.MappingNode, name: str, key: str, problems: list[Problem]) -> Iterator[tuple[str, Node]]:
     lines: dict[str, int] = {}
     for key_node, value_node in raw.value:
         line, column = key_node.start_mark.line + 1, key_node.start_mark.column + 1
         if not isinstance(key_node, yaml.ScalarNode):
             problems.append(Problem(name, line, column, key, "a key must be text"))
+            continue
+        if key_node.tag == _ALIAS:
             continue
         text: str = key_node.value
         if text == "<<" and key_node.style is None:
@@ -156,4 +210,4 @@ def _pairs(
             problems.append(Problem(name, line, column, path, f"the key is already given in line {lines[text]}"))
             continue
         lines[text] = line
-        yield text, _node(value_node, name, path, problems, seen, depth + 1)
+        yield text, replace(_node(value_node, name, path, problems), key_at=(line, column))

@@ -242,6 +242,8 @@ class Ledger:
         if entry is not None or self._dedup.knows(identity):
             self._effects.append(Repeated(event))
             self._dedup.touch(identity)
+            if given.covers_from is not None:  # its own sequence arrived before its sender dropped it
+                self._dedup.add(identity, first=given.covers_from)
             self._join(entry, ticket)
             return
         entry = _Entry(next(self._numbers), event, now.wall)

@@ -1,6 +1,6 @@
 """The mapping: which events invoke which function under which policies; and the set of all of them, indexed.
 
-What may not live here: deciding about an event (plan.py), reading YAML (mapping_file.py).
+What may not live here: deciding about an event (plan.py), reading YAML (bridge/mapping_file).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The canonical form of a mapping set: one JSON document, which is a mapping file too, equal for equal mappings.
 
-What may not live here: reading it (mapping_file.py).
+What may not live here: reading it (bridge/mapping_file).
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
+from bridge.core.confirm import Confirmed
+
 WINDOW: Final = 1000
 """At most about this many events are held in memory ahead of their turn, over all streams; the rest waits on disk."""
 REFUSED_FIRST_S: Final = 1.0
@@ -254,16 +256,16 @@ class Sender:
         stream.paused_until = now + wait_s
         return wait_s
 
-    def confirm(self, sensor: str, epoch: str, sequence: int, now: float) -> tuple[Stream, int] | None:
-        """The dispatcher has everything up to `sequence`: the stream and how far it is confirmed, if that is news.
+    def confirm(self, sensor: str, said: Confirmed, now: float) -> tuple[Stream, int] | None:
+        """What the dispatcher has of a sensor: the stream and how far it is confirmed, if that is news.
 
         Other epochs and unknown sensors are ignored, and so is what was never assigned.
         """
         streams = self._streams.get(sensor)
-        if not streams or streams[0].epoch != epoch:
+        if not streams or streams[0].epoch != said.epoch:
             return None
         stream = streams[0]
-        through = self._advance(stream, min(sequence, stream.last), now)
+        through = self._advance(stream, min(said.through(stream.confirmed), stream.last), now)
         return None if through is None else (stream, through)
 
     def wake(self, now: float) -> tuple[Stream, ...]:

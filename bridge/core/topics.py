@@ -207,8 +207,8 @@ def cover(filters: Iterable[str]) -> tuple[str, ...]:
 
     In MQTT 5 a broker may send a message once for every subscription that matches it (3.3.4), and a message without an
     identity of its own would then count twice. What one filter covers is left out; two that overlap otherwise
-    (`a/+` and `+/b`) are replaced by the narrowest that covers both (`+/+`): what it matches beyond them is judged and selected
-    by nothing.
+    (`a/+` and `+/b`) are replaced by the narrowest that covers both (`+/+`): what it matches beyond them is judged
+    and selected by nothing.
     """
     kept: list[str] = []
     for wanted in filters:

@@ -61,4 +61,5 @@ class Confirmations:
 
 
 def _confirmed(row: SourceRow) -> Confirmed:
-    return Confirmed(row.epoch, row.runs[0][1])
+    first, last = row.runs[0]
+    return Confirmed(row.epoch, last if first == 1 else 0, row.runs)

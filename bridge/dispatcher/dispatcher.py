@@ -84,7 +84,7 @@ class Dispatcher:
         self._random = randomness or random.Random()  # noqa: S311 - jitter, not a secret
         self._topics = Topics(settings.root)
         self._mint_id = mint_id or _mint_id
-        self._file = MappingFile(settings.mappings, settings.state_dir, timezone=local_timezone())
+        self._file = MappingFile(settings.mappings, settings.state_dir, timezone=local_timezone(), root=settings.root)
         self._journal = Journal(settings.state_dir / "ledger.sqlite", MIGRATIONS, name="ledger")
         self._transport = connect(client_id(settings.site, "dispatcher"), self)
         self._invoker = invoker or HttpInvoker(settings.gateway, clock, connections=settings.limits.total)

@@ -14,8 +14,8 @@ from watchfiles import awatch
 
 from bridge.config import compose
 from bridge.core.mapping import MappingSet
-from bridge.core.mapping_file import decode_mappings, load_mappings
 from bridge.errors import ConfigError
+from bridge.mapping_file import decode_mappings, load_mappings
 
 _log = logging.getLogger(__name__)
 
@@ -26,10 +26,11 @@ GATHER_MS = 100
 class MappingFile:
     """The mapping file and its last good version. The loop owns it."""
 
-    def __init__(self, path: Path, state_dir: Path, *, timezone: str) -> None:
+    def __init__(self, path: Path, state_dir: Path, *, timezone: str, root: str) -> None:
         self._path = path
         self._kept = state_dir / "mappings.last-good.yaml"
         self._timezone = timezone
+        self._root = root
         self.problem: ConfigError | None = None
         """Why the file as it stands is not in force; None when it is."""
 
@@ -45,7 +46,9 @@ class MappingFile:
                 raise
             self._refuse(error)
             return decode_mappings(
-                compose(self._kept.read_text(encoding="utf-8"), str(self._kept)), local_timezone=self._timezone
+                compose(self._kept.read_text(encoding="utf-8"), str(self._kept)),
+                local_timezone=self._timezone,
+                root=self._root,
             )
 
     async def watch(self, replaced: Callable[[MappingSet], None]) -> None:
@@ -69,7 +72,7 @@ class MappingFile:
         )
 
     def _read(self) -> MappingSet:
-        mappings = load_mappings(self._path, local_timezone=self._timezone)
+        mappings = load_mappings(self._path, local_timezone=self._timezone, root=self._root)
         text = self._path.read_text(encoding="utf-8-sig")
         self._kept.parent.mkdir(parents=True, exist_ok=True)
         fresh = self._kept.with_suffix(".new")

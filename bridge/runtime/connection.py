@@ -92,7 +92,7 @@ class Connection(asyncio.Protocol):
         # A stream may run for ever and say nothing for long, so for its sake an end is taken as leaving.
         return not self._streaming
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone; a handler at work runs on and its answer is dropped, a stream ends."""
         self._transport = None
         self._deadline = None

@@ -8,8 +8,8 @@ from typing import Any
 from bridge.config import compose
 from bridge.core.event import Event, Observation, Value, encode, parse, parse_foreign, source_of
 from bridge.core.mapping import MappingSet
-from bridge.core.mapping_file import decode_mappings
 from bridge.core.topics import SensorEventTopic, Topics
+from bridge.mapping_file import decode_mappings
 
 NOON = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 

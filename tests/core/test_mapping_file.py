@@ -12,11 +12,11 @@ from bridge.config import compose
 from bridge.core.conditions import Template
 from bridge.core.mapping import Cooldown, Mapping, MappingSet
 from bridge.core.mapping_document import render
-from bridge.core.mapping_file import decode_mappings, load_mappings
 from bridge.core.plan import MappingState, plan
 from bridge.core.retry import RetryPolicy
 from bridge.core.selector import SensorSelector, TopicSelector
 from bridge.errors import ConfigError
+from bridge.mapping_file import decode_mappings, load_mappings
 from tests.core.mapping_events import NOON, foreign_event, one, sensor_event
 
 DEMO = Path(__file__).parents[2] / "config" / "mappings.yaml"
@@ -125,9 +125,10 @@ def test_hours_mean_the_local_zone_unless_the_file_names_one() -> None:
     assert zone(decode_mappings(compose(named, "m"), local_timezone="Asia/Kolkata")) == "Europe/London"
 
 
-def test_an_empty_file_is_read_and_flagged() -> None:
+def test_rule_13_an_empty_file_is_refused_unless_it_asks_for_that() -> None:
     """rule_13"""
-    assert decode_mappings(compose("version: 1\nmappings:", "m")).empty
+    with pytest.raises(ConfigError, match="m:1:1: mappings: holds no mapping; write `allow_empty: true`"):
+        decode_mappings(compose("version: 1\nmappings:", "m"))
     assert decode_mappings(compose("version: 1\nmappings: {}\nallow_empty: true", "m")).allow_empty
 
 

@@ -9,6 +9,7 @@ import orjson
 
 from bridge.core.confirm import parse as parse_confirm
 from bridge.core.retry import Verdict
+from bridge.core.tombstone import Tombstone, encode_tombstone
 from bridge.core.topics import client_id
 from tests.dispatcher.conftest import FRONT_DOOR, TOPICS, Site, failing, motion, until
 
@@ -255,3 +256,36 @@ async def test_stopping_lets_an_attempt_under_way_end_and_records_it(site: Site)
     dispatcher = await site.start()
     assert dispatcher.ledger.open_events == 0
     assert site.invoker.ids == ["event-1:greet"]
+
+
+async def test_rule_2_a_dispatcher_that_lost_its_disk_confirms_only_what_it_has_seen(site: Site) -> None:
+    site.write_mappings(ONE)
+    await site.start()
+    site.client.publish(FRONT_DOOR.text, motion(4))
+    await until(lambda: site.client.messages, "a confirmation")
+    said = parse_confirm(site.client.messages[-1].payload)["front-door"]
+    assert said.sequence == 0
+    assert said.runs == ((4, 4),)
+    for sequence in (1, 2, 3):
+        site.client.publish(FRONT_DOOR.text, motion(sequence))
+    await until(
+        lambda: parse_confirm(site.client.messages[-1].payload)["front-door"].sequence == 4, "the gap is closed"
+    )
+    assert sorted(site.invoker.ids) == [f"event-{n}:greet" for n in (1, 2, 3, 4)]
+
+
+async def test_a_tombstone_closes_the_gap_of_what_an_outbox_had_to_drop(site: Site) -> None:
+    site.write_mappings(ONE)
+    dispatcher = await site.start()
+    site.client.publish(FRONT_DOOR.text, motion(1))
+    stone = encode_tombstone(
+        Tombstone(2, 5, "events"), at=FRONT_DOOR, epoch="abcd", time=datetime.now(UTC), timesynced=True
+    )
+    site.client.publish(FRONT_DOOR.text, stone)
+    site.client.publish(FRONT_DOOR.text, motion(6))
+    await until(
+        lambda: site.client.messages and parse_confirm(site.client.messages[-1].payload)["front-door"].sequence == 6,
+        "no gap",
+    )
+    assert site.invoker.ids == ["event-1:greet", "event-6:greet"]
+    assert dispatcher.registry.get_sample_value("gpio_bridge_dispatcher_outbox_dropped_total") == 4

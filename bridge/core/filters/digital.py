@@ -62,7 +62,7 @@ class _LevelFilter(ABC):
         state.due = None
         return self._examine(state.raw, now)
 
-    def _examine(self, level: Level, now: float) -> tuple[Level, ...]:  # noqa: ARG002 - Hold needs the time
+    def _examine(self, level: Level, now: float) -> tuple[Level, ...]:
         """Look at the level again when the deadline has passed."""
         return self._state.report(level)
 
@@ -162,7 +162,7 @@ class Hold(_LevelFilter):
 class Invert(Timeless):
     """True for False and False for True, for inputs that are active when low."""
 
-    def read(self, value: Level, now: float) -> Step[Level]:  # noqa: ARG002 - the filters' protocol
+    def read(self, value: Level, now: float) -> Step[Level]:
         return Step((not value,))
 
 

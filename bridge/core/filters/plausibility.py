@@ -18,7 +18,7 @@ class Range(Timeless):
         if not self.minimum <= self.maximum:
             raise ValueError(f"Range: minimum {self.minimum} must not be above maximum {self.maximum}")
 
-    def read(self, value: float, now: float) -> Step[float]:  # noqa: ARG002 - the filters' protocol
+    def read(self, value: float, now: float) -> Step[float]:
         if not math.isfinite(value):
             return _refuse(value, f"the reading {value} is not a finite number")
         if value < self.minimum:

@@ -19,7 +19,7 @@ class Calibrate(Timeless):
     def __post_init__(self) -> None:
         require_finite(self, offset=self.offset, factor=self.factor)
 
-    def read(self, value: float, now: float) -> Step[float]:  # noqa: ARG002 - the filters' protocol
+    def read(self, value: float, now: float) -> Step[float]:
         return Step((value * self.factor + self.offset,))
 
 
@@ -29,7 +29,7 @@ class Round(Timeless):
 
     precision: int
 
-    def read(self, value: float, now: float) -> Step[float]:  # noqa: ARG002 - the filters' protocol
+    def read(self, value: float, now: float) -> Step[float]:
         # Adding zero turns -0.0, which would be shown with its sign, into 0.0.
         return Step((round(value, self.precision) + 0.0,))
 
@@ -53,7 +53,7 @@ class Median(Timeless):
     def __post_init__(self) -> None:
         require_count(self, minimum=1, window=self.window)
 
-    def read(self, value: float, now: float) -> Step[float]:  # noqa: ARG002 - the filters' protocol
+    def read(self, value: float, now: float) -> Step[float]:
         ranked = sorted(self._state.push(value, self.window))
         return Step(((ranked[(len(ranked) - 1) // 2] + ranked[len(ranked) // 2]) / 2,))
 
@@ -71,7 +71,7 @@ class Average(Timeless):
     def __post_init__(self) -> None:
         require_count(self, minimum=1, window=self.window)
 
-    def read(self, value: float, now: float) -> Step[float]:  # noqa: ARG002 - the filters' protocol
+    def read(self, value: float, now: float) -> Step[float]:
         # Summed anew each time: a running sum would gather rounding errors over the months.
         recent = self._state.push(value, self.window)
         return Step((sum(recent) / len(recent),))

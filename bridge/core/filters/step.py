@@ -72,7 +72,7 @@ class Timeless:
 
     __slots__ = ()
 
-    def wake(self, now: float) -> Step[Never]:  # noqa: ARG002 - the filters' protocol
+    def wake(self, now: float) -> Step[Never]:
         return Step()
 
     def reset(self) -> None:

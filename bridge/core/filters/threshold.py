@@ -43,7 +43,7 @@ class Threshold(Timeless):
                 "high - hysteresis must be above low + hysteresis"
             )
 
-    def read(self, value: float, now: float) -> Step[Band]:  # noqa: ARG002 - the filters' protocol
+    def read(self, value: float, now: float) -> Step[Band]:
         before = self._state.band
         band = self._find(value, before)
         self._state.band = band
@@ -83,7 +83,7 @@ class Switch(Timeless):
         if self.on_above is not None and self.on_below is not None:
             raise ValueError("Switch: give on_above or on_below, not both")
 
-    def read(self, value: float, now: float) -> Step[bool]:  # noqa: ARG002 - the filters' protocol
+    def read(self, value: float, now: float) -> Step[bool]:
         before = self._state.on
         on = self._find(value, already=before is True)
         self._state.on = on

@@ -1,6 +1,6 @@
 """The entries of a mapping file: each shape that people may write, and what it means.
 
-What may not live here: files, the document around the mappings (mapping_file.py).
+What may not live here: files, the document around the mappings (document.py).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The mapping file: from its YAML to a mapping set, with every problem at once and its file and line.
 
-What may not live here: the shapes inside of a mapping (mapping_entries.py), what a mapping means (plan.py).
+What may not live here: the shapes inside of a mapping (entries.py), what a mapping means (bridge/core/plan.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bridge.config import Invalid, Name, Node, Reader, finish, read
 from bridge.core import topics
 from bridge.core.hours import time_zone
 from bridge.core.mapping import MappingSet
-from bridge.core.mapping_entries import MappingEntry, MappingReader
+from bridge.mapping_file.entries import MappingEntry, MappingReader
 
 VERSION: Final = 1
 
@@ -42,12 +42,12 @@ class MappingDocument:
     allow_empty: bool = False
 
 
-def load_mappings(path: Path, *, local_timezone: str | tzinfo = UTC) -> MappingSet:
+def load_mappings(path: Path, *, local_timezone: str | tzinfo = UTC, root: str = topics.DEFAULT_ROOT) -> MappingSet:
     """The mapping set in a file; `local_timezone` is what hours mean where the file names none.
 
-    Raises ConfigError with every problem.
+    `root` is what our own topics start with. Raises ConfigError with every problem.
     """
-    return decode_mappings(read(path), local_timezone=local_timezone)
+    return decode_mappings(read(path), local_timezone=local_timezone, root=root)
 
 
 def decode_mappings(node: Node, *, local_timezone: str | tzinfo = UTC, root: str = topics.DEFAULT_ROOT) -> MappingSet:
@@ -61,6 +61,10 @@ def decode_mappings(node: Node, *, local_timezone: str | tzinfo = UTC, root: str
         elif version.value != VERSION or isinstance(version.value, bool):
             reader.problem(version, "version", f"must be {VERSION}; this program does not know another")
     document = finish(reader.object(node, MappingDocument, "", ignore=frozenset(["version"])), reader)
+    if not document.mappings and not document.allow_empty:
+        # Rule 13: a file that lost its mappings must not silence a house.
+        reader.problem(node, "mappings", "holds no mapping; write `allow_empty: true` beside it if that is meant")
+        finish(document, reader)
     if document.timezone is not None:
         zone = document.timezone.zone
     return MappingSet(

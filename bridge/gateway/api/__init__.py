@@ -1,0 +1,1 @@
+"""The gateway's HTTP interface, one module per group of verbs."""

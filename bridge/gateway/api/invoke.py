@@ -1,0 +1,202 @@
+"""`/function/{name}`: a call of a function, passed on in both directions as it streams."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator
+
+import aiohttp
+from aiohttp import web
+from aiohttp.web_request import BaseRequest
+
+from bridge.gateway.answers import SERVER, Refusal, proceed, read_body
+from bridge.gateway.backends import Backend
+from bridge.gateway.headers import CALL_ID, UnsendableHeader, to_client, to_function
+from bridge.gateway.metrics import GatewayMetrics
+from bridge.gateway.names import resolve
+from bridge.gateway.settings import GatewaySettings
+from bridge.gateway.upstream import Answer, Call, Upstream
+
+_log = logging.getLogger(__name__)
+
+METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"})
+_WHOLE_BYTES = 64 * 1024
+"""A body whose length is told and no larger travels in one piece, which is quicker, and can be sent again."""
+_BODILESS = frozenset({204, 304})
+
+
+class Invoke:
+    """Answers calls. Websockets are not passed on: a request to upgrade gets 501."""
+
+    def __init__(
+        self, backend: Backend, upstream: Upstream, metrics: GatewayMetrics, settings: GatewaySettings, served_by: str
+    ) -> None:
+        self._backend = backend
+        self._upstream = upstream
+        self._metrics = metrics
+        self._settings = settings
+        self._served_by = served_by
+
+    async def __call__(self, request: BaseRequest, rest: str) -> web.StreamResponse:
+        """Call the function that the target names; `rest` is what follows `/function/` in it, not decoded."""
+        name, target = locate(self._backend, rest)
+        if request.method not in METHODS:
+            raise Refusal(405, f"{request.method} is not passed on to functions", {"Allow": ", ".join(sorted(METHODS))})
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            raise Refusal(501, "websockets are not passed on to functions; use server-sent events")
+        began = time.perf_counter()
+        self._metrics.started(name)
+        code = 500
+        try:
+            response = await self._pass_on(request, name, target)
+            code = response.status
+        except Refusal as refusal:
+            code = refusal.status
+            raise
+        except asyncio.CancelledError:
+            code = 499  # the client has gone; the number is nginx's
+            raise
+        finally:
+            self._metrics.ended(name, code, time.perf_counter() - began)
+        return response
+
+    async def _pass_on(self, request: BaseRequest, name: str, target: str) -> web.StreamResponse:
+        call_id, start_ns = request.headers.get(CALL_ID) or str(uuid.uuid4()), time.time_ns()
+        ours = {CALL_ID: call_id, "X-Start-Time": str(start_ns), "X-Served-By": self._served_by}
+        try:
+            headers = to_function(
+                request.headers,
+                client=request.remote,
+                host=request.headers.get("Host"),
+                call_id=call_id,
+                start_ns=start_ns,
+            )
+        except UnsendableHeader as problem:
+            raise Refusal(400, str(problem), ours) from None
+        try:
+            body, streamed = await self._body(request)
+            if body is not None and request.content_length is not None:
+                headers["Content-Length"] = str(request.content_length)
+            try:
+                answer = await self._upstream.send(Call(name, request.method, target, headers, body))
+            except Refusal:
+                # A client that sends too much or too slowly makes the call fail; that is what it is told.
+                if streamed is not None and streamed.refusal is not None:
+                    raise streamed.refusal from None
+                raise
+        except Refusal as refusal:
+            refusal.headers |= ours
+            raise
+        async with answer:
+            return await self._answer(request, name, answer, call_id, start_ns)
+
+    async def _body(self, request: BaseRequest) -> tuple[bytes | AsyncIterator[bytes] | None, _Streamed | None]:
+        limit = self._settings.max_body_bytes
+        length = request.content_length
+        if (length or 0) > limit:
+            raise Refusal(413, f"the request's body is larger than {limit} bytes (max_body)")
+        if not request.can_read_body:
+            return (b"" if length == 0 and request.method in ("POST", "PUT", "PATCH") else None), None
+        if length is not None and length <= _WHOLE_BYTES:
+            return await read_body(request, limit, self._settings.timeouts.read_s), None
+        streamed = _Streamed(request, limit, self._settings.timeouts.read_s)
+        return streamed.pieces(), streamed
+
+    async def _answer(
+        self, request: BaseRequest, name: str, answer: Answer, call_id: str, start_ns: int
+    ) -> web.StreamResponse:
+        response = answer.response
+        try:
+            headers = to_client(response.headers, call_id=call_id, start_ns=start_ns, served_by=self._served_by)
+        except UnsendableHeader as problem:
+            raise Refusal(502, f"the function {name} answered with a bad header: {problem}") from None
+        headers.setdefault("Server", SERVER)
+        bodiless = response.status in _BODILESS or request.method == "HEAD"
+        if "Content-Type" not in headers and response.status not in _BODILESS:
+            headers["Content-Type"] = request.headers.get("Content-Type") or "text/plain"
+        length = response.content_length
+        if bodiless:
+            if length is not None and response.status != 204:
+                headers["Content-Length"] = str(length)
+            await response.read()
+            return web.StreamResponse(status=response.status, reason=response.reason, headers=headers)
+        if length is not None and length <= _WHOLE_BYTES:
+            try:
+                body = await response.read()
+            except TimeoutError:
+                raise Refusal(504, f"the function {name} stopped in the middle of its answer") from None
+            except (aiohttp.ClientError, OSError) as error:
+                raise Refusal(502, f"the function {name} broke off its answer: {error}") from None
+            return web.Response(status=response.status, reason=response.reason, headers=headers, body=body)
+        if length is not None:
+            headers["Content-Length"] = str(length)
+        return await self._stream(request, name, response, headers)
+
+    async def _stream(
+        self,
+        request: BaseRequest,
+        name: str,
+        response: aiohttp.ClientResponse,
+        headers: aiohttp.typedefs.LooseHeaders,
+    ) -> web.StreamResponse:
+        """Each piece goes out as it comes in; the function is read no faster than the client reads us."""
+        out = web.StreamResponse(status=response.status, reason=response.reason, headers=headers)
+        await out.prepare(request)
+        write_s = self._settings.timeouts.write_s
+        try:
+            async for piece in response.content.iter_any():
+                async with asyncio.timeout(write_s):
+                    await out.write(piece)
+            await out.write_eof()
+        except ConnectionError:
+            return out  # the client has gone; aiohttp closes what is left of the connection
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            # The head is out: only a cut connection can tell the client that this is not all.
+            _log.warning(
+                "Answer cut off", extra={"op": "invoke", "function": name, "reason": str(error) or type(error).__name__}
+            )
+            if request.transport is not None:
+                request.transport.abort()
+        return out
+
+
+class _Streamed:
+    """A request's body on its way to a function; `refusal` says why it ended too early."""
+
+    def __init__(self, request: BaseRequest, limit_bytes: int, read_s: float) -> None:
+        self._request = request
+        self._limit_bytes = limit_bytes
+        self._read_s = read_s
+        self.refusal: Refusal | None = None
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The body as it comes."""
+        await proceed(self._request)
+        size = 0
+        while True:
+            try:
+                async with asyncio.timeout(self._read_s):
+                    piece = await self._request.content.readany()
+            except TimeoutError:
+                self.refusal = Refusal(408, f"nothing of the request's body came for {self._read_s:g} s")
+                raise self.refusal from None
+            if not piece:
+                return
+            size += len(piece)
+            if size > self._limit_bytes:
+                self.refusal = Refusal(413, f"the request's body is larger than {self._limit_bytes} bytes (max_body)")
+                raise self.refusal
+            yield piece
+
+
+def locate(backend: Backend, rest: str) -> tuple[str, str]:
+    """The function and the target below it, from what follows the prefix. Refuses with 404 what is not deployed."""
+    path, question, query = rest.partition("?")
+    given, _, below = path.partition("/")
+    name = resolve(given)
+    if name is None or not backend.known(name):
+        raise Refusal(404, f"the function {given[:100]!r} is not deployed")
+    return name, f"/{below}{question}{query}"

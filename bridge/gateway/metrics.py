@@ -1,0 +1,91 @@
+"""The gateway's metrics, under the names that OpenFaaS' dashboards and alert rules expect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from bridge.gateway.names import qualified
+
+
+class _ServiceCount(Collector):
+    """The wanted replicas, asked for at each scrape, so that they are never old."""
+
+    def __init__(self, wanted: Callable[[], Mapping[str, int]]) -> None:
+        self._wanted = wanted
+
+    def describe(self) -> Iterable[Metric]:
+        return [GaugeMetricFamily("gateway_service_count", "Wanted replicas of a function", labels=["function_name"])]
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily("gateway_service_count", "Wanted replicas of a function", labels=["function_name"])
+        for name, replicas in self._wanted().items():
+            family.add_metric([qualified(name)], replicas)
+        yield family
+
+
+class GatewayMetrics:
+    """Counts calls; one registry per gateway."""
+
+    def __init__(self, registry: CollectorRegistry, wanted: Callable[[], Mapping[str, int]]) -> None:
+        self._total = Counter(
+            "gateway_function_invocation", "Calls that were answered", ["function_name", "code"], registry=registry
+        )
+        # OpenFaaS' name has no _total, which this library adds to every counter: hence a gauge that only grows.
+        self._started = Gauge(
+            "gateway_function_invocation_started", "Calls that were begun", ["function_name"], registry=registry
+        )
+        self._seconds = Histogram(
+            "gateway_functions_seconds", "Time that calls took", ["function_name", "code"], registry=registry
+        )
+        self._restarts = Counter(
+            "gpio_bridge_gateway_replica_restarts",
+            "Replicas that ended by themselves",
+            ["function_name"],
+            registry=registry,
+        )
+        self._async = Counter(
+            "gpio_bridge_gateway_async_calls",
+            "Asynchronous calls that ended, by how",
+            ["function_name", "outcome"],
+            registry=registry,
+        )
+        self.async_waiting = Gauge(
+            "gpio_bridge_gateway_async_waiting", "Asynchronous calls accepted and not ended", registry=registry
+        )
+        registry.register(_ServiceCount(wanted))
+        self._starts: dict[str, Gauge] = {}
+        self._ends: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._invocations: dict[str, int] = {}
+
+    def started(self, name: str) -> None:
+        """A call of a function has begun."""
+        child = self._starts.get(name)
+        if child is None:
+            child = self._starts[name] = self._started.labels(qualified(name))
+        child.inc()
+        self._invocations[name] = self._invocations.get(name, 0) + 1
+
+    def ended(self, name: str, code: int, duration_s: float) -> None:
+        """It was answered."""
+        children = self._ends.get((name, code))
+        if children is None:
+            labels = (qualified(name), str(code))
+            children = self._ends[name, code] = (self._total.labels(*labels), self._seconds.labels(*labels))
+        children[0].inc()
+        children[1].observe(duration_s)
+
+    def invocations(self, name: str) -> int:
+        """Calls of a function since the gateway's start."""
+        return self._invocations.get(name, 0)
+
+    def restarted(self, name: str) -> None:
+        """A replica ended by itself."""
+        self._restarts.labels(qualified(name)).inc()
+
+    def async_ended(self, name: str, outcome: str) -> None:
+        """An asynchronous call ended: succeeded, failed, or callback-failed."""
+        self._async.labels(qualified(name), outcome).inc()

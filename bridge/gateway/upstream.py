@@ -1,0 +1,145 @@
+"""Calls of functions: a replica is leased, the request sent to it, and its answer handed out as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from collections.abc import AsyncIterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from bridge.errors import FunctionNotFound, FunctionUnavailable
+from bridge.gateway.answers import Refusal
+from bridge.gateway.backends import Backend, Lease
+from bridge.gateway.settings import GatewaySettings
+
+_CONNECT_S = 5.0
+_KEEPALIVE_S = 15.0
+"""Well below the function server's own, so that a connection is never taken up again just as it closes it."""
+_UNREACHABLE_S = 2.0
+"""How long other replicas, or the same one, are tried while none takes a connection."""
+_PIECE_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to a function. `target` is the path (and query) below the function, percent-encoded as it came.
+
+    A body of bytes can be sent again to another replica; one that streams cannot, once it was begun.
+    """
+
+    function: str
+    method: str
+    target: str
+    headers: CIMultiDict[str]
+    body: bytes | AsyncIterable[bytes] | None = None
+
+
+def as_payload(body: bytes | AsyncIterable[bytes] | None) -> bytes | io.BytesIO | AsyncIterable[bytes] | None:
+    """A large body as a file, which aiohttp writes in pieces instead of at once."""
+    return io.BytesIO(body) if isinstance(body, bytes) and len(body) > _PIECE_BYTES else body
+
+
+class Answer:
+    """A function's answer, with the lease of its replica; leaving the context gives both back."""
+
+    __slots__ = ("_lease", "response")
+
+    def __init__(self, response: aiohttp.ClientResponse, lease: Lease) -> None:
+        self.response = response
+        self._lease = lease
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        # What was read to its end leaves a connection to use again; anything else is cut.
+        if self.response.content.at_eof():
+            self.response.release()
+        else:
+            self.response.close()
+        self._lease.release()
+
+
+class Upstream:
+    """Sends calls to the backend's replicas; an async context manager."""
+
+    def __init__(self, backend: Backend, settings: GatewaySettings) -> None:
+        self._backend = backend
+        self._settings = settings
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, use_dns_cache=False),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=_CONNECT_S, sock_read=self._settings.timeouts.upstream_s
+            ),
+        )
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def send(self, call: Call) -> Answer:
+        """The answer's head; its body is still to be read. Raises Refusal with 404, 502, 503 or 504."""
+        problem = ""
+        deadline = time.monotonic() + _UNREACHABLE_S
+        while not problem or time.monotonic() < deadline:
+            try:
+                lease = await self._backend.acquire(call.function, self._settings.local.start_s)
+            except FunctionNotFound as error:
+                raise Refusal(404, str(error)) from None
+            except FunctionUnavailable as error:
+                raise Refusal(503, str(error), {"Retry-After": "1"}) from None
+            try:
+                return Answer(await self._request(call, lease), lease)
+            except aiohttp.ClientConnectorError as error:
+                # Nothing was sent: another replica, or the one that takes its place, may have the call.
+                lease.suspect()
+                lease.release()
+                problem = str(error)
+                # A process that died is noticed in a moment; then the call waits for the one that replaces it.
+                await asyncio.sleep(0.02)
+            except BaseException:
+                lease.release()
+                raise
+        raise Refusal(503, f"no replica of {call.function} takes connections: {problem}", {"Retry-After": "1"})
+
+    async def _request(self, call: Call, lease: Lease) -> aiohttp.ClientResponse:
+        assert self._session is not None
+        # Built, not parsed: nothing in the path may be normalised or read as another host.
+        path, question, query = call.target.partition("?")
+        url = URL.build(scheme="http", host=lease.host, port=lease.port, path=path, query_string=query, encoded=True)
+        del question
+        try:
+            return await self._session.request(
+                call.method, url, headers=call.headers, data=as_payload(call.body), allow_redirects=False
+            )
+        except aiohttp.ClientConnectorError:
+            raise
+        except TimeoutError:
+            # Also aiohttp's own time-outs, which are both of this kind and client errors.
+            raise Refusal(
+                504,
+                f"the function {call.function} did not begin to answer within"
+                f" {self._settings.timeouts.upstream_s:g} s (timeouts.upstream)",
+            ) from None
+        except (aiohttp.ClientError, OSError) as error:
+            lease.suspect()
+            raise Refusal(
+                502, f"the function {call.function} broke off the call: {str(error) or type(error).__name__}"
+            ) from None

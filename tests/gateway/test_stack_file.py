@@ -1,0 +1,93 @@
+"""faas-cli's stack.yml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bridge.errors import ConfigError
+from bridge.gateway.deployment import Deployment, Resources
+from bridge.gateway.stack_file import load_stack
+
+HEAD = "version: 1.0\nprovider:\n  name: openfaas\n  gateway: http://127.0.0.1:8080\n"
+
+
+def stack(folder: Path, text: str, **environ: str) -> tuple[Deployment, ...]:
+    (folder / "code").mkdir(exist_ok=True)
+    (folder / "code" / "handler.py").touch()
+    (folder / "stack.yml").write_text(HEAD + text, encoding="utf-8")
+    return load_stack(folder / "stack.yml", environ)
+
+
+def test_every_part_of_a_function_arrives_in_its_deployment(tmp_path: Path) -> None:
+    (tmp_path / "env.yml").write_text("environment:\n  from_file: here\n  both: file\n", encoding="utf-8")
+    found = stack(
+        tmp_path,
+        """
+configuration:
+  templates: [{name: python3-http}]
+functions:
+  full:
+    lang: python3-http
+    handler: ./code
+    image: ghcr.io/me/full:1
+    build_args: {A: b}
+    environment: {both: entry, number: 30, yes: true}
+    environment_file: [env.yml]
+    secrets: [key]
+    labels: {com.openfaas.scale.min: 2}
+    annotations: {topic: motion}
+    constraints: ["node.platform.os == linux"]
+    limits: {memory: 20m, cpu: 0.5}
+    requests: {memory: 10m}
+    fprocess: python index.py
+    readonly_root_filesystem: true
+""",
+    )
+    assert found == (
+        Deployment(
+            "full",
+            "ghcr.io/me/full:1",
+            "python index.py",
+            {"from_file": "here", "both": "entry", "number": "30", "yes": "true"},
+            ("node.platform.os == linux",),
+            ("key",),
+            {"com.openfaas.scale.min": "2"},
+            {"topic": "motion", "io.gpio-bridge.handler": str(tmp_path / "code")},
+            Resources("20m", "0.5"),
+            Resources("10m", ""),
+            True,
+        ),
+    )
+
+
+def test_variables_are_replaced_with_their_values_or_defaults(tmp_path: Path) -> None:
+    text = "functions:\n  f:\n    image: ${REGISTRY:-local}/f:${TAG}\n    fprocess: ${EMPTY:-cat}\n"
+    (found,) = stack(tmp_path, text, TAG="3", EMPTY="")
+    assert (found.image, found.env_process) == ("local/f:3", "cat")
+
+
+def test_all_mistakes_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
+    text = "functions:\n  'no/name':\n    image: a\n  b:\n    imaeg: b\n    handler: ./missing\n"
+    text += "  c:\n    handler: ./missing\n"
+    with pytest.raises(ConfigError) as told:
+        stack(tmp_path, text)
+    lines = [(problem.line, problem.key) for problem in told.value.problems]
+    assert lines == [(7, "functions.no/name"), (9, "functions.b.imaeg"), (12, "functions.c.handler")]
+    assert "did you mean image?" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "functions"),
+        ("functions: [a]\n", "must be a map"),
+        ("function: {}\nfunctions: {}\n", "unknown key"),
+        ("functions:\n  f: {image: a, namespace: dev}\n", "namespace 'dev'"),
+        ("functions:\n  f: {image: a, environment_file: [nowhere.yml]}\n", "nowhere.yml"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        stack(tmp_path, text)

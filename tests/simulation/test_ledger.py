@@ -1,0 +1,329 @@
+"""The ledger against an adversarial world: nothing that was accepted is lost, whatever happens in whatever order.
+
+A broker that redelivers, duplicates and forgets; functions that succeed, fail and vanish; commits that fail or whose
+word is lost; kills at any moment, after which a new ledger is made of what the database holds.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from bridge.core.conditions import compile_condition
+from bridge.core.delivery import ON_FAILURE, Ledger, Limits
+from bridge.core.event import Event, Identity, Observation, encode, parse
+from bridge.core.mapping import Cooldown, Mapping, MappingSet
+from bridge.core.receipts import Ticket
+from bridge.core.records import Commit
+from bridge.core.retry import Outcome, RetryPolicy, Verdict
+from bridge.core.selector import SensorSelector
+from bridge.core.steps import (
+    Acknowledge,
+    Attempted,
+    Cancelled,
+    Committed,
+    Confirm,
+    Connected,
+    Effect,
+    Ended,
+    Expired,
+    Input,
+    Instant,
+    Invoke,
+    Judged,
+    MappingsReplaced,
+    NotCommitted,
+    Received,
+)
+from bridge.core.topics import SensorEventTopic, Topics
+from bridge.journal.ledger import MIGRATIONS, keep, load
+
+START = datetime(2026, 11, 22, 17, 30, tzinfo=UTC)
+EVERY = (SensorSelector(),)
+DETECTED = (SensorSelector(event="motion.detected"),)
+MAPPINGS = (
+    Mapping(name="ordered", selectors=EVERY, function="f", retry=RetryPolicy(attempts=3), max_age_s=300.0),
+    Mapping(name="free", selectors=EVERY, function="g", order="none", on_failure="page", retry=RetryPolicy(attempts=1)),
+    Mapping(name="held", selectors=DETECTED, function="f", for_s=5.0),
+    Mapping(name="cooled", selectors=DETECTED, function="h", cooldown=Cooldown(8.0, start="success")),
+    Mapping(name="wrong", selectors=DETECTED, function="h", when=compile_condition("data.none == 1")),
+)
+
+
+@dataclass
+class Story:
+    """What is known of one event's invocations: open, ended well (or by a named rule), or dead."""
+
+    open: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
+    dead: set[str] = field(default_factory=set)
+
+
+class World(RuleBasedStateMachine):
+    """Agents with outboxes, a broker, a dispatcher's ledger and its database."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.monotonic = 0.0
+        self.sequences = {"door": 0, "gate": 0}
+        self.outbox: dict[Identity, Event] = {}
+        self.published: dict[Identity, Event] = {}
+        self.queue: list[Event] = []
+        self.inflight: dict[Ticket, Event] = {}
+        self.generation = 0
+        self.packet = 0
+        self.database = sqlite3.connect(":memory:", isolation_level=None)
+        for migration in MIGRATIONS:
+            self.database.executescript(migration)
+        self.mappings = MappingSet(MAPPINGS)
+        self.stories: dict[Identity, Story] = {}
+        self.running: set[str] = set()
+        self.recorded_finished: set[str] = set()
+        self.first_attempts: dict[str, list[int]] = {}
+        self.pending: Commit | None = None
+
+    @initialize()
+    def begin(self) -> None:
+        self.rebuild()
+
+    # --- what the world does ---
+
+    @rule(sensor=st.sampled_from(["door", "gate"]), name=st.sampled_from(["motion.detected", "motion.ended"]))
+    def something_happens(self, sensor: str, name: str) -> None:
+        self.sequences[sensor] += 1
+        sequence = self.sequences[sensor]
+        at = Topics().parse(Topics().event("home", "pi-1", sensor))
+        assert isinstance(at, SensorEventTopic)
+        seen = Observation(
+            kind="pir", name=name, value=True, unit=None, initial=False, time=self.now().wall, timesynced=True
+        )
+        event = parse(encode(seen, at=at, id=f"{sensor}-{sequence}", epoch="e", sequence=sequence), at)
+        self.outbox[event.identity] = self.published[event.identity] = event
+        self.queue.append(event)
+
+    @precondition(lambda self: self.queue)
+    @rule(count=st.integers(1, 4))
+    def the_broker_delivers(self, count: int) -> None:
+        inputs: list[Input] = []
+        for event in self.queue[:count]:
+            self.packet += 1
+            ticket = Ticket(self.generation, self.packet)
+            self.inflight[ticket] = event
+            inputs.append(Received(event, ticket))
+        del self.queue[:count]
+        self.step(*inputs)
+
+    @rule()
+    def the_connection_breaks(self) -> None:
+        """The broker delivers again, in order, what was not acknowledged."""
+        self.queue[:0] = self.inflight.values()
+        self.inflight.clear()
+        self.generation += 1
+        self.step(Connected(self.generation))
+
+    @rule()
+    def the_broker_forgets_everything(self) -> None:
+        self.inflight.clear()
+        self.queue = list(self.outbox.values())
+        self.generation += 1
+        self.step(Connected(self.generation))
+
+    @precondition(lambda self: self.outbox)
+    @rule()
+    def the_outbox_sends_again(self) -> None:
+        self.queue += self.outbox.values()
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), verdict=st.sampled_from([Verdict.SUCCEEDED, *Verdict]))
+    def an_attempt_ends(self, data: st.DataObject, verdict: Verdict) -> None:
+        self.attempt_ends(data.draw(st.sampled_from(sorted(self.running))), verdict)
+
+    @rule(seconds=st.floats(0.0, 90.0))
+    def time_passes(self, seconds: float) -> None:
+        self.monotonic += seconds
+        self.step()
+
+    @precondition(lambda self: self.pending is None)
+    @rule()
+    def a_commit_begins(self) -> None:
+        self.pending = self.ledger.take()
+
+    @precondition(lambda self: self.pending is not None)
+    @rule(written=st.booleans())
+    def a_commit_ends(self, written: bool) -> None:
+        commit, self.pending = self.pending, None
+        assert commit is not None
+        if written:
+            self.write(commit)
+        self.step(Committed(commit) if written else NotCommitted(commit))
+
+    @rule(without=st.sampled_from([*(mapping.name for mapping in MAPPINGS), ""]))
+    def the_mappings_change(self, without: str) -> None:
+        self.mappings = MappingSet(mapping for mapping in MAPPINGS if mapping.name != without)
+        self.step(MappingsReplaced(self.mappings))
+
+    @rule(written=st.booleans())
+    def the_dispatcher_is_killed(self, written: bool) -> None:
+        if self.pending is not None and written:
+            self.write(self.pending)
+        self.pending = None
+        self.running.clear()
+        self.look_back()
+        self.rebuild()
+
+    # --- what follows ---
+
+    def now(self) -> Instant:
+        return Instant(START + timedelta(seconds=self.monotonic), self.monotonic)
+
+    def rebuild(self) -> None:
+        self.ledger = Ledger(self.mappings, Limits(2, 4, 6), self.now(), load(self.database))
+        self.step()
+        self.the_connection_breaks()
+
+    def attempt_ends(self, id_: str, verdict: Verdict) -> None:
+        self.running.discard(id_)
+        outcome = Outcome(verdict=verdict, status=None, reason="so it is", duration_s=0.1)
+        self.step(Attempted(id_, outcome, 0.5))
+
+    def step(self, *inputs: Input) -> None:
+        for effect in self.ledger.step(inputs, self.now()):
+            self.carry_out(effect)
+
+    def carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Judged(event, plan):
+                self.stories[event.identity] = Story(
+                    open={planned.id for planned in plan.invocations}, dead={failure.id for failure in plan.failures}
+                )
+            case Invoke(invocation, event, _):
+                self.invoked(invocation.id, invocation.lane, event)
+            case Ended(invocation, event, _, _, letter):
+                story = self.stories[event.identity]
+                story.open.discard(invocation.id)
+                (story.ended if letter is None else story.dead).add(invocation.id)
+                if letter is not None and invocation.on_failure is not None:
+                    story.open.add(invocation.id + ON_FAILURE)
+            case Cancelled(invocation, event, _) | Expired(invocation, event):
+                self.stories[event.identity].open.discard(invocation.id)
+                self.stories[event.identity].ended.add(invocation.id)
+            case Acknowledge(tickets):
+                for ticket in tickets:
+                    assert ticket == next(iter(self.inflight)), "rule 8: acknowledged out of order"
+                    self.safe(self.inflight.pop(ticket), "acknowledged")
+            case Confirm(rows):
+                for row in rows:
+                    for identity in [one for one in self.outbox if (one.source, one.epoch) == (row.source, row.epoch)]:
+                        if any(first <= identity.sequence <= last for first, last in row.runs):
+                            self.safe(self.outbox.pop(identity), "confirmed")
+            case _:
+                pass
+
+    def invoked(self, id_: str, lane: str, event: Event) -> None:
+        assert id_ not in self.running, f"{id_} runs twice at once"
+        assert id_ not in self.recorded_finished, f"rule 10: {id_} is recorded as finished and runs again"
+        assert id_ in self.stories[event.identity].open, f"{id_} ended and runs again"
+        self.running.add(id_)
+        if lane:
+            order = self.first_attempts.setdefault(lane, [])
+            assert event.sequence is not None
+            if event.sequence not in order:
+                assert not order or order[-1] < event.sequence, f"rule 9: the order in {lane}"
+                order.append(event.sequence)
+
+    # --- what must hold ---
+
+    def on_disk(self) -> tuple[dict[Identity, set[str]], set[str]]:
+        """The open invocations of each record, and the ids of dead letters."""
+        restored = load(self.database)
+        records = {record.event.identity: {one.invocation.id for one in record.open} for record in restored.records}
+        return records, {id_ for (id_,) in self.database.execute("SELECT id FROM dead_letters")}
+
+    def safe(self, event: Event, what: str) -> None:
+        """Finished or stored: what is open, and what is dead, is on disk."""
+        records, letters = self.on_disk()
+        story, kept = self.stories[event.identity], records.get(event.identity, set())
+        if event.identity in records:
+            assert story.open | story.dead <= kept | letters | {id_ + ON_FAILURE for id_ in kept}, f"{what}: {event.id}"
+        else:
+            assert not story.open, f"{event.id} is {what}, but neither finished nor stored"
+            assert story.dead <= letters, f"{event.id} is {what}, but its dead letter is not kept"
+
+    def write(self, commit: Commit) -> None:
+        self.database.execute("BEGIN")
+        keep(commit)(self.database)
+        self.database.execute("COMMIT")
+        records, _ = self.on_disk()
+        known = self.known()
+        for identity, story in self.stories.items():
+            if identity in known:
+                self.recorded_finished |= (story.ended | story.dead) - records.get(identity, set())
+
+    def known(self) -> set[Identity]:
+        restored = load(self.database)
+        return {
+            Identity(row.source, row.epoch, sequence)
+            for row in restored.sources
+            for first, last in row.runs
+            for sequence in range(first, last + 1)
+        }
+
+    def look_back(self) -> None:
+        """After a kill: what the database knows goes on as it stands there, everything else must come again."""
+        known, (records, letters) = self.known(), self.on_disk()
+        for identity, event in self.published.items():
+            if identity not in known:
+                assert identity in self.outbox, f"{event.id} was confirmed and is known nowhere"
+                self.stories.pop(identity, None)
+                continue
+            story, kept = self.stories[identity], records.get(identity, set())
+            lost = (story.open - kept) | (story.dead - kept - letters)
+            lost -= {id_ + ON_FAILURE for id_ in kept}
+            assert not lost, f"{event.id}: {lost} would never be attempted"
+            self.stories[identity] = Story(kept, story.ended - kept, story.dead - kept)
+
+    @invariant()
+    def memory_is_bounded(self) -> None:
+        if self.generation:
+            assert self.ledger.unacknowledged == len(self.inflight)
+            assert self.ledger.running == len(self.running) <= 4
+
+    def teardown(self) -> None:
+        """In the end all is well again, and every event that was accepted has ended."""
+        if not self.generation:
+            self.database.close()
+            return
+        self.the_connection_breaks()
+        for _ in range(40 + 20 * len(self.published)):
+            if self.queue:
+                self.the_broker_delivers(len(self.queue))
+            for id_ in sorted(self.running):
+                self.attempt_ends(id_, Verdict.SUCCEEDED)
+            self.time_passes(61.0)
+            if self.pending is None:
+                self.a_commit_begins()
+            if self.pending is not None:
+                self.a_commit_ends(written=True)
+            if self.outbox and not self.queue and not self.inflight:
+                self.the_outbox_sends_again()
+            if not (self.outbox or self.queue or self.inflight or self.ledger.open_events or self.ledger.dirty):
+                break
+        records, letters = self.on_disk()
+        self.database.close()
+        assert not self.outbox, "never confirmed"
+        assert not self.inflight, "never acknowledged"
+        assert not records, "never finished"
+        for identity, event in self.published.items():
+            story = self.stories[identity]
+            assert not story.open, f"{event.id}: {story.open} never ended"
+            assert story.dead <= letters, f"{event.id}: a dead letter is missing"
+        assert (self.ledger.open_events, self.ledger.open_invocations, self.ledger.running) == (0, 0, 0)
+
+
+TestWorld = World.TestCase
+TestWorld.settings = settings(max_examples=100, stateful_step_count=40)
