@@ -1,0 +1,36 @@
+"""The commands of `gpio-bridge`. What a command needs is imported when it runs, so that each starts quickly."""
+
+from __future__ import annotations
+
+import sys
+
+from bridge.cli import exit_codes
+from bridge.errors import BridgeError, ConfigError, NotRunning
+
+
+def main() -> None:
+    """Run the command line and leave with one of the documented exit codes."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """The exit code of one command line; messages for people go to stderr."""
+    from bridge.cli.app import app
+
+    try:
+        app(arguments, prog_name="gpio-bridge")
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else exit_codes.FAILED
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return exit_codes.CONFIG
+    except NotRunning as error:
+        print(f"gpio-bridge: {error}", file=sys.stderr)
+        return exit_codes.UNAVAILABLE
+    except BridgeError as error:
+        print(f"gpio-bridge: {error}", file=sys.stderr)
+        return exit_codes.FAILED
+    except KeyboardInterrupt:
+        return exit_codes.INTERRUPTED
+    return exit_codes.OK

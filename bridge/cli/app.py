@@ -1,0 +1,52 @@
+"""The tree of commands. The files of the commands import typer and nothing heavy before a command runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bridge import __version__
+from bridge.cli import check, demo, events, explain, functions, programs, simulate, up
+from bridge.cli.exit_codes import HELP
+
+app = typer.Typer(
+    name="gpio-bridge",
+    help="From the pins of Raspberry Pis to serverless functions.",
+    epilog=HELP,
+    no_args_is_help=True,
+    # Plain text: quicker, the same in a pipe, and there is no rich on a Pi that only runs an agent.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"gpio-bridge {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """From the pins of Raspberry Pis to serverless functions."""
+
+
+app.command("up", short_help="Run everything on this machine, with virtual Pis.")(up.up)
+app.command("demo", short_help="Drive every virtual sensor once and see its function run.")(demo.demo)
+# Unknown options pass, so that a temperature may be below zero.
+app.command(
+    "simulate", short_help="Make a virtual sensor see something.", context_settings={"ignore_unknown_options": True}
+)(simulate.simulate)
+app.command("events", short_help="Print the events of all sensors, live.")(events.events)
+app.command("explain", short_help="Say why an event fires or does not.")(explain.explain)
+app.command("check", short_help="Check configuration files.")(check.check)
+app.add_typer(functions.app, name="functions", short_help="List, deploy, invoke, start functions.")
+app.command("agent", short_help="Run a node's agent.")(programs.agent)
+app.command("dispatcher", short_help="Run the dispatcher.")(programs.dispatcher)
+app.command("gateway", short_help="Run the gateway to the functions.")(programs.gateway)

@@ -1,0 +1,178 @@
+"""`gpio-bridge functions ...`: what runs behind a gateway, through OpenFaaS' own HTTP interface."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="Functions: list, deploy, invoke, look at their logs, remove, and start new ones.", no_args_is_help=True
+)
+
+Url = Annotated[str | None, typer.Option("--gateway", "-g", help="The gateway; without it, that of the running `up`.")]
+User = Annotated[str, typer.Option(help="The user, for a gateway that asks for one.")]
+PasswordFile = Annotated[
+    Path | None, typer.Option(help="The file with the user's password.", exists=True, dir_okay=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Stack = Annotated[Path, typer.Option("--file", "-f", help="The stack file.", dir_okay=False)]
+
+_STACK = Path("functions/stack.yml")
+
+
+@app.command("list")
+def list_(
+    gateway: Url = None, user: User = "admin", password_file: PasswordFile = None, as_json: AsJson = False
+) -> None:
+    """Show every function, its replicas and how often it was called."""
+    from bridge.cli.client import ask, gateway_url, granted
+
+    url = f"{gateway_url(gateway)}/system/functions"
+    answer = granted(ask("GET", url, program="gateway", auth=_auth(user, password_file)), "listing the functions")
+    if as_json:
+        print(answer.text)
+        return
+    rows = [("NAME", "REPLICAS", "CALLS", "IMAGE")]
+    for function in sorted(answer.json(), key=lambda found: str(found["name"])):
+        ready = f"{function.get('availableReplicas', 0)}/{function.get('replicas', 0)}"
+        calls = str(int(function.get("invocationCount", 0)))
+        rows.append((function["name"], ready, calls, function.get("image", "")))
+    _table(rows)
+
+
+@app.command()
+def deploy(
+    names: Annotated[list[str] | None, typer.Argument(help="Which functions; without any, all of the file.")] = None,
+    file: Stack = _STACK,
+    gateway: Url = None,
+    user: User = "admin",
+    password_file: PasswordFile = None,
+) -> None:
+    """Deploy the functions of a stack file, or replace those that are there."""
+    import os
+
+    from bridge.cli.client import ask, gateway_url, granted
+    from bridge.gateway.stack_file import load_stack
+
+    found = {deployment.service: deployment for deployment in load_stack(file, os.environ)}
+    unknown = [name for name in names or () if name not in found]
+    if unknown:
+        raise typer.BadParameter(f"{file} has no function {', '.join(unknown)}; it has {', '.join(found)}")
+    url, auth = f"{gateway_url(gateway)}/system/functions", _auth(user, password_file)
+    for name in names or found:
+        document = found[name].document()
+        # As faas-cli does: replace first, because that is what mostly happens; create where there is nothing yet.
+        answer = ask("PUT", url, program="gateway", json=document, auth=auth, timeout_s=60)
+        new = answer.status_code == 404
+        if new:
+            answer = ask("POST", url, program="gateway", json=document, auth=auth, timeout_s=60)
+        granted(answer, f"deploying {name}")
+        print(f"{name}: {'deployed' if new else 'updated'}")
+
+
+@app.command()
+def invoke(
+    name: Annotated[str, typer.Argument(help="The function.")],
+    data: Annotated[
+        str | None, typer.Option("--data", "-d", help="What to send; `-` or nothing in a pipe: standard input.")
+    ] = None,
+    content_type: Annotated[str | None, typer.Option(help="The content type of what is sent.")] = None,
+    asynchronous: Annotated[bool, typer.Option("--async", help="Do not wait for the function.")] = False,
+    timeout: Annotated[float, typer.Option(help="How many seconds the function may take.")] = 60.0,
+    gateway: Url = None,
+) -> None:
+    """Call a function and print its answer. A status from 400 on is exit code 1."""
+    from bridge.cli.client import Refused, ask, gateway_url, said
+
+    body = b""
+    if data == "-" or (data is None and not sys.stdin.isatty()):
+        body = sys.stdin.buffer.read()
+    elif data is not None:
+        body = data.encode()
+    kind = "async-function" if asynchronous else "function"
+    headers = {"Content-Type": content_type or ("application/json" if body[:1] in (b"{", b"[") else "text/plain")}
+    url = f"{gateway_url(gateway)}/{kind}/{name}"
+    answer = ask("POST", url, program="gateway", content=body, headers=headers, timeout_s=timeout)
+    if answer.status_code >= 400:
+        raise Refused(f"{name} answered {said(answer)}")
+    if asynchronous:
+        print(f"accepted as {answer.headers.get('x-call-id', 'a call without an id')}")
+        return
+    sys.stdout.buffer.write(answer.content)
+    sys.stdout.buffer.flush()
+    if answer.content and not answer.content.endswith(b"\n") and sys.stdout.isatty():
+        print()
+
+
+@app.command()
+def logs(
+    name: Annotated[str, typer.Argument(help="The function.")],
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until Ctrl-C.")] = False,
+    tail: Annotated[int, typer.Option(min=0, help="How many of the newest lines to begin with.")] = 100,
+    gateway: Url = None,
+    user: User = "admin",
+    password_file: PasswordFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print what a function wrote."""
+    import json
+
+    from bridge.cli.client import gateway_url, lines
+
+    parameters = {"name": name, "tail": str(tail), "follow": "true" if follow else "false"}
+    url = f"{gateway_url(gateway)}/system/logs"
+    auth = _auth(user, password_file)
+    for line in lines(url, program="gateway", params=parameters, auth=auth, attempted=f"reading the log of {name}"):
+        if as_json:
+            print(line, flush=True)
+        else:
+            document = json.loads(line)
+            print(f"{document['timestamp']} {document['instance']}  {document['text'].rstrip()}", flush=True)
+
+
+@app.command()
+def remove(
+    names: Annotated[list[str], typer.Argument(help="The functions.")],
+    gateway: Url = None,
+    user: User = "admin",
+    password_file: PasswordFile = None,
+) -> None:
+    """Remove functions from the gateway; their code and their entries in stack files stay."""
+    from bridge.cli.client import ask, gateway_url, granted
+
+    url, auth = f"{gateway_url(gateway)}/system/functions", _auth(user, password_file)
+    for name in names:
+        granted(
+            ask("DELETE", url, program="gateway", json={"functionName": name}, auth=auth, timeout_s=60),
+            f"removing {name}",
+        )
+        print(f"{name}: removed")
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="The name of the new function.")],
+    lang: Annotated[
+        str, typer.Option(help="python3-http (handle(event, context)) or python3 (handle(req)).")
+    ] = "python3-http",
+    file: Stack = _STACK,
+) -> None:
+    """Start a function: a folder with a handler to change, and an entry in the stack file."""
+    from bridge.cli.starter import make
+
+    handler, stack = make(name, lang, file)
+    print(f"{handler}: written; change it as you like")
+    print(f"{stack}: {name} added; deploy it with: gpio-bridge functions deploy {name} --file {stack}")
+
+
+def _auth(user: str, password_file: Path | None) -> tuple[str, str] | None:
+    return None if password_file is None else (user, password_file.read_text(encoding="utf-8").rstrip("\r\n"))
+
+
+def _table(rows: list[tuple[Any, ...]]) -> None:
+    widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,208 @@
+"""`gpio-bridge up`: everything on this machine, with virtual Pis, and what happens in it on the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import typer
+
+from bridge.cli.programs import LogLevel, set_up_logging
+
+if TYPE_CHECKING:
+    from bridge.cli.story import Line
+    from bridge.cli.whereabouts import Whereabouts
+    from bridge.local import Local
+
+Show = Callable[["Line"], None]
+
+_CATCH_UP = 1000
+_STYLES = {"event": "bold", "good": "green", "waiting": "yellow", "bad": "red", "dim": "dim"}
+
+
+Config = Annotated[
+    Path, typer.Option("--config", "-c", help="The folder with agent-*.yaml, mappings.yaml and the others.")
+]
+
+
+class Broker(StrEnum):
+    """Which broker to start."""
+
+    AUTO = "auto"
+    MOSQUITTO = "mosquitto"
+    IOTCORE = "iotcore"
+
+
+class Ports(StrEnum):
+    """Where everything listens."""
+
+    DOCUMENTED = "documented"
+    AUTO = "auto"
+
+
+def up(
+    config: Config = Path("config"),
+    state: Annotated[
+        Path | None, typer.Option(help="Where journals and queues are kept; without it, in ~/.local/state/gpio-bridge.")
+    ] = None,
+    ports: Annotated[
+        Ports, typer.Option(help="The documented ports, those taken replaced by free ones; or any free ones.")
+    ] = Ports.DOCUMENTED,
+    broker: Annotated[
+        Broker, typer.Option(help="An installed Mosquitto, else iotcore from pip; or the one that is named.")
+    ] = Broker.AUTO,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the dispatcher's feed as it is, one JSON a line.")
+    ] = False,
+    log_level: LogLevel = None,
+) -> None:
+    """Run everything on this machine: broker, functions, dispatcher and virtual Pis. No Pi and no Docker needed.
+
+    Make something happen from a second terminal: `gpio-bridge simulate front-door motion`.
+    """
+    from bridge.cli import whereabouts
+    from bridge.cli.run import run_until_signal
+    from bridge.clock import RealClock
+    from bridge.local import Local, plan
+    from bridge.service import Notifier, serve
+
+    # Calm by default: what happens is told by the feed, the log only has what is wrong.
+    set_up_logging(log_level, default="warning")
+    folder = (state or whereabouts.state_folder()).absolute()
+    wanted = plan(config, folder, ports.value, broker.value)
+
+    async def main(stop: asyncio.Event) -> None:
+        clock = RealClock("always")
+        await serve(_Shown(Local(wanted, clock=clock), as_json=as_json), stop, clock, Notifier())
+
+    raise typer.Exit(run_until_signal(main))
+
+
+class _Shown:
+    """`up` with its banner, its address for other terminals, and its feed on the terminal."""
+
+    def __init__(self, local: Local, *, as_json: bool) -> None:
+        self.name = local.name
+        self.health = local.health
+        self._local = local
+        self._as_json = as_json
+        self._show = _printer()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        from bridge.cli.whereabouts import announced
+
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._local)
+            following = asyncio.create_task(self._follow(), name="feed on the terminal")
+            stack.push_async_callback(_ended, following)
+            stack.enter_context(announced(self._whereabouts()))
+            if not self._as_json:
+                print(_banner(self._local), flush=True)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if not self._as_json:
+            print("stopping ...", flush=True)
+        await self._stack.aclose()
+
+    async def failed(self) -> None:
+        """Wait until a program of it fails, and raise its error."""
+        await self._local.failed()
+
+    async def _follow(self) -> None:
+        import json
+
+        from bridge.cli.story import tell
+
+        feed = self._local.dispatcher.feed
+
+        def show(document: dict[str, Any]) -> None:
+            if self._as_json:
+                print(json.dumps(document, separators=(",", ":")), flush=True)
+            else:
+                line = tell(document)
+                if line is not None:
+                    self._show(line)
+
+        # What was said while the last programs still started, then what comes; nothing can come in between.
+        for document in feed.recent(_CATCH_UP):
+            show(document)
+        async for chunk in feed.follow():
+            for text in chunk.splitlines():
+                show(json.loads(text))
+
+    def _whereabouts(self) -> Whereabouts:
+        from bridge.cli.whereabouts import Whereabouts
+
+        local = self._local
+        return Whereabouts(
+            pid=os.getpid(),
+            gateway=local.gateway.url,
+            dispatcher=local.dispatcher.url,
+            control=local.control.url,
+            mqtt_host=local.broker.host,
+            mqtt_port=local.broker.port_5,
+            root=local.plan.dispatcher.root,
+            site=local.plan.dispatcher.site,
+            state=str(local.plan.state),
+        )
+
+
+def _banner(local: Local) -> str:
+    from bridge import __version__
+
+    pis = [f"{node} ({', '.join(board.devices) or 'no sensors'})" for node, board in local.boards.items()]
+    functions = len(local.gateway.backend.wanted()) if local.gateway.backend else 0
+    rows = [
+        ("broker", f"mqtt://{local.broker.host}:{local.broker.port}", local.broker.description),
+        ("gateway", local.gateway.url, f"{functions} functions, with OpenFaaS' HTTP interface"),
+        ("dispatcher", local.dispatcher.url, f"{len(local.dispatcher.mappings.mappings)} mappings"),
+        ("virtual Pis", local.control.url, "; ".join(pis)),
+        ("state", str(local.plan.state), ""),
+    ]
+    widths = [max(len(row[i]) for row in rows if i == 0 or row[2]) for i in (0, 1)]
+    lines = [f"gpio-bridge {__version__} is up", ""]
+    lines += [f"  {name:<{widths[0]}}  {address:<{widths[1]}}  {more}".rstrip() for name, address, more in rows]
+    lines += [f"  note: {note}" for note in local.plan.taken]
+    example = _example(local)
+    if example:
+        lines += ["", f"In a second terminal: gpio-bridge simulate {example}", "Ctrl-C stops everything.", ""]
+    return "\n".join(lines)
+
+
+def _example(local: Local) -> str | None:
+    """A sensor that is there and one word for it; a motion sensor where there is one."""
+    found = [
+        (name, device.accepts[0])
+        for board in local.boards.values()
+        for name, device in board.devices.items()
+        if " " not in device.accepts[0]
+    ]
+    found.sort(key=lambda one: one[1] != "motion")
+    return " ".join(found[0]) if found else None
+
+
+def _printer() -> Show:
+    """Prints lines: in colours on a terminal, plain elsewhere."""
+    if not sys.stdout.isatty():
+        return lambda line: print(line.text, flush=True)
+    try:
+        from rich.console import Console
+        from rich.text import Text
+    except ImportError:
+        return lambda line: print(line.text, flush=True)
+    console = Console(highlight=False, soft_wrap=True)
+    return lambda line: console.print(Text(line.text, style=_STYLES[line.style]))
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

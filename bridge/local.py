@@ -1,0 +1,251 @@
+"""`up`: all programs in one process on one machine, with virtual Pis instead of real ones.
+
+Order of starting: the broker; the gateway, so that functions are there; the dispatcher, so that it has subscribed
+before anything is said; the virtual Pis' control, so that a sensor can be driven as soon as its agent lives; the
+agents.
+Before all of it, the state folder is locked: two of these on the same journals would undo each other's work.
+Stopping is the way back: the agents first, while the broker is still there to take their farewell, and the broker last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import fcntl
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal, Self, TypeVar
+
+from bridge.agent.agent import Agent
+from bridge.agent.settings import AgentSettings
+from bridge.agent.settings import HttpSettings as AgentHttp
+from bridge.broker import EmbeddedBroker, Kind
+from bridge.clock import Clock
+from bridge.config import load
+from bridge.dispatcher.dispatcher import Dispatcher
+from bridge.dispatcher.settings import DispatcherSettings
+from bridge.dispatcher.settings import GatewaySettings as GatewayAddress
+from bridge.errors import BridgeError, ConfigError, Problem
+from bridge.gateway.gateway import Gateway
+from bridge.gateway.settings import GatewaySettings
+from bridge.mqtt.paho import connector
+from bridge.mqtt.settings import MqttSettings
+from bridge.service import Health
+from bridge.virtual.board import VirtualBoard
+from bridge.virtual.control import Control
+
+HOST = "127.0.0.1"
+CONTROL_PORT = 8091
+MAPPINGS_FILE, DISPATCHER_FILE, GATEWAY_FILE = "mappings.yaml", "dispatcher.yaml", "gateway.yaml"
+AGENT_FILES = "agent-*.yaml"
+
+PortChoice = Literal["documented", "auto"]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is going to run: the settings of every program, with addresses and state folders of this machine."""
+
+    broker_port: int
+    gateway: GatewaySettings
+    dispatcher: DispatcherSettings
+    agents: tuple[AgentSettings, ...]
+    control_port: int
+    state: Path
+    taken: tuple[str, ...]
+    """Which documented ports were not free, for people."""
+    broker: Kind = "auto"
+
+
+def plan(config: Path, state: Path, ports: PortChoice = "documented", broker: Kind = "auto") -> Plan:
+    """Read a folder of configuration: `agent-*.yaml`, `mappings.yaml`, `dispatcher.yaml`, `gateway.yaml`.
+
+    Every agent becomes a virtual Pi, whatever pin driver its file names; broker, gateway address, ports and state
+    folders of the files are replaced. The environment is not asked: a variable means one program, and here are several.
+    Raises ConfigError with the problems of all files.
+    """
+    if not config.is_dir():
+        message = "there is no such folder; run this where the project's config/ is, or say --config FOLDER"
+        raise ConfigError([Problem(str(config), 0, 0, "", message)])
+    problems: list[Problem] = []
+
+    def read(file: Path, cls: type[T]) -> T | None:
+        try:
+            return load(file, cls)
+        except ConfigError as error:
+            problems.extend(error.problems)
+            return None
+
+    mappings = config / MAPPINGS_FILE
+    if not mappings.is_file():
+        problems.append(Problem(str(mappings), 0, 0, "", "is missing: it says which event invokes which function"))
+    files = sorted(config.glob(AGENT_FILES))
+    if not files:
+        problems.append(Problem(str(config / AGENT_FILES), 0, 0, "", "is missing: there is no node to be a virtual Pi"))
+    agents = [agent for file in files if (agent := read(file, AgentSettings)) is not None]
+    dispatcher = DispatcherSettings(state_dir=state, mappings=mappings)
+    if (config / DISPATCHER_FILE).is_file():
+        dispatcher = read(config / DISPATCHER_FILE, DispatcherSettings) or dispatcher
+    stack = config.parent / "functions" / "stack.yml"
+    gateway = GatewaySettings(state_dir=state, functions=stack if stack.is_file() else None)
+    if (config / GATEWAY_FILE).is_file():
+        gateway = read(config / GATEWAY_FILE, GatewaySettings) or gateway
+    problems.extend(_twice(agents, files))
+    if problems:
+        raise ConfigError(problems)
+    placed = _placed(gateway, dispatcher, agents, state, _Ports(ports))
+    return dataclasses.replace(placed, broker=broker)
+
+
+class Local:
+    """Everything of `up`, running; a program (bridge.service.Program)."""
+
+    name = "up"
+
+    def __init__(self, plan: Plan, *, clock: Clock) -> None:
+        self.plan = plan
+        self.health = Health()
+        self._clock = clock
+        self._stack = AsyncExitStack()
+        self.broker = EmbeddedBroker(plan.broker, HOST, plan.broker_port, plan.state / "broker")
+        self.boards: dict[str, VirtualBoard] = {}
+        self.agents: dict[str, Agent] = {}
+        self.gateway: Gateway
+        self.dispatcher: Dispatcher
+        self.control: Control
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            stack.enter_context(_alone(self.plan.state))
+            await stack.enter_async_context(self.broker)
+            # iotcore speaks MQTT 5 on a port of its own; with Mosquitto both are the same.
+            mqtt = MqttSettings(host=HOST, port=self.broker.port_5, protocol="5")
+            self.gateway = await stack.enter_async_context(Gateway(self.plan.gateway, clock=self._clock))
+            settings = dataclasses.replace(
+                self.plan.dispatcher, mqtt=mqtt, gateway=GatewayAddress(url=self.gateway.url)
+            )
+            self.dispatcher = await stack.enter_async_context(
+                Dispatcher(settings, clock=self._clock, connect=connector(mqtt, self._clock))
+            )
+            for agent in self.plan.agents:
+                board = VirtualBoard(dataclasses.replace(agent, mqtt=mqtt))
+                stack.callback(board.close)
+                self.boards[agent.node] = board
+            self.control = await stack.enter_async_context(Control(self.boards, self.plan.control_port))
+            for node, board in self.boards.items():
+                made = Agent(board.settings, clock=self._clock, connect=connector(mqtt, self._clock), board=board)
+                self.agents[node] = await stack.enter_async_context(made)
+            self._check_health()
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    async def failed(self) -> None:
+        """Wait until one of the programs fails, and raise its error."""
+        programs = [self.gateway.failed, self.dispatcher.failed, *(agent.failed for agent in self.agents.values())]
+        waiting = [asyncio.create_task(failed()) for failed in (self.broker.failed, *programs)]
+        try:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    def _check_health(self) -> None:
+        agents = {f"agent {node}": agent.health for node, agent in self.agents.items()}
+        programs = {"gateway": self.gateway.health, "dispatcher": self.dispatcher.health, **agents}
+        for name, health in programs.items():
+            self.health.require_alive(name, partial(_joined, health.not_alive))
+            self.health.require_ready(name, partial(_joined, health.not_ready))
+
+
+class _Ports:
+    """Chooses ports: the documented one where it is free, else 0, which makes a program take any that is free."""
+
+    def __init__(self, choice: PortChoice) -> None:
+        self._auto = choice == "auto"
+        self.taken: list[str] = []
+
+    def port(self, what: str, documented: int) -> int:
+        if self._auto or documented == 0:
+            return 0
+        if _free(documented):
+            return documented
+        self.taken.append(f"port {documented} is taken, so the {what} listens on another one")
+        return 0
+
+
+@contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """Hold the state folder for this process; the lock goes with the process, however it ends (flock(2))."""
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (state / "lock").open("a+b") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BridgeError(
+                f"another gpio-bridge up works in {state}; stop it, or give this one a folder of its own with --state"
+            ) from error
+        yield
+
+
+def _placed(
+    gateway: GatewaySettings, dispatcher: DispatcherSettings, agents: list[AgentSettings], state: Path, ports: _Ports
+) -> Plan:
+    """The settings with this machine's ports and state folders."""
+    broker_port = ports.port("broker", 1883)
+    metrics = gateway.metrics
+    if metrics.enabled:
+        metrics = dataclasses.replace(metrics, port=ports.port("gateway's metrics", metrics.port))
+    gateway = dataclasses.replace(
+        gateway, state_dir=state / "gateway", host=HOST, port=ports.port("gateway", gateway.port), metrics=metrics
+    )
+    http = dataclasses.replace(dispatcher.http, host=HOST, port=ports.port("dispatcher", dispatcher.http.port))
+    dispatcher = dataclasses.replace(dispatcher, state_dir=state / "dispatcher", http=http)
+    placed = []
+    for i, agent in enumerate(agents):
+        # One of several agents on this machine can have the documented port; the others take any.
+        port = ports.port(f"agent {agent.node}", agent.http.port) if i == 0 and agent.http else 0
+        placed.append(
+            dataclasses.replace(
+                agent,
+                state_dir=state / "agents" / agent.node,
+                pins=dataclasses.replace(agent.pins, factory="mock"),
+                http=AgentHttp(HOST, port),
+            )
+        )
+    control = ports.port("virtual Pis", CONTROL_PORT)
+    return Plan(broker_port, gateway, dispatcher, tuple(placed), control, state, tuple(ports.taken))
+
+
+def _twice(agents: list[AgentSettings], files: list[Path]) -> list[Problem]:
+    names: dict[tuple[str, str], Path] = {}
+    problems = []
+    for agent, file in zip(agents, files, strict=False):
+        first = names.setdefault((agent.site, agent.node), file)
+        if first != file:
+            problems.append(Problem(str(file), 0, 0, "node", f"{agent.node} is already the node of {first.name}"))
+    return problems
+
+
+def _joined(reasons: Callable[[], Mapping[str, str]]) -> str | None:
+    return "; ".join(f"{name}: {reason}" for name, reason in reasons().items()) or None
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,139 @@
+"""A virtual Pi's board: mock pins, chips and a 1-Wire bus, with a device behind each sensor of one agent."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import tempfile
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bridge.agent.sensors import SensorSettings
+from bridge.agent.sensors.analog import Analog
+from bridge.agent.sensors.button import Button
+from bridge.agent.sensors.digital import Digital
+from bridge.agent.sensors.distance import Distance
+from bridge.agent.sensors.laser_tripwire import LaserTripwire
+from bridge.agent.sensors.pir import Pir
+from bridge.agent.sensors.thermometer import Thermometer
+from bridge.agent.settings import AgentSettings
+from bridge.virtual import devices
+from bridge.virtual.devices import Device, NotAccepted, Voltage
+from bridge.virtual.factory import PI_5, ChargingPin, EchoPin, TriggerPin, VirtualFactory, WiredPin
+from bridge.virtual.one_wire import OneWireBus
+
+P = TypeVar("P", bound=WiredPin)
+
+
+class VirtualBoard:
+    """The board of one virtual Pi; carries out the agent's `Board`. Close it after the agent has stopped.
+
+    `settings` is what the agent is to be started with: as given, with paths into /sys replaced by the board's own.
+    """
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self.pin_factory: Any = VirtualFactory(settings.pins.revision or PI_5)
+        info = self.pin_factory.board_info
+        self.description = f"virtual Raspberry Pi {info.model} rev {info.pcb_revision} ({info.revision})"
+        self._folder = tempfile.TemporaryDirectory(prefix="gpio-bridge-virtual-")
+        self.w1_root = Path(self._folder.name) / "w1" / "devices"
+        self._one_wire = OneWireBus(self.w1_root)
+        self._devices: dict[str, Device] = {}
+        sensors: dict[str, SensorSettings] = {}
+        for name, sensor in settings.sensors.items():
+            sensors[name] = self._moved(name, sensor)
+            self._devices[name] = self._wired(sensors[name])
+        self.settings = dataclasses.replace(settings, sensors=sensors)
+        # One thread for all pins: two people's wishes happen one after the other, and never on the loop's thread.
+        self._driver = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"pins of {settings.node}")
+
+    @property
+    def devices(self) -> Mapping[str, Device]:
+        """What is wired to the pins, by the sensor's name."""
+        return self._devices
+
+    async def drive(self, sensor: str, value: str) -> None:
+        """Make a sensor see something; returns when its pins have changed. Raises NotAccepted.
+
+        Called on the loop; the pins change on the driver's thread.
+        """
+        await asyncio.get_running_loop().run_in_executor(self._driver, self.drive_now, sensor, value)
+
+    def drive_now(self, sensor: str, value: str) -> None:
+        """As `drive`, on the calling thread."""
+        device = self._devices.get(sensor)
+        if device is None:
+            raise NotAccepted(f"there is no sensor {sensor}; there are {', '.join(self._devices) or 'none'}")
+        try:
+            device.drive(value)
+        except NotAccepted as error:
+            raise NotAccepted(f"{sensor} {error}") from None
+
+    def close(self) -> None:
+        self._driver.shutdown()
+        self._one_wire.close()
+        self.pin_factory.close()
+        self._folder.cleanup()
+
+    def _moved(self, name: str, sensor: SensorSettings) -> SensorSettings:
+        """The sensor with the file it reads inside the board's folder."""
+        if isinstance(sensor, Thermometer) and sensor.sensor == "cpu":
+            return dataclasses.replace(sensor, file=Path(self._folder.name) / f"{name}-temp")
+        return sensor
+
+    def _wired(self, sensor: SensorSettings) -> Device:
+        match sensor:
+            case Pir():
+                return self._level(sensor, {"motion": True, "still": False})
+            case Digital():
+                return self._level(sensor, {"on": True, "off": False})
+            case Button():
+                return devices.PushButton(self._pin(sensor.pin.bcm, WiredPin), active_high=not sensor.active_low)
+            case LaserTripwire():
+                return self._tripwire(sensor)
+            case Thermometer():
+                return self._thermometer(sensor)
+            case Analog():
+                input_ = self._input(sensor.channel, sensor.chip_select)
+                return devices.analog(input_, unit=sensor.unit, factor=sensor.factor, offset=sensor.offset)
+            case Distance():
+                echo = self._pin(sensor.echo.bcm, EchoPin)
+                self._pin(sensor.trigger.bcm, TriggerPin).echo = echo
+                return devices.Obstacle(echo, high=sensor.reach)
+
+    def _level(self, sensor: Pir | Digital, words: Mapping[str, bool]) -> Device:
+        return devices.Level(self._pin(sensor.pin.bcm, WiredPin), words, active_high=not sensor.active_low)
+
+    def _tripwire(self, sensor: LaserTripwire) -> Device:
+        if sensor.wiring == "mcp3008":
+            assert sensor.channel is not None
+            light = (1 + sensor.broken_below + sensor.hysteresis) / 2
+            input_ = self._input(sensor.channel, sensor.chip_select)
+            return devices.LightBeam(input_, light=light, dark=sensor.broken_below / 2)
+        assert sensor.pin is not None
+        if sensor.wiring == "rc":
+            return devices.ChargedBeam(self._pin(sensor.pin.bcm, ChargingPin))
+        # `active_low` tells of the receiver whether its output is low while it sees the laser.
+        words = {"break": True, "restore": False}
+        return devices.Level(self._pin(sensor.pin.bcm, WiredPin), words, active_high=sensor.active_low)
+
+    def _thermometer(self, sensor: Thermometer) -> Device:
+        if sensor.sensor == "ds18b20":
+            assert sensor.device is not None
+            return devices.OneWireThermometer(self._one_wire.thermometer(sensor.device))
+        if sensor.sensor == "tmp36":
+            assert sensor.channel is not None
+            return devices.tmp36(self._input(sensor.channel, sensor.chip_select))
+        return devices.cpu_temperature(sensor.file)
+
+    def _pin(self, bcm: int, cls: Callable[..., P]) -> P:
+        pin: P = self.pin_factory.pin(bcm, pin_class=cls)
+        return pin
+
+    def _input(self, channel: int, chip_select: int) -> Voltage:
+        voltage = Voltage()
+        # CE0 is GPIO8 and CE1 GPIO7 on every 40-pin header.
+        self.pin_factory.chip(8 - chip_select).wire(channel, voltage.ratio)
+        return voltage

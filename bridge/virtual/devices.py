@@ -1,0 +1,238 @@
+"""What is wired to the pins of a virtual Pi, and the words a person uses to make it do something.
+
+A device says what it accepts and drives its pins, on the thread it is called from: never the loop's, because real
+callbacks come from the driver's thread. `drive` returns when the pins have changed.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from bridge.errors import BridgeError
+from bridge.virtual.factory import ChargingPin, EchoPin, WiredPin
+from bridge.virtual.one_wire import POWER_ON_C, Ds18b20, Fault, replace_text
+
+REFERENCE_V = 3.3
+CLICK_S = 0.15
+"""How long a click holds a button down: longer than every sensible debounce, shorter than a hold."""
+
+_LIGHT_S, _DARK_S = 0.0005, 1.0
+_ON, _OFF = ("on", "high", "true", "1"), ("off", "low", "false", "0")
+
+
+class NotAccepted(BridgeError, ValueError):
+    """A virtual device was asked for something it cannot do; the message says what it can."""
+
+
+class Device(Protocol):
+    """One thing on the pins of a virtual Pi."""
+
+    @property
+    def accepts(self) -> tuple[str, ...]:
+        """What `drive` takes, as a person reads it."""
+
+    def drive(self, value: str) -> None:
+        """Make it happen; raises NotAccepted. Blocks for as long as it takes, at most some seconds."""
+
+
+class Level:
+    """A digital level behind words: motion and still, break and restore, on and off."""
+
+    def __init__(self, pin: WiredPin, words: Mapping[str, bool], *, active_high: bool, start: bool = False) -> None:
+        self._pin = pin
+        self._words = words
+        self._active_high = active_high
+        self.set(active=start)
+
+    @property
+    def accepts(self) -> tuple[str, ...]:
+        return tuple(self._words)
+
+    def set(self, *, active: bool) -> None:
+        """Hold the pin at the level that means active, or at the other."""
+        self._pin.hold(high=active == self._active_high)
+
+    def drive(self, value: str) -> None:
+        word = value.strip().lower()
+        if word in self._words:
+            self.set(active=self._words[word])
+        elif word in _ON or word in _OFF:
+            self.set(active=word in _ON)
+        else:
+            raise NotAccepted(f"does not know {value!r}; it accepts {_listed(self.accepts)}")
+
+
+class PushButton(Level):
+    """A push button, which can also be clicked."""
+
+    def __init__(self, pin: WiredPin, *, active_high: bool) -> None:
+        super().__init__(pin, {"press": True, "release": False}, active_high=active_high)
+        self._held = threading.Event()
+
+    @property
+    def accepts(self) -> tuple[str, ...]:
+        return (*super().accepts, "click")
+
+    def drive(self, value: str) -> None:
+        if value.strip().lower() != "click":
+            super().drive(value)
+            return
+        self.set(active=True)
+        self._held.wait(CLICK_S)
+        self.set(active=False)
+
+
+class Quantity:
+    """Something with a number: a voltage, a temperature by TMP36, the CPU's temperature."""
+
+    def __init__(self, what: str, apply: Callable[[float], None], start: float, low: float, high: float) -> None:
+        self._what = what
+        self._apply = apply
+        self._low, self._high = low, high
+        apply(start)
+
+    @property
+    def accepts(self) -> tuple[str, ...]:
+        return (f"{self._what} from {self._low:g} to {self._high:g}",)
+
+    def drive(self, value: str) -> None:
+        number = _number(value)
+        if number is None or not self._low <= number <= self._high:
+            raise NotAccepted(f"does not know {value!r}; it accepts {_listed(self.accepts)}")
+        self._apply(number)
+
+
+class Voltage:
+    """What stands on one input of the converter, in volts. Read by the thread that converts."""
+
+    def __init__(self, volts: float = 0.0) -> None:
+        self.volts = volts
+
+    def ratio(self) -> float:
+        """The part of the reference voltage."""
+        return self.volts / REFERENCE_V
+
+
+class LightBeam:
+    """A light-dependent resistor on a converter's input: light and dark as two parts of the reference voltage."""
+
+    def __init__(self, input_: Voltage, *, light: float, dark: float) -> None:
+        self._input = input_
+        self._ratios = {"restore": light, "break": dark}
+        self.drive("restore")
+
+    @property
+    def accepts(self) -> tuple[str, ...]:
+        return ("break", "restore", "a number from 0 to 1 (the light)")
+
+    def drive(self, value: str) -> None:
+        word = value.strip().lower()
+        number = _number(word)
+        if word in self._ratios:
+            number = self._ratios[word]
+        if number is None or not 0 <= number <= 1:
+            raise NotAccepted(f"does not know {value!r}; it accepts {_listed(self.accepts)}")
+        self._input.volts = number * REFERENCE_V
+
+
+class ChargedBeam:
+    """A light-dependent resistor that charges a capacitor: quickly in the light, slowly in the dark."""
+
+    accepts = ("break", "restore")
+
+    def __init__(self, pin: ChargingPin) -> None:
+        self._pin = pin
+        self.drive("restore")
+
+    def drive(self, value: str) -> None:
+        word = value.strip().lower()
+        if word not in self.accepts:
+            raise NotAccepted(f"does not know {value!r}; it accepts {_listed(self.accepts)}")
+        self._pin.charge_s = _LIGHT_S if word == "restore" else _DARK_S
+
+
+class Obstacle:
+    """What an HC-SR04 looks at."""
+
+    def __init__(self, pin: EchoPin, *, low: float = 2.0, high: float = 400.0) -> None:
+        self._pin = pin
+        self._low, self._high = low, high
+
+    @property
+    def accepts(self) -> tuple[str, ...]:
+        return (f"cm from {self._low:g} to {self._high:g}", "unplugged")
+
+    def drive(self, value: str) -> None:
+        number = _number(value)
+        if value.strip().lower() == "unplugged":
+            self._pin.distance_cm = None
+        elif number is not None and self._low <= number <= self._high:
+            self._pin.distance_cm = number
+        else:
+            raise NotAccepted(f"does not know {value!r}; it accepts {_listed(self.accepts)}")
+
+
+class OneWireThermometer:
+    """A DS18B20 that can also fail in the ways the real one does."""
+
+    accepts = ("°C from -55 to 125", "crc", "missing", "slow", "power-on")
+
+    def __init__(self, thermometer: Ds18b20) -> None:
+        self._thermometer = thermometer
+
+    def drive(self, value: str) -> None:
+        word = value.strip().lower()
+        number = _number(word)
+        faults: dict[str, Fault] = {"crc": "crc", "missing": "missing", "slow": "slow"}
+        if word in faults:
+            self._thermometer.set(fault=faults[word])
+        elif word == "power-on":
+            self._thermometer.set(POWER_ON_C)
+        elif number is not None and -55 <= number <= 125:
+            self._thermometer.set(number)
+        else:
+            raise NotAccepted(f"does not know {value!r}; it accepts {_listed(self.accepts)}")
+
+
+def tmp36(input_: Voltage) -> Quantity:
+    """A TMP36: 0.5 V at 0 °C and 10 mV a degree (Analog Devices, TMP35/36/37 data sheet, figure 6)."""
+
+    def apply(celsius: float) -> None:
+        input_.volts = 0.5 + celsius / 100
+
+    return Quantity("°C", apply, 21.0, -40.0, 125.0)
+
+
+def analog(input_: Voltage, *, unit: str | None, factor: float, offset: float) -> Quantity:
+    """A voltage, told as the sensor tells it: its part of the reference, times `factor`, plus `offset`."""
+
+    def apply(value: float) -> None:
+        input_.volts = (value - offset) / factor * REFERENCE_V
+
+    low, high = sorted((offset, offset + factor))
+    return Quantity(unit or "a number", apply, offset, low, high)
+
+
+def cpu_temperature(file: Path) -> Quantity:
+    """The file where the kernel shows the processor's temperature, in thousandths of a degree."""
+
+    def apply(celsius: float) -> None:
+        replace_text(file, f"{round(celsius * 1000)}\n")
+
+    return Quantity("°C", apply, 45.0, -40.0, 125.0)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _listed(words: tuple[str, ...]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bridge.cli import exit_codes, run
+from bridge.cli.check import Kind, recognise
+from bridge.errors import ConfigError
+
+AGENT = "version: 1\nnode: pi-1\npins: {factory: mock}\nsensors:\n  front-door: {kind: pir, pin: 17}\n"
+DISPATCHER = "version: 1\nmappings: mappings.yaml\nstate_dir: /tmp/state\n"
+GATEWAY = "version: 1\nstate_dir: /tmp/state\nbackend: local\n"
+STACK = "version: 1.0\nprovider: {name: openfaas}\nfunctions:\n  echo: {lang: dockerfile, image: echo, fprocess: cat}\n"
+MAPPINGS = "version: 1\nmappings:\n  alert: {select: {sensor: front-door}, invoke: intruder-alert}\n"
+
+
+def written(folder: Path, name: str, text: str) -> Path:
+    file = folder / name
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (AGENT, Kind.AGENT),
+        (DISPATCHER, Kind.DISPATCHER),
+        (GATEWAY, Kind.GATEWAY),
+        (STACK, Kind.STACK),
+        (MAPPINGS, Kind.MAPPINGS),
+    ],
+)
+def test_a_file_is_recognised_by_its_keys(tmp_path: Path, text: str, kind: Kind) -> None:
+    assert recognise(written(tmp_path, "any.yaml", text)) is kind
+
+
+def test_a_file_whose_keys_say_nothing_is_recognised_by_its_name(tmp_path: Path) -> None:
+    assert recognise(written(tmp_path, "gateway-test.yaml", "version: 1\nport: 8080\n")) is Kind.GATEWAY
+
+
+def test_a_file_that_nothing_tells_of_is_a_problem_that_names_the_option(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="say --as with one of agent, dispatcher"):
+        recognise(written(tmp_path, "any.yaml", "version: 1\n"))
+
+
+def test_good_files_are_named_and_the_exit_code_is_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [written(tmp_path, "a.yaml", AGENT), written(tmp_path, "s.yml", STACK)]
+    assert run(["check", *map(str, files)]) == exit_codes.OK
+    assert capsys.readouterr().out == f"{files[0]}: ok (settings of an agent)\n{files[1]}: ok (functions)\n"
+
+
+def test_every_problem_of_every_file_is_printed_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent = written(tmp_path, "a.yaml", AGENT.replace("pin: 17", "pin: 99") + "  gate: {kind: lasr}\n")
+    gateway = written(tmp_path, "g.yaml", GATEWAY + "prot: 1\n")
+    assert run(["check", str(agent), str(gateway)]) == exit_codes.CONFIG
+    out = capsys.readouterr().out
+    assert f"{agent}:5:" in out
+    assert f"{agent}:6:" in out
+    assert f"{gateway}:4:" in out
+
+
+def test_a_folder_means_its_yaml_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(tmp_path, "a.yaml", AGENT)
+    written(tmp_path, "notes.txt", "no yaml")
+    assert run(["check", str(tmp_path)]) == exit_codes.OK
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_problems_can_be_read_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(tmp_path, "a.yaml", AGENT + "nodde: x\n")
+    assert run(["check", "--json", str(file)]) == exit_codes.CONFIG
+    problem = json.loads(capsys.readouterr().out)["problems"][0]
+    assert (problem["line"], problem["key"]) == (6, "nodde")
+
+
+def test_a_file_that_is_not_there_is_a_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", str(tmp_path / "none.yaml")]) == exit_codes.CONFIG
+    assert "cannot be read" in capsys.readouterr().out

@@ -1,0 +1,150 @@
+"""Commands that go on, as real processes: a virtual Pi of its own, and everything at once."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bridge.cli import exit_codes, whereabouts
+from tests.cli.conftest import Command, Start
+
+AGENT = """
+version: 1
+node: pi-9
+state_dir: {folder}/agent
+mqtt: {{port: 9}}
+http: {{port: 0}}
+pins: {{factory: mock}}
+sensors:
+  front-door: {{kind: pir, pin: 17, warm_up: 0s}}
+  attic: {{kind: thermometer, sensor: tmp36, channel: 0, every: 1s}}
+"""
+
+MAPPINGS = """
+version: 1
+mappings:
+  intruder:
+    select: {sensor: front-door, event: motion.detected}
+    invoke: seen
+"""
+STACK = """
+version: 1.0
+provider: {name: openfaas}
+functions:
+  seen: {lang: python3-http, handler: ./seen, image: seen}
+"""
+HANDLER = 'def handle(event, context):\n    print("called", flush=True)\n    return "seen"\n'
+
+
+@pytest.fixture
+def agent_file(tmp_path: Path) -> Path:
+    file = tmp_path / "agent.yaml"
+    file.write_text(AGENT.format(folder=tmp_path), encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    (folder / "functions" / "seen").mkdir(parents=True)
+    (folder / "config").mkdir()
+    for file, text in {
+        "config/agent-pi-9.yaml": AGENT.format(folder=tmp_path),
+        "config/mappings.yaml": MAPPINGS,
+        "functions/stack.yml": STACK,
+        "functions/seen/handler.py": HANDLER,
+    }.items():
+        (folder / file).write_text(text, encoding="utf-8")
+    return folder / "config"
+
+
+def test_an_agent_with_mock_pins_is_a_virtual_pi_that_can_be_driven_from_outside(
+    agent_file: Path, start: Start, command: Command
+) -> None:
+    agent = start("agent", "--config", str(agent_file))
+    url = agent.wait_for("virtual Pi pi-9").rpartition(" ")[2]
+    listed = command("simulate", "--url", url)
+    assert re.search(r"^pi-9/front-door +pir +motion, still$", listed.stdout, re.MULTILINE)
+    assert command("simulate", "--url", url, "front-door", "motion").stdout == "pi-9/front-door: motion\n"
+    assert command("simulate", "--url", url, "attic", "-5").stdout == "pi-9/attic: -5\n"
+    refused = command("simulate", "--url", url, "front-door", "dance")
+    assert (refused.returncode, refused.stderr) == (
+        exit_codes.FAILED,
+        "gpio-bridge: front-door does not know 'dance'; it accepts motion or still\n",
+    )
+    assert agent.stop(signal.SIGTERM) == exit_codes.OK
+
+
+def test_an_agent_loads_nothing_of_the_server_side(agent_file: Path) -> None:
+    code = (
+        "import sys, threading, os, signal\n"
+        "from bridge.cli import run\n"
+        "threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"
+        f"code = run(['agent', '--config', {str(agent_file)!r}, '--log-level', 'error'])\n"
+        "heavy = {'aiohttp', 'rich', 'httpx', 'fastapi', 'docker', 'cel', 'watchfiles'}\n"
+        "print(code, sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
+
+
+def test_up_is_found_and_driven_from_a_second_terminal(config: Path, start: Start, command: Command) -> None:
+    up = start("up", "--config", str(config), "--ports", "auto")
+    up.wait_for("gpio-bridge simulate front-door motion")
+    here = whereabouts.find()
+    assert here is not None
+    assert here.pid == up.process.pid
+    events = start("events", "--count", "1", "--json")
+    deadline = time.monotonic() + 20
+    while events.process.poll() is None:
+        # The watcher's subscription and the sensor's first reading take a moment; an event before them is not seen.
+        assert time.monotonic() < deadline
+        assert command("simulate", "front-door", "motion").returncode == exit_codes.OK
+        assert command("simulate", "front-door", "still").returncode == exit_codes.OK
+        time.sleep(0.1)
+    assert json.loads(events.output)["source"] == "/sites/home/nodes/pi-9/sensors/front-door"
+    assert re.search(r"motion.detected → intruder → seen  200  \d+ ms$", up.wait_for("→ seen  200"))
+    assert (
+        "fires     intruder invokes seen"
+        in command("explain", "--sensor", "front-door", "--event", "motion.detected").stdout
+    )
+    assert command("functions", "list").stdout.splitlines()[1].startswith("seen  1/1")
+    assert "called" in command("functions", "logs", "seen").stdout
+    stopping_at = time.monotonic()
+    assert up.stop(signal.SIGINT) == exit_codes.OK
+    assert time.monotonic() - stopping_at < 8
+    assert whereabouts.find() is None
+    assert "Traceback" not in up.output
+
+
+@pytest.mark.parametrize(
+    ("event", "code", "said"),
+    [
+        ("motion.detected", exit_codes.OK, "all 1 sensors invoked their functions"),
+        ("beam.broken", exit_codes.FAILED, "1 of 1 sensors invoked nothing: front-door"),
+    ],
+)
+def test_the_demo_succeeds_only_if_every_sensor_invoked_a_function_and_names_what_is_missing(
+    config: Path, start: Start, event: str, code: int, said: str
+) -> None:
+    (config / "agent-pi-9.yaml").write_text(
+        "version: 1\nnode: pi-9\nsensors: {front-door: {kind: pir, pin: 17, warm_up: 0s}}\n", encoding="utf-8"
+    )
+    (config / "mappings.yaml").write_text(MAPPINGS.replace("motion.detected", event), encoding="utf-8")
+    demo = start("demo", "--config", str(config), "--timeout", "2")
+    assert demo.process.wait(30) == code
+    assert said in demo.output
+
+
+def test_a_mistake_in_the_folder_keeps_up_from_starting(config: Path, command: Command) -> None:
+    (config / "mappings.yaml").unlink()
+    result = command("up", "--config", str(config), "--ports", "auto")
+    assert result.returncode == exit_codes.CONFIG
+    assert result.stderr == f"{config}/mappings.yaml: is missing: it says which event invokes which function\n"

@@ -1,0 +1,151 @@
+"""Each kind of sensor on a virtual board: the agent's own devices read what a person made them see."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bridge.agent.sensors.plan import Edges, Polled
+from bridge.agent.settings import AgentSettings
+from bridge.config import compose, decode
+from bridge.virtual.board import VirtualBoard
+from bridge.virtual.devices import NotAccepted
+
+SENSORS = """
+version: 1
+node: pi-1
+pins: {factory: mock}
+sensors:
+  front-door: {kind: pir, pin: 17}
+  low-pir: {kind: pir, pin: 5, active_low: true}
+  gate: {kind: laser-tripwire, pin: 27}
+  low-gate: {kind: laser-tripwire, pin: 6, active_low: true, pull: up}
+  adc-gate: {kind: laser-tripwire, wiring: mcp3008, channel: 1}
+  rc-gate: {kind: laser-tripwire, wiring: rc, pin: 22}
+  greenhouse: {kind: thermometer, sensor: ds18b20, device: 28-0316a2795cff}
+  cellar: {kind: thermometer, sensor: tmp36, channel: 0}
+  cpu: {kind: thermometer, sensor: cpu}
+  bell: {kind: button, pin: 16}
+  float-switch: {kind: digital, pin: 26}
+  soil: {kind: analog, channel: 2, factor: 100, unit: "%"}
+  tank: {kind: distance, trigger: 23, echo: 24}
+"""
+
+
+def settings(text: str = SENSORS) -> AgentSettings:
+    return decode(compose(text, "agent.yaml"), AgentSettings, base=Path("/"))
+
+
+@pytest.fixture
+def board() -> Iterator[VirtualBoard]:
+    made = VirtualBoard(settings())
+    yield made
+    made.close()
+
+
+def polled(board: VirtualBoard, sensor: str) -> Callable[[], float]:
+    source = board.settings.sensors[sensor].plan().source
+    assert isinstance(source, Polled)
+    return source.open(board).read
+
+
+@pytest.mark.parametrize(
+    ("sensor", "words"),
+    [
+        ("front-door", [("motion", True), ("still", False), ("on", True), ("off", False)]),
+        ("low-pir", [("motion", True), ("still", False)]),
+        ("gate", [("break", True), ("restore", False)]),
+        ("low-gate", [("break", True), ("restore", False)]),
+        ("bell", [("press", True), ("release", False)]),
+        ("float-switch", [("on", True), ("off", False)]),
+    ],
+)
+async def test_words_become_edges_that_the_agent_sees_from_another_thread(
+    board: VirtualBoard, sensor: str, words: list[tuple[str, bool]]
+) -> None:
+    seen: list[tuple[bool, bool]] = []
+    source = board.settings.sensors[sensor].plan().source
+    assert isinstance(source, Edges)
+    loop_thread = threading.current_thread()
+    device = source.open(board, lambda level: seen.append((level, threading.current_thread() is loop_thread)))
+    assert device.level() is False
+    for word, _ in words:
+        await board.drive(sensor, word)
+    assert seen == [(level, False) for _, level in words]
+    device.close()
+
+
+async def test_a_click_is_a_press_and_a_release(board: VirtualBoard) -> None:
+    seen: list[bool] = []
+    source = board.settings.sensors["bell"].plan().source
+    assert isinstance(source, Edges)
+    device = source.open(board, seen.append)
+    await board.drive("bell", "click")
+    assert seen == [True, False]
+    device.close()
+
+
+@pytest.mark.parametrize(
+    ("sensor", "value", "reading", "within"),
+    [
+        ("greenhouse", "31.5", 31.5, 0.07),
+        ("greenhouse", "-5", -5.0, 0.07),
+        ("cellar", "24.96", 24.96, 0.4),
+        ("cellar", "-10", -10.0, 0.4),
+        ("cpu", "55.5", 55.5, 0.001),
+        ("soil", "40", 0.40, 0.001),
+        ("tank", "42", 42.0, 0.01),
+        ("adc-gate", "restore", 0.8, 0.01),
+        ("adc-gate", "break", 0.25, 0.01),
+        ("rc-gate", "break", 0.0, 0.0),
+    ],
+)
+async def test_a_number_becomes_a_reading_of_the_agents_own_device(
+    board: VirtualBoard, sensor: str, value: str, reading: float, within: float
+) -> None:
+    await board.drive(sensor, value)
+    assert polled(board, sensor)() == pytest.approx(reading, abs=within)
+
+
+async def test_a_beam_on_a_capacitor_is_light_when_restored(board: VirtualBoard) -> None:
+    await board.drive("rc-gate", "break")
+    await board.drive("rc-gate", "restore")
+    assert polled(board, "rc-gate")() > 0.6
+
+
+async def test_two_boards_do_not_see_each_other() -> None:
+    one, other = VirtualBoard(settings()), VirtualBoard(settings())
+    await one.drive("cellar", "30")
+    await one.drive("greenhouse", "30")
+    assert polled(one, "cellar")() == pytest.approx(30, abs=0.4)
+    assert polled(other, "cellar")() == pytest.approx(21, abs=0.4)
+    assert polled(other, "greenhouse")() == 21.0
+    one.close()
+    other.close()
+
+
+@pytest.mark.parametrize("sensor", ["front-door", "gate", "greenhouse", "cellar", "bell", "soil", "tank", "rc-gate"])
+async def test_what_is_not_accepted_is_refused_with_what_is(board: VirtualBoard, sensor: str) -> None:
+    with pytest.raises(NotAccepted, match=f"{sensor} does not know 'dance'; it accepts .+"):
+        await board.drive(sensor, "dance")
+
+
+async def test_a_sensor_that_is_not_there_is_refused_with_those_that_are(board: VirtualBoard) -> None:
+    with pytest.raises(NotAccepted, match="there is no sensor attic; there are front-door, "):
+        await board.drive("attic", "motion")
+
+
+@pytest.mark.parametrize("value", ["126", "-56", "nan", "inf", ""])
+async def test_a_temperature_that_no_thermometer_measures_is_refused(board: VirtualBoard, value: str) -> None:
+    with pytest.raises(NotAccepted, match="-55 to 125"):
+        await board.drive("greenhouse", value)
+
+
+def test_a_board_tells_which_pi_it_is() -> None:
+    board = VirtualBoard(settings("version: 1\nnode: pi-1\npins: {factory: mock, revision: '902120'}\n"))
+    assert board.description == "virtual Raspberry Pi Zero2W rev 1.0 (902120)"
+    board.close()
+    board.close()

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from bridge.agent.settings import AgentSettings
+from bridge.config import compose, decode
+from bridge.virtual.board import VirtualBoard
+from bridge.virtual.control import Control
+
+
+def board(node: str, sensors: str) -> VirtualBoard:
+    text = f"version: 1\nnode: {node}\npins: {{factory: mock}}\nsensors: {sensors}\n"
+    return VirtualBoard(decode(compose(text, "agent.yaml"), AgentSettings, base=Path("/")))
+
+
+@pytest.fixture
+async def boards() -> AsyncIterator[dict[str, VirtualBoard]]:
+    made = {
+        "pi-1": board("pi-1", "{front-door: {kind: pir, pin: 17}, gate: {kind: laser-tripwire, pin: 27}}"),
+        "pi-2": board("pi-2", "{gate: {kind: laser-tripwire, pin: 27}, bell: {kind: button, pin: 16}}"),
+    }
+    yield made
+    for each in made.values():
+        each.close()
+
+
+@pytest.fixture
+async def client(boards: dict[str, VirtualBoard]) -> AsyncIterator[httpx.AsyncClient]:
+    async with Control(boards) as control, httpx.AsyncClient(base_url=control.url, trust_env=False) as made:
+        yield made
+
+
+async def simulate(client: httpx.AsyncClient, **wanted: Any) -> tuple[int, dict[str, Any]]:
+    answer = await client.post("/v1/simulate", json=wanted)
+    return answer.status_code, answer.json()
+
+
+async def test_nodes_are_listed_with_sensors_and_what_they_accept(client: httpx.AsyncClient) -> None:
+    nodes = (await client.get("/v1/nodes")).json()["nodes"]
+    assert [node["name"] for node in nodes] == ["pi-1", "pi-2"]
+    assert nodes[0]["sensors"][0] == {"name": "front-door", "kind": "pir", "accepts": ["motion", "still"]}
+
+
+async def test_a_pin_has_changed_when_the_answer_comes(
+    client: httpx.AsyncClient, boards: dict[str, VirtualBoard]
+) -> None:
+    assert await simulate(client, sensor="front-door", value="motion") == (
+        200,
+        {"node": "pi-1", "sensor": "front-door", "value": "motion"},
+    )
+    assert boards["pi-1"].pin_factory.pin(17).state == 1
+
+
+async def test_a_sensor_that_two_nodes_have_needs_the_node(
+    client: httpx.AsyncClient, boards: dict[str, VirtualBoard]
+) -> None:
+    status, answer = await simulate(client, sensor="gate", value="break")
+    assert (status, answer["error"]) == (409, "several nodes have a sensor gate: pi-1, pi-2; say which node")
+    status, _ = await simulate(client, sensor="gate", value="break", node="pi-2")
+    assert status == 200
+    assert (boards["pi-1"].pin_factory.pin(27).state, boards["pi-2"].pin_factory.pin(27).state) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "error"),
+    [
+        (
+            {"sensor": "front-door", "value": "dance"},
+            400,
+            "front-door does not know 'dance'; it accepts motion or still",
+        ),
+        ({"sensor": "attic", "value": "on"}, 404, "there is no sensor attic; there are pi-1/front-door, "),
+        (
+            {"sensor": "bell", "value": "press", "node": "pi-1"},
+            404,
+            "there is no sensor bell; there are pi-1/front-door",
+        ),
+        ({"sensor": "bell", "value": "press", "node": "pi-9"}, 404, "there is no node pi-9; there are pi-1, pi-2"),
+        ({"sensor": "bell"}, 400, 'send {"sensor"'),
+        ({"sensor": "bell", "value": "press", "colour": 1}, 400, "unknown: colour"),
+    ],
+)
+async def test_errors_say_what_is_accepted(
+    client: httpx.AsyncClient, wanted: dict[str, Any], status: int, error: str
+) -> None:
+    found, answer = await simulate(client, **wanted)
+    assert (found, answer["error"][: len(error)]) == (status, error)
+
+
+async def test_numbers_and_booleans_may_come_as_json(client: httpx.AsyncClient) -> None:
+    assert (await simulate(client, sensor="front-door", value=True))[0] == 200
+
+
+async def test_other_paths_and_methods_are_told_what_there_is(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/")).json()["error"] == "there are GET /v1/nodes and POST /v1/simulate"
+    answer = await client.get("/v1/simulate")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert (await client.post("/v1/simulate", content=b"{")).status_code == 400
