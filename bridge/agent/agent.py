@@ -183,8 +183,10 @@ class Agent:
 
     def disconnected(self, generation: int, reason: str) -> None:
         """The transport has lost its connection; it comes back by itself."""
-        _log.warning(
-            "Disconnected from the broker", extra={"op": "disconnected", "generation": generation, "reason": reason}
+        _log.log(
+            logging.INFO if self._stopping else logging.WARNING,
+            "Disconnected from the broker",
+            extra={"op": "disconnected", "generation": generation, "reason": reason},
         )
         self.metrics.connected.set(0)
         if self._subscribing is not None:

@@ -57,6 +57,7 @@ def up(
     broker: Annotated[
         Broker, typer.Option(help="An installed Mosquitto, else iotcore from pip; or the one that is named.")
     ] = Broker.AUTO,
+    demo: Annotated[bool, typer.Option("--demo", help="Once up, make every virtual sensor see something.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the dispatcher's feed as it is, one JSON a line.")
     ] = False,
@@ -79,7 +80,7 @@ def up(
 
     async def main(stop: asyncio.Event) -> None:
         clock = RealClock("always")
-        await serve(_Shown(Local(wanted, clock=clock), as_json=as_json), stop, clock, Notifier())
+        await serve(_Shown(Local(wanted, clock=clock), as_json=as_json, demo=demo), stop, clock, Notifier())
 
     raise typer.Exit(run_until_signal(main))
 
@@ -87,11 +88,12 @@ def up(
 class _Shown:
     """`up` with its banner, its address for other terminals, and its feed on the terminal."""
 
-    def __init__(self, local: Local, *, as_json: bool) -> None:
+    def __init__(self, local: Local, *, as_json: bool, demo: bool) -> None:
         self.name = local.name
         self.health = local.health
         self._local = local
         self._as_json = as_json
+        self._demo = demo
         self._show = _printer()
         self._stack = AsyncExitStack()
 
@@ -105,6 +107,9 @@ class _Shown:
             stack.enter_context(announced(self._whereabouts()))
             if not self._as_json:
                 print(_banner(self._local), flush=True)
+            if self._demo:
+                driving = asyncio.create_task(self._drive(), name="demo")
+                stack.push_async_callback(_ended, driving)
             self._stack = stack.pop_all()
         return self
 
@@ -138,6 +143,14 @@ class _Shown:
         async for chunk in feed.follow():
             for text in chunk.splitlines():
                 show(json.loads(text))
+
+    async def _drive(self) -> None:
+        """Let every sensor see something once; the feed above tells what follows, the table what came of it."""
+        from bridge import demo
+
+        outcome = await demo.run(self._local)
+        if not self._as_json:
+            print(f"\n{demo.table(outcome)}\n\nStill up: try the command above, or Ctrl-C.\n", flush=True)
 
     def _whereabouts(self) -> Whereabouts:
         from bridge.cli.whereabouts import Whereabouts
@@ -174,8 +187,19 @@ def _banner(local: Local) -> str:
     lines += [f"  note: {note}" for note in local.plan.taken]
     example = _example(local)
     if example:
-        lines += ["", f"In a second terminal: gpio-bridge simulate {example}", "Ctrl-C stops everything.", ""]
+        lines += ["", f"In a second terminal: {_command()} simulate {example}", "Ctrl-C stops everything.", ""]
     return "\n".join(lines)
+
+
+def _command() -> str:
+    """How a person calls this program here: by its name where the shell finds it, else by its path."""
+    import shutil
+
+    called = Path(sys.argv[0])
+    if shutil.which(called.name) or not called.is_file():
+        return "gpio-bridge"
+    path = called.absolute()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _example(local: Local) -> str | None:

@@ -64,6 +64,8 @@ class DeadLetter:
     status: int | None = None
     body: str = ""
     attempts: int = 0
+    invocation: Invocation | None = None
+    """What was given up, so that it can be replayed as it was planned."""
 
 
 def call(invocation: Invocation, event: Event, attempt: int) -> Call:
