@@ -30,6 +30,7 @@ from bridge.core.retry import GiveUp, Outcome, Park, RetryAfter, Verdict, decide
 from bridge.core.steps import (
     Acknowledge,
     Attempted,
+    BacklogEnded,
     Bereaved,
     Buried,
     Cancelled,
@@ -49,7 +50,10 @@ from bridge.core.steps import (
     NotCommitted,
     Received,
     Repeated,
+    Replay,
+    Replayed,
     Retrying,
+    TimersReleased,
     Unreadable,
 )
 
@@ -78,6 +82,7 @@ class _Entry:
     """An event in work."""
 
     number: int
+    key: Identity
     event: Event
     received_at: datetime
     tickets: list[Ticket] = field(default_factory=list)
@@ -91,6 +96,8 @@ class _Entry:
 
 
 MAPPING_REMOVED: Final = "mapping removed"
+MAX_AGE: Final = "max_age"
+LATEST: Final = "backlog latest"
 ON_FAILURE: Final = ":on-failure"
 """The end of the id of an invocation that tells of another one's death; no mapping's name begins with a colon."""
 
@@ -117,7 +124,11 @@ class Ledger:
         self._letters: list[DeadLetter] = []
         self._changes: dict[str, StateChange] = {}
         self._effects: list[Effect] = []
+        self._slots: dict[str, _Work] = {}
+        self._why_parked: dict[str, str] = {}
+        self._replayed: list[int] = []
         self._restore(restored.records, now)
+        self._timers_held = bool(self._timers)
         self._bury_removed(now)
 
     # --- reading ---
@@ -144,8 +155,23 @@ class Ledger:
 
     @property
     def parked(self) -> tuple[str, ...]:
-        """Functions that the gateway does not know or refuses, and that are being probed."""
+        """Functions that cannot be reached or that the gateway does not know or refuses, and that are being probed."""
         return self._lanes.parked
+
+    @property
+    def parked_because(self) -> dict[str, str]:
+        """What the last attempt said, for each parked function."""
+        return {name: self._why_parked[name] for name in self._lanes.parked}
+
+    @property
+    def timers_held(self) -> bool:
+        """Whether the timers of an earlier life wait for `TimersReleased`."""
+        return self._timers_held
+
+    @property
+    def slots(self) -> frozenset[tuple[str, str] | None]:
+        """The nodes (of sites) of which only the latest backlog is kept until it ends; None for other devices."""
+        return frozenset(_place(work.entry.event) for work in self._slots.values())
 
     @property
     def waiting(self) -> int:
@@ -161,7 +187,9 @@ class Ledger:
     def wake_at(self) -> float | None:
         """When `step` has something to do although nothing happened (monotonic)."""
         times = [
-            time for time in (self._lanes.wake_at, self._timers[0][0] if self._timers else None) if time is not None
+            time
+            for time in (self._lanes.wake_at, self._timers[0][0] if self._timers and not self._timers_held else None)
+            if time is not None
         ]
         return min(times) if times else None
 
@@ -198,6 +226,12 @@ class Ledger:
                 self._node_offline(given, now)
             case Unreadable():
                 self._unreadable(given, now)
+            case Replay():
+                self._replay(given, now)
+            case BacklogEnded(place):
+                self._backlog_ended(place, now)
+            case TimersReleased():
+                self._timers_held = False
             case MappingsReplaced(mappings):
                 self.mappings = mappings
                 self._bury_removed(now)
@@ -222,9 +256,10 @@ class Ledger:
             self._dedup.take(),
             self._dedup.take_ids(),
             tuple(self._changes.values()),
+            tuple(self._replayed),
             tuple(self._dirty.values()),
         )
-        self._dirty, self._letters, self._changes = {}, [], {}
+        self._dirty, self._letters, self._changes, self._replayed = {}, [], {}, []
         return commit
 
     def _connected(self, generation: int) -> None:
@@ -246,7 +281,7 @@ class Ledger:
                 self._dedup.add(identity, first=given.covers_from)
             self._join(entry, ticket)
             return
-        entry = _Entry(next(self._numbers), event, now.wall)
+        entry = _Entry(next(self._numbers), identity, event, now.wall)
         if ticket is not None:
             entry.tickets.append(ticket)
         if event.type != FOREIGN_TYPE:
@@ -278,6 +313,7 @@ class Ledger:
                     event=entry.event.body,
                     mapping=failure.mapping,
                     function=failure.function,
+                    of=entry.event,
                 ),
                 entry,
             )
@@ -285,13 +321,68 @@ class Ledger:
             work = _Work(invocation_of(one, self.mappings), entry)
             if one.id in self._works:
                 self._dead(work, f"another event with the id {entry.event.id} is in work", now, None)
+            elif one.latest:
+                self._hold_latest(work)
             else:
+                self._drop_slot(work.invocation.lane)  # it is older, and only the latest of its lane was wanted
                 self._queue(work, now)
+
+    def _hold_latest(self, work: _Work) -> None:
+        """Keep one slot per lane until the backlog ends: what stood in it is a counted drop (rule 14)."""
+        self._admit(work)
+        self._drop_slot(work.lane)
+        self._slots[work.lane] = work
+
+    def _drop_slot(self, lane: str) -> None:
+        earlier = self._slots.pop(lane, None)
+        if earlier is not None:
+            self._effects.append(Expired(earlier.invocation, earlier.entry.event, LATEST))
+            self._close(earlier)
+
+    def _backlog_ended(self, place: tuple[str, str] | None, now: Instant) -> None:
+        for lane, work in list(self._slots.items()):
+            if _place(work.entry.event) == place:
+                del self._slots[lane]
+                self._queue(work, now)
+
+    def _replay(self, given: Replay, now: Instant) -> None:
+        entry = _Entry(next(self._numbers), _replay_key(given.number), given.event, now.wall, must_commit=True)
+        refused = self._replan(given, entry, now) if given.invocation is None else None
+        if given.invocation is not None:
+            if given.invocation.id in self._works:
+                refused = f"{given.invocation.id} is in work already"
+            else:
+                self._queue(_Work(replace(given.invocation, due_at=None, max_age_s=None), entry), now)
+        self._effects.append(Replayed(given.number, given.event, given.mapping, refused))
+        if refused is None:
+            self._replayed.append(given.number)
+            self._entries[entry.key] = entry
+            self._dirty[entry.number] = entry
+
+    def _replan(self, given: Replay, entry: _Entry, now: Instant) -> str | None:
+        """Ask the mapping again; the reason when it is not there or says no."""
+        mapping = self.mappings.mappings.get(given.mapping)
+        if mapping is None:
+            return f"there is no mapping {given.mapping} any more"
+        alone = MappingSet([mapping])
+        planned = plan(given.event, alone, self.state, received_at=now.wall)
+        if not planned.invocations or planned.invocations[0].id in self._works:
+            return (
+                "; ".join(judgement.text for judgement in planned.judgements) or f"{given.mapping} is in work already"
+            )
+        self._effects.append(Judged(given.event, planned))
+        self._carry_out(planned, entry, now)
+        return None
+
+    def _admit(self, work: _Work) -> None:
+        invocation = work.invocation
+        work.entry.open[invocation.id] = self._works[invocation.id] = work
+        # A lane of its own for `order: none`; no lane's name ends with a space.
+        work.lane = invocation.lane or f"{invocation.id} "
 
     def _queue(self, work: _Work, now: Instant) -> None:
         invocation, entry = work.invocation, work.entry
-        entry.open[invocation.id] = self._works[invocation.id] = work
-        work.lane = invocation.lane or f"{invocation.id} "  # a lane of its own; no lane's name ends with a space
+        self._admit(work)
         if invocation.due_at is None:
             self._lanes.add(work.lane, invocation.function, work)
             return
@@ -307,7 +398,8 @@ class Ledger:
         if given.ticket is not None:
             self._receipts.receive(given.ticket)
         event = Event(id=given.id, source="", type="", time=now.wall, data={}, body=given.payload, topic=given.topic)
-        entry = _Entry(next(self._numbers), event, now.wall, [given.ticket] if given.ticket is not None else [])
+        tickets = [given.ticket] if given.ticket is not None else []
+        entry = _Entry(next(self._numbers), event.identity, event, now.wall, tickets)
         letter = DeadLetter(
             id=given.id, reason=given.reason, at=now.wall, event_id=given.id, topic=given.topic, event=given.payload
         )
@@ -355,6 +447,7 @@ class Ledger:
             case Park():
                 self._effects.append(Retrying(invocation, entry.event, work.attempts, outcome, None))
                 work.attempts -= 1  # it never reached the function
+                self._why_parked[invocation.function] = outcome.reason
                 self._lanes.park(work.lane, now.monotonic)
             case GiveUp(reason):  # pragma: no branch - the last of them, as mypy knows
                 self._give_up(work, reason, now, outcome)
@@ -364,13 +457,14 @@ class Ledger:
             entry.stored = True
             self._held.append(entry)
             if not entry.open:
-                self._entries.pop(entry.event.identity, None)
+                self._entries.pop(entry.key, None)
         if commit.sources:
             self._effects.append(Confirm(commit.sources))
 
     def _not_committed(self, commit: Commit) -> None:
         self._dirty = {entry.number: entry for entry in commit.entries} | self._dirty
         self._letters[:0] = commit.letters
+        self._replayed[:0] = commit.replayed
         self._changes = {change.key: change for change in commit.changes} | self._changes
         self._dedup.put_back(commit.sources, commit.ids)
 
@@ -382,6 +476,9 @@ class Ledger:
             if work.timer is not None:
                 self._remember((waiting_change(work.timer, None),), None)
                 self._forget_timer(work)
+                self._give_up_unqueued(work, MAPPING_REMOVED, now)
+            elif self._slots.get(work.lane) is work:
+                del self._slots[work.lane]
                 self._give_up_unqueued(work, MAPPING_REMOVED, now)
             elif self._lanes.remove(work.lane, work):
                 self._give_up_unqueued(work, MAPPING_REMOVED, now)
@@ -450,6 +547,8 @@ class Ledger:
             status=outcome.status if outcome else None,
             body=outcome.body if outcome else "",
             attempts=work.attempts,
+            invocation=invocation,
+            of=event,
         )
         self._bury(letter, work.entry)
         self._effects.append(Ended(invocation, event, work.attempts, outcome, letter))
@@ -483,7 +582,7 @@ class Ledger:
         work.timer = None
 
     def _wake(self, now: Instant) -> None:
-        while self._timers and self._timers[0][0] <= now.monotonic:
+        while self._timers and not self._timers_held and self._timers[0][0] <= now.monotonic:
             _, _, work = heapq.heappop(self._timers)
             if work.timer is not None:
                 self._fire(work)
@@ -504,7 +603,7 @@ class Ledger:
             for work in started:
                 invocation, event = work.invocation, work.entry.event
                 if _expired(work, now.wall):
-                    self._effects.append(Expired(invocation, event))
+                    self._effects.append(Expired(invocation, event, MAX_AGE))
                     self._lanes.end(work.lane, answered=False)
                     self._close(work)
                     continue
@@ -525,8 +624,11 @@ class Ledger:
 
     def _restore(self, records: Sequence[Record], now: Instant) -> None:
         for record in records:
-            entry = _Entry(record.number, record.event, record.received_at, stored=True, written=True)
-            self._entries[record.event.identity] = entry
+            key = record.event.identity
+            if key in self._entries:  # a replay of what is still in work for another mapping
+                key = _replay_key(record.number)
+            entry = _Entry(record.number, key, record.event, record.received_at, stored=True, written=True)
+            self._entries[key] = entry
             for kept in record.open:
                 self._queue(_Work(kept.invocation, entry, attempts=kept.attempts), now)
 
@@ -571,6 +673,15 @@ def on_failure(failed: Invocation, letter: DeadLetter) -> Invocation:
 def _open(entry: _Entry) -> Iterable[OpenInvocation]:
     for work in entry.open.values():
         yield OpenInvocation(work.invocation, work.attempts)
+
+
+def _replay_key(number: int) -> Identity:
+    """What a replay is known by: its event may be in work for another mapping."""
+    return Identity("replay", str(number), 0)
+
+
+def _place(event: Event) -> tuple[str, str] | None:
+    return (event.site, event.node) if event.site is not None and event.node is not None else None
 
 
 def _expired(work: _Work, wall: datetime) -> bool:

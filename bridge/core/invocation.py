@@ -7,7 +7,7 @@ decisions.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -66,6 +66,8 @@ class DeadLetter:
     attempts: int = 0
     invocation: Invocation | None = None
     """What was given up, so that it can be replayed as it was planned."""
+    of: Event | None = None
+    """The event, where it could be read."""
 
 
 def call(invocation: Invocation, event: Event, attempt: int) -> Call:
@@ -102,7 +104,8 @@ def traceparent(invocation_id: str, attempt: int) -> str:
 
 def letter_document(letter: DeadLetter) -> bytes:
     """A dead letter as JSON: what `on_failure` is invoked with and what the API shows."""
-    shown = asdict(letter)
+    shown = asdict(replace(letter, invocation=None, of=None))
+    del shown["invocation"], shown["of"]
     shown["at"] = rfc3339(letter.at)
     shown["event"] = readable(letter.event)
     return orjson.dumps(shown)

@@ -43,6 +43,8 @@ class Commit:
     sources: tuple[SourceRow, ...]
     ids: tuple[Identity, ...]
     changes: tuple[StateChange, ...]
+    replayed: tuple[int, ...] = ()
+    """Numbers of dead letters that became invocations again."""
     entries: tuple[Any, ...] = field(repr=False, default=())
     """The ledger's own: whose receipts wait for this commit."""
 

@@ -20,9 +20,10 @@ class Verdict(Enum):
 
     SUCCEEDED = "succeeded"
     RETRYABLE = "retryable"
-    """It may well succeed later: no connection, a time-out, 408, 425, 429, 5xx."""
+    """It may well succeed later: a connection that broke, a time-out, 408, 425, 429, 5xx."""
     PARKED = "parked"
-    """The gateway does not know the function or refuses us: no attempt for it makes sense until that changes."""
+    """Nothing was reached: there is no connection, or the gateway does not know the function or refuses us. No attempt
+    makes sense until that changes, and none is counted."""
     REFUSED = "refused"
     """The function itself said no (another 4xx): trying again would get the same answer."""
 

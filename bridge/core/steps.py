@@ -81,6 +81,31 @@ class Attempted:
 
 
 @dataclass(frozen=True, slots=True)
+class Replay:
+    """Somebody wants a dead letter to be tried again: an ordinary invocation with the same id.
+
+    Where no invocation was planned because the condition failed, the mapping as it stands now is asked again.
+    """
+
+    number: int
+    event: Event
+    mapping: str
+    invocation: Invocation | None
+
+
+@dataclass(frozen=True, slots=True)
+class BacklogEnded:
+    """What comes from this node (of a site; None: from devices that are not ours) is live from now on (rule 14)."""
+
+    place: tuple[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class TimersReleased:
+    """The backlog of an earlier life has been seen: timers that fell due meanwhile may fire (rule 15)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """What `take` handed over is on disk."""
 
@@ -102,7 +127,18 @@ class MappingsReplaced:
 
 
 Input: TypeAlias = (
-    Connected | Received | Unreadable | Ignored | NodeOffline | Attempted | Committed | NotCommitted | MappingsReplaced
+    Connected
+    | Received
+    | Unreadable
+    | Ignored
+    | NodeOffline
+    | Attempted
+    | Replay
+    | BacklogEnded
+    | TimersReleased
+    | Committed
+    | NotCommitted
+    | MappingsReplaced
 )
 
 
@@ -185,10 +221,21 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """For the trace: an invocation was older than `max_age` before it could start: a counted drop."""
+    """For the trace: a counted drop by a named rule, `max_age` or `backlog latest`."""
 
     invocation: Invocation
     event: Event
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """For the trace: a dead letter is tried again, or why not."""
+
+    number: int
+    event: Event
+    mapping: str
+    refused: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,5 +246,16 @@ class Buried:
 
 
 Effect: TypeAlias = (
-    Acknowledge | Invoke | Confirm | Judged | Bereaved | Repeated | Retrying | Ended | Cancelled | Expired | Buried
+    Acknowledge
+    | Invoke
+    | Confirm
+    | Judged
+    | Bereaved
+    | Repeated
+    | Retrying
+    | Ended
+    | Cancelled
+    | Expired
+    | Replayed
+    | Buried
 )

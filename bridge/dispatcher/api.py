@@ -4,7 +4,7 @@ GET  /healthz /readyz /metrics
 GET  /v1/events            the last decisions; `?follow=1` streams new ones, one JSON object per line
 POST /v1/explain           an event, or {"topic", "payload"}: what every mapping says to it
 GET  /v1/mappings          the mapping set in force and, if the file is bad, why it is not
-GET  /v1/deadletters       the newest dead letters, `?mapping=`, `?function=`, `?limit=`
+     /v1/deadletters       dead letters: see dead_letters.py
 """
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ from aiohttp import web
 from bridge.core.event import MAX_BYTES, Event, parse_any
 from bridge.core.plan import explain
 from bridge.core.topics import Topics
+from bridge.dispatcher.answers import json_answer, whole_number
+from bridge.dispatcher.dead_letters import DeadLetterApi
 from bridge.dispatcher.feed import told
 from bridge.errors import BridgeError, EventError
 from bridge.journal.engine import Journal
-from bridge.journal.ledger import count_dead_letters, dead_letters
 from bridge.service import page
 
 if TYPE_CHECKING:
     from bridge.dispatcher.dispatcher import Dispatcher
 
 _log = logging.getLogger(__name__)
-
-LIMIT = 1000
 
 
 class Api:
@@ -49,7 +48,7 @@ class Api:
         app.router.add_get("/v1/events", self._events)
         app.router.add_post("/v1/explain", self._explain)
         app.router.add_get("/v1/mappings", self._mappings)
-        app.router.add_get("/v1/deadletters", self._dead_letters)
+        DeadLetterApi(self._dispatcher, self._journal).add_routes(app.router)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         try:
@@ -75,7 +74,7 @@ class Api:
         return web.Response(status=status, body=body, headers={"Content-Type": content_type})
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        limit = _number(request, "limit", 100)
+        limit = whole_number(request, "limit", 100)
         recent = self._dispatcher.feed.recent(limit) if limit else []
         head = b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in recent)
         if request.query.get("follow") not in ("1", "true"):
@@ -91,11 +90,11 @@ class Api:
         ledger, now = self._dispatcher.ledger, self._dispatcher.now()
         event = read_event(await request.read(), Topics(self._dispatcher.settings.root), now.wall)
         judgements = explain(event, ledger.mappings, ledger.state, received_at=now.wall)
-        return _json({"event_id": event.id, "judgements": [told(judgement) for judgement in judgements]})
+        return json_answer({"event_id": event.id, "judgements": [told(judgement) for judgement in judgements]})
 
     async def _mappings(self, request: web.Request) -> web.Response:
         mappings, problem = self._dispatcher.mappings, self._dispatcher.mapping_problem
-        return _json(
+        return json_answer(
             {
                 "version": mappings.version,
                 "mappings": [
@@ -106,15 +105,6 @@ class Api:
                 "problems": [str(one) for one in problem.problems] if problem else [],
             }
         )
-
-    async def _dead_letters(self, request: web.Request) -> web.Response:
-        query = dead_letters(
-            mapping=request.query.get("mapping"),
-            function=request.query.get("function"),
-            limit=_number(request, "limit", 100),
-        )
-        letters = await self._journal.read(query)
-        return _json({"dead_letters": letters, "total": await self._journal.read(count_dead_letters)})
 
 
 def read_event(payload: bytes, topics: Topics, received_at: Any) -> Event:
@@ -163,14 +153,3 @@ async def _problems(request: web.Request, handler: Any) -> web.StreamResponse:
 def _problem(status: int, detail: str) -> web.Response:
     body = orjson.dumps({"status": status, "title": detail, "detail": detail})
     return web.Response(status=status, body=body, content_type="application/problem+json")
-
-
-def _json(value: object) -> web.Response:
-    return web.Response(body=orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE), content_type="application/json")
-
-
-def _number(request: web.Request, name: str, default: int) -> int:
-    text = request.query.get(name, str(default))
-    if not text.isascii() or not text.isdigit() or int(text) > LIMIT:
-        raise ValueError(f"{name} must be a whole number from 0 to {LIMIT}, not {text!r}")
-    return int(text)

@@ -25,6 +25,7 @@ from bridge.core.retry import Outcome, Verdict
 from bridge.core.steps import (
     Acknowledge,
     Attempted,
+    BacklogEnded,
     Committed,
     Confirm,
     Connected,
@@ -34,9 +35,11 @@ from bridge.core.steps import (
     Invoke,
     MappingsReplaced,
     NotCommitted,
+    TimersReleased,
 )
 from bridge.core.topics import Topics, client_id, cover
 from bridge.dispatcher.api import Api
+from bridge.dispatcher.backlog import Backlog
 from bridge.dispatcher.confirmations import Confirmations
 from bridge.dispatcher.feed import Feed
 from bridge.dispatcher.intake import Intake
@@ -88,12 +91,15 @@ class Dispatcher:
         self._journal = Journal(settings.state_dir / "ledger.sqlite", MIGRATIONS, name="ledger")
         self._transport = connect(client_id(settings.site, "dispatcher"), self)
         self._invoker = invoker or HttpInvoker(settings.gateway, clock, connections=settings.limits.total)
-        self._intake = Intake(self._topics, self._mint_id, self.metrics.ignored)
+        self._backlog = Backlog(clock, self._backlog_ended)
+        self._intake = Intake(self._topics, self._mint_id, self.metrics.ignored, self._backlog)
         self._confirmations = Confirmations(self._topics, clock, self._transport)
         self._attempts: set[asyncio.Task[None]] = set()
         self._timer: Timer | None = None
         self._timer_at: float | None = None
         self._committing = False
+        self._marker = ""
+        self._marker_topic = self._topics.dispatcher(settings.site, settings.id, "marker")
         self._subscribed: tuple[str, ...] = ()
         self._resubscribe = asyncio.Event()
         self._subscription_problem: str | None = "not subscribed yet"
@@ -163,6 +169,8 @@ class Dispatcher:
 
     def connected(self, generation: int, *, session_present: bool) -> None:
         self._subscription_problem = "subscribing"
+        self._marker = self._mint_id()
+        self._backlog.begin(self._marker)  # now, not when it is sent: what waited in our session comes at once
         if not session_present:
             self._subscribed = ()
         self._resubscribe.set()
@@ -179,16 +187,18 @@ class Dispatcher:
 
     # --- the ledger's steps ---
 
-    def step(self, inputs: Iterable[Input]) -> None:
-        """Let the ledger decide, and carry out what it says."""
+    def step(self, inputs: Iterable[Input]) -> list[Effect]:
+        """Let the ledger decide, and carry out what it says; the effects are the answer."""
         now = self.now()
-        for effect in self.ledger.step(inputs, now):
+        effects = self.ledger.step(inputs, now)
+        for effect in effects:
             self.metrics.count(effect, now)
             self._carry_out(effect, now)
         if self.ledger.dirty and not self._committing:
             self._committing = True
             self._clock.call_at(now.monotonic + self.settings.commit_every_s, self._commit)
         self._set_timer()
+        return effects
 
     def _carry_out(self, effect: Effect, now: Instant) -> None:
         match effect:
@@ -205,6 +215,14 @@ class Dispatcher:
             case _:
                 pass
         self.feed.tell(effect, now)
+
+    def _backlog_ended(self) -> None:
+        """Somebody is no longer behind: let go what waited for that."""
+        inputs: list[Input] = [BacklogEnded(place) for place in self.ledger.slots if not self._backlog.waits(place)]
+        if self.ledger.timers_held and self._backlog.over:
+            inputs.append(TimersReleased())
+        if inputs:
+            self.step(inputs)
 
     async def _attempt(self, invoke: Invoke) -> None:
         try:
@@ -262,7 +280,8 @@ class Dispatcher:
     def wanted(self) -> tuple[str, ...]:
         """The topic filters of all mappings: a cover without one inside another (rule 6)."""
         events = self._topics.event(self.settings.site, "+", "+")
-        return cover((events, self._topics.status(self.settings.site, "+"), *self.mappings.foreign_filters()))
+        statuses = self._topics.status(self.settings.site, "+")
+        return cover((events, statuses, self._marker_topic, *self.mappings.foreign_filters()))
 
     async def _keep_subscribed(self) -> None:
         while True:
@@ -282,6 +301,8 @@ class Dispatcher:
                     self._resubscribe.set()
                 continue
             self._subscribed, self._subscription_problem = wanted, None
+            if not self._backlog.over:
+                self._transport.publish(Message(self._marker_topic, self._marker.encode()))
             self._journal.post(keep_fact(SUBSCRIBED, wanted))
 
     # --- health and stopping ---
@@ -297,8 +318,8 @@ class Dispatcher:
         self.health.require_ready("functions", self._parked)
 
     def _parked(self) -> str | None:
-        parked = self.ledger.parked
-        return f"the gateway does not know or refuses {', '.join(parked)}" if parked else None
+        parked = self.ledger.parked_because
+        return "; ".join(f"{function} is parked: {why}" for function, why in parked.items()) or None
 
     async def _drain(self) -> None:
         if self._attempts:
@@ -308,6 +329,7 @@ class Dispatcher:
         await asyncio.gather(*self._attempts, return_exceptions=True)
 
     async def _finish_commits(self) -> None:
+        self._backlog.stop()
         await self._journal.flush()
         commit = self.ledger.take()
         if commit is not None:

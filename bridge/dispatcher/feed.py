@@ -14,7 +14,19 @@ import orjson
 
 from bridge.core.event import Event, rfc3339
 from bridge.core.plan import Judgement
-from bridge.core.steps import Bereaved, Buried, Cancelled, Ended, Expired, Instant, Invoke, Judged, Repeated, Retrying
+from bridge.core.steps import (
+    Bereaved,
+    Buried,
+    Cancelled,
+    Ended,
+    Expired,
+    Instant,
+    Invoke,
+    Judged,
+    Repeated,
+    Replayed,
+    Retrying,
+)
 
 RING = 1000
 """How many lines can be looked back at."""
@@ -107,8 +119,12 @@ def lines(effect: object, at: str) -> Iterable[dict[str, Any]]:
             }  # fmt: skip
         case Cancelled(invocation, event, by):
             yield {"type": "cancelled", "at": at, **_event(event), **_of(invocation), "by": by}
-        case Expired(invocation, event):
-            yield {"type": "dropped", "at": at, **_event(event), **_of(invocation), "reason": "max_age"}
+        case Expired(invocation, event, rule):
+            yield {"type": "dropped", "at": at, **_event(event), **_of(invocation), "reason": rule}
+        case Replayed(number, event, mapping, refused):
+            yield {
+                "type": "replayed", "at": at, **_event(event), "number": number, "mapping": mapping, "refused": refused,
+            }  # fmt: skip
         case Buried(letter):
             yield {"type": "deadletter", "at": at, "topic": letter.topic, "reason": letter.reason, "id": letter.id}
 

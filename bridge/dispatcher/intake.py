@@ -13,7 +13,8 @@ from bridge.core.event import Event, parse, parse_foreign
 from bridge.core.receipts import Ticket
 from bridge.core.steps import Ignored, Input, NodeOffline, Received, Unreadable
 from bridge.core.tombstone import parse_tombstone
-from bridge.core.topics import NodeTopic, SensorEventTopic, Topic, Topics
+from bridge.core.topics import DispatcherTopic, NodeTopic, SensorEventTopic, Topic, Topics
+from bridge.dispatcher.backlog import Backlog, Place
 from bridge.errors import EventError
 from bridge.mqtt.transport import Delivery, Message
 
@@ -24,11 +25,15 @@ TOPICS = 10_000
 class Intake:
     """Reads deliveries. `mint_id` gives an id to what has none of its own (PROTOCOL.md, rule 16)."""
 
-    def __init__(self, topics: Topics, mint_id: Callable[[], str], ignored: Callable[[str], None]) -> None:
+    def __init__(
+        self, topics: Topics, mint_id: Callable[[], str], ignored: Callable[[str], None], backlog: Backlog
+    ) -> None:
         self._topics = topics
+        self._backlog = backlog
         self._mint_id = mint_id
         self._ignored = ignored
-        self._sessions: dict[tuple[str, str], object] = {}
+        self._sessions: dict[Place, object] = {}
+        self._online: dict[Place, object] = {}
         self._parsed: OrderedDict[str, Topic | None] = OrderedDict()
 
     def read(self, delivery: Delivery, received_at: datetime) -> Input | None:
@@ -38,6 +43,9 @@ class Intake:
         topic = self._topic(message.topic)
         if isinstance(topic, NodeTopic) and topic.leaf == "status":
             return self._status(topic, message, ticket)
+        if isinstance(topic, DispatcherTopic) and topic.leaf == "marker":
+            self._backlog.returned(message.payload.decode("utf-8", "replace"))
+            return Ignored(ticket) if ticket is not None else None
         if message.retain:
             return self._ignore("retained", ticket)
         try:
@@ -47,16 +55,23 @@ class Intake:
             return Unreadable(self._mint_id(), message.topic, message.payload, str(error), ticket)
         if event is None:
             return self._ignore("not an event topic", ticket)
-        return Received(event, ticket, covers_from=stone.first if stone else None)
+        return Received(event, ticket, backlog=self._backlog.holds(event), covers_from=stone.first if stone else None)
 
     def _status(self, topic: NodeTopic, message: Message, ticket: Ticket | None) -> Input | None:
         """A node's status, retained or live. A late will of an earlier session says nothing about this one."""
         status = _object(message.payload)
         place, session, state = (topic.site, topic.node), status.get("session"), status.get("state")
+        waiting = status.get("backlog")
         if state == "online":
-            self._sessions[place] = session
-        elif state == "offline" and not message.retain and self._sessions.get(place, session) == session:
-            return NodeOffline(topic.site, topic.node, ticket)
+            if self._online.get(place) != session:
+                self._online[place] = self._sessions[place] = session
+                self._backlog.came(place, waiting if isinstance(waiting, int) else 0)
+            elif waiting == 0:
+                self._backlog.caught_up(place)
+        elif state == "offline" and self._sessions.get(place, session) == session:
+            self._online.pop(place, None)
+            if not message.retain:
+                return NodeOffline(topic.site, topic.node, ticket)
         return Ignored(ticket) if ticket is not None else None
 
     def _event(self, payload: bytes, text: str, topic: Topic | None, received_at: datetime) -> Event | None:

@@ -87,7 +87,8 @@ class HttpInvoker:
         except TimeoutError:
             return _failed(f"no answer within {invocation.timeout_s:g} s", began)
         except aiohttp.ClientConnectorError as error:
-            return _failed(f"cannot connect to {self._base}: {_why(error.os_error)}", began)
+            # Nothing was reached, so no attempt was made: a gateway that is away for an hour uses up no one's attempts.
+            return _failed(f"cannot connect to {self._base}: {_why(error.os_error)}", began, Verdict.PARKED)
         except aiohttp.ClientError as error:
             return _failed(f"{type(error).__name__}: {error}", began)
         except OSError as error:
@@ -119,8 +120,8 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
     return begun
 
 
-def _failed(reason: str, began: float) -> Outcome:
-    return Outcome(verdict=Verdict.RETRYABLE, status=None, reason=reason, duration_s=time.perf_counter() - began)
+def _failed(reason: str, began: float, verdict: Verdict = Verdict.RETRYABLE) -> Outcome:
+    return Outcome(verdict=verdict, status=None, reason=reason, duration_s=time.perf_counter() - began)
 
 
 def _outcome(status: int, headers: Mapping[str, str], body: bytes, duration_s: float, now: datetime) -> Outcome:

@@ -100,8 +100,8 @@ class Metrics:
                 self._invocations.labels(invocation.mapping, invocation.function, result).inc()
                 if letter:
                     self._letters.inc()
-            case Expired(invocation, _):
-                self._dropped.labels(invocation.mapping, "max_age").inc()
+            case Expired(invocation, _, rule):
+                self._dropped.labels(invocation.mapping, rule).inc()
             case Cancelled(invocation, _, _):
                 self._invocations.labels(invocation.mapping, invocation.function, "cancelled").inc()
             case Buried():

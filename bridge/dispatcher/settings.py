@@ -62,6 +62,8 @@ class DispatcherSettings:
     mappings: Path
     """The YAML file with the mappings; it is read again when it changes."""
     site: Name = DEFAULT_SITE
+    id: Name = "main"
+    """Its name in topics; a site has one dispatcher at work."""
     root: str = DEFAULT_ROOT
     mqtt: MqttSettings = field(default_factory=MqttSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)

@@ -14,10 +14,12 @@ from typing import Any, Final
 import orjson
 
 from bridge.core.dedup import IDS, SourceRow
-from bridge.core.event import Event, Identity, rfc3339
-from bridge.core.invocation import DeadLetter, from_plain, to_plain
+from bridge.core.event import Identity, rfc3339
+from bridge.core.invocation import from_plain, to_plain
 from bridge.core.mapping_state import MappingState, StateChange
 from bridge.core.records import Commit, OpenInvocation, Record, Restored
+from bridge.journal.dead_letters import INSERT_LETTER, letter_row
+from bridge.journal.events import attributes_of, event_of
 
 MIGRATIONS: Final[Sequence[str]] = (
     """
@@ -47,8 +49,9 @@ MIGRATIONS: Final[Sequence[str]] = (
         at TEXT NOT NULL,
         mapping TEXT,
         function TEXT,
-        letter TEXT NOT NULL,
-        event BLOB NOT NULL
+        letter TEXT NOT NULL,          -- what people are shown, as JSON
+        event BLOB NOT NULL,           -- what arrived, byte for byte
+        replay TEXT                    -- the event's attributes and the invocation, as JSON; NULL: it was no event
     );
     CREATE INDEX dead_letters_by_mapping ON dead_letters (mapping, number);
     CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -63,7 +66,8 @@ def keep(commit: Commit) -> Change:
     records = [_record_row(record) for record in commit.records]
     sources = [(row.source, row.epoch, orjson.dumps(row.runs).decode()) for row in commit.sources]
     ids = [(identity.source, identity.epoch) for identity in commit.ids]
-    letters = [_letter_row(letter) for letter in commit.letters]
+    letters = [letter_row(letter) for letter in commit.letters]
+    replayed = [(number,) for number in commit.replayed]
     state = [(change.key, orjson.dumps(change.value).decode()) for change in commit.changes]
     finished = [(number,) for number in commit.finished]
 
@@ -87,9 +91,9 @@ def keep(commit: Commit) -> Change:
             database.executemany("INSERT INTO ids (source, id) VALUES (?, ?)", ids)
             database.execute("DELETE FROM ids WHERE number <= (SELECT max(number) FROM ids) - ?", (IDS,))
         if letters:
-            database.executemany(
-                "INSERT INTO dead_letters (id, at, mapping, function, letter, event) VALUES (?, ?, ?, ?, ?, ?)", letters
-            )
+            database.executemany(INSERT_LETTER, letters)
+        if replayed:
+            database.executemany("DELETE FROM dead_letters WHERE number = ?", replayed)
         if state:
             database.executemany(
                 "INSERT INTO state (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
@@ -119,28 +123,6 @@ def load(database: sqlite3.Connection) -> Restored:
     )
 
 
-def dead_letters(
-    *, mapping: str | None = None, function: str | None = None, limit: int = 100
-) -> Callable[[sqlite3.Connection], list[dict[str, Any]]]:
-    """The query for the newest dead letters, newest first, as JSON objects with their `number`."""
-
-    def query(database: sqlite3.Connection) -> list[dict[str, Any]]:
-        rows = database.execute(
-            "SELECT number, letter, event FROM dead_letters WHERE (?1 IS NULL OR mapping = ?1)"
-            " AND (?2 IS NULL OR function = ?2) ORDER BY number DESC LIMIT ?3",
-            (mapping, function, limit),
-        )
-        return [{"number": number, **orjson.loads(letter), "event": _shown(event)} for number, letter, event in rows]
-
-    return query
-
-
-def count_dead_letters(database: sqlite3.Connection) -> int:
-    """How many dead letters wait for somebody to look at them."""
-    (count,) = database.execute("SELECT count(*) FROM dead_letters").fetchone()
-    return int(count)
-
-
 def fact(name: str) -> Callable[[sqlite3.Connection], Any]:
     """The query for one small fact, such as the subscriptions of last time; None when it was never kept."""
 
@@ -164,33 +146,21 @@ def keep_fact(name: str, value: object) -> Change:
     return change
 
 
-_ATTRIBUTES: Final = (
-    *("id", "source", "type", "topic", "subject", "epoch", "sequence", "timesynced"),
-    *("site", "node", "sensor", "kind", "name"),
-)
-
-
 def _record_row(record: Record) -> tuple[int, str, str, bytes, str]:
-    event = record.event
-    attributes: dict[str, Any] = {name: getattr(event, name) for name in _ATTRIBUTES}
-    attributes["time"] = rfc3339(event.time)
-    attributes["data"] = event.data
     opened = [{"invocation": to_plain(one.invocation), "attempts": one.attempts} for one in record.open]
     return (
         record.number,
         rfc3339(record.received_at),
-        orjson.dumps(attributes).decode(),
-        event.body,
+        orjson.dumps(attributes_of(record.event)).decode(),
+        record.event.body,
         orjson.dumps(opened).decode(),
     )
 
 
 def _record(number: int, received_at: str, event: str, body: bytes, opened: str) -> Record:
-    attributes = orjson.loads(event)
-    attributes["time"] = datetime.fromisoformat(attributes["time"])
     return Record(
         number,
-        Event(**attributes, body=body),
+        event_of(orjson.loads(event), body),
         datetime.fromisoformat(received_at),
         tuple(_open(orjson.loads(opened))),
     )
@@ -199,26 +169,3 @@ def _record(number: int, received_at: str, event: str, body: bytes, opened: str)
 def _open(rows: Iterable[dict[str, Any]]) -> Iterable[OpenInvocation]:
     for row in rows:
         yield OpenInvocation(from_plain(row["invocation"]), row["attempts"])
-
-
-def _letter_row(letter: DeadLetter) -> tuple[str, str, str | None, str | None, str, bytes]:
-    told = {
-        "id": letter.id,
-        "reason": letter.reason,
-        "at": rfc3339(letter.at),
-        "event_id": letter.event_id,
-        "topic": letter.topic,
-        "mapping": letter.mapping,
-        "function": letter.function,
-        "status": letter.status,
-        "body": letter.body,
-        "attempts": letter.attempts,
-    }
-    return letter.id, rfc3339(letter.at), letter.mapping, letter.function, orjson.dumps(told).decode(), letter.event
-
-
-def _shown(event: bytes) -> Any:
-    try:
-        return orjson.loads(event)
-    except orjson.JSONDecodeError:
-        return event.decode("utf-8", "replace")

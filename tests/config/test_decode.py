@@ -25,7 +25,6 @@ from bridge.config import (
 )
 from bridge.errors import ConfigError
 
-
 A_NAME = "lower-case letters, digits and hyphens, at most 63, not starting with a hyphen"
 
 

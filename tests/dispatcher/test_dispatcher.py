@@ -84,7 +84,7 @@ async def test_rule_11_a_function_the_gateway_does_not_know_is_parked_and_served
     for sequence in (1, 2, 3):
         site.client.publish(FRONT_DOOR.text, motion(sequence))
     await until(lambda: "functions" in dispatcher.health.not_ready(), "parked")
-    assert dispatcher.health.not_ready()["functions"] == "the gateway does not know or refuses hello"
+    assert dispatcher.health.not_ready()["functions"] == "hello is parked: HTTP 404"
     known = True
     await until(lambda: dispatcher.ledger.open_events == 0, "all served")
     assert list(dict.fromkeys(site.invoker.ids)) == ["event-1:greet", "event-2:greet", "event-3:greet"]

@@ -152,7 +152,7 @@ async def test_a_function_that_does_not_answer_is_given_up_at_its_timeout(functi
 async def test_a_gateway_that_is_not_there_is_told_with_its_address() -> None:
     async with HttpInvoker(GatewaySettings("http://127.0.0.1:1"), RealClock(), connections=1) as invoker:
         outcome = await invoker.invoke(invocation("fine"), EVENT, 1)
-    assert outcome.verdict is Verdict.RETRYABLE
+    assert outcome.verdict is Verdict.PARKED
     assert outcome.reason == "cannot connect to http://127.0.0.1:1: Connection refused"
 
 
