@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bridge import __version__
-from bridge.cli import check, demo, events, explain, functions, programs, simulate, up
+from bridge.cli import check, deadletters, demo, events, explain, functions, programs, simulate, up
 from bridge.cli.exit_codes import HELP
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ app.command(
 app.command("events", short_help="Print the events of all sensors, live.")(events.events)
 app.command("explain", short_help="Say why an event fires or does not.")(explain.explain)
 app.command("check", short_help="Check configuration files.")(check.check)
+app.add_typer(deadletters.app, name="deadletters", short_help="List, replay and purge what was given up.")
 app.add_typer(functions.app, name="functions", short_help="List, deploy, invoke, start functions.")
 app.command("agent", short_help="Run a node's agent.")(programs.agent)
 app.command("dispatcher", short_help="Run the dispatcher.")(programs.dispatcher)
