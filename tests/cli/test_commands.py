@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from bridge import __version__
@@ -14,25 +15,20 @@ from bridge.cli import exit_codes
 from bridge.cli.app import app
 from tests.cli.conftest import Command
 
-COMMANDS = [
-    (),
-    ("up",),
-    ("demo",),
-    ("simulate",),
-    ("events",),
-    ("explain",),
-    ("check",),
-    ("agent",),
-    ("dispatcher",),
-    ("gateway",),
-    ("functions",),
-    ("functions", "list"),
-    ("functions", "deploy"),
-    ("functions", "invoke"),
-    ("functions", "logs"),
-    ("functions", "remove"),
-    ("functions", "new"),
-]
+
+def every_command(group: typer.Typer, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The words of every command and group there is."""
+    found = [path]
+    for command in group.registered_commands:
+        name = command.name or (command.callback.__name__ if command.callback else "")
+        found.append((*path, name))
+    for sub in group.registered_groups:
+        if sub.typer_instance is not None and sub.name is not None:
+            found += every_command(sub.typer_instance, (*path, sub.name))
+    return found
+
+
+COMMANDS = every_command(app)
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
@@ -42,10 +38,8 @@ def test_every_command_has_help(arguments: tuple[str, ...], option: str) -> None
     assert (result.exit_code, result.output[:6]) == (0, "Usage:")
 
 
-def test_no_command_is_missing_from_these_tests() -> None:
-    listed = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    groups = {group.name for group in app.registered_groups}
-    assert listed | groups == {arguments[0] for arguments in COMMANDS if arguments}
+def test_the_commands_are_found() -> None:
+    assert {("up",), ("functions", "list"), ("deadletters", "replay")} <= set(COMMANDS)
 
 
 def test_the_help_tells_the_exit_codes(command: Command) -> None:
