@@ -21,17 +21,49 @@ CORE = {"core", "errors"}
 RUNTIME = "runtime"
 
 NOT_IN_CORE = {
-    "asyncio", "concurrent", "contextvars", "ctypes", "datetime.now", "http", "io", "logging", "multiprocessing", "os", "pathlib",
-    "random", "secrets", "select", "selectors", "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "sys", "tempfile",
-    "threading", "time", "urllib.request", "uuid",
-}  # fmt: skip
+    "asyncio",
+    "concurrent",
+    "contextvars",
+    "ctypes",
+    "http",
+    "io",
+    "logging",
+    "multiprocessing",
+    "os",
+    "pathlib",
+    "random",
+    "secrets",
+    "select",
+    "selectors",
+    "shutil",
+    "signal",
+    "socket",
+    "sqlite3",
+    "ssl",
+    "subprocess",
+    "sys",
+    "tempfile",
+    "threading",
+    "time",
+    "urllib.request",
+    "uuid",
+}
 NOT_IN_AN_AGENT = ("aiohttp", "fastapi", "pydantic", "httpx", "cel", "common_expression_language", "uvicorn", "docker")
+
+OF_THE_RUNTIME = {
+    "bridge.runtime.http": PROGRAMS | SHARED,  # the one small HTTP server
+    "bridge.runtime.settings": {
+        "gateway"
+    },  # it starts the runtime, and reads a function's settings as the runtime does
+}
 
 OWN_TIME = {
     "clock.py": "it is the clock",
     "cli": "a command speaks with a person and lives in real time",
     "demo.py": "it is watched by a person",
     "runtime": "imports nothing of bridge, and a container has no other clock",
+    "agent/sensors/distance.py": "a pause that the device itself needs, on its reader's thread",
+    "agent/sensors/laser_tripwire.py": "a pause that the device itself needs, on its reader's thread",
     "broker.py": "waits for another process, which lives in real time",
     "mqtt/connection.py": "the silence of a real socket",
     "mqtt/stream.py": "the silence of a real socket",
@@ -76,7 +108,7 @@ def why_not(path: Path, name: str) -> str | None:
     if not name.startswith("bridge."):
         return None
     here, there = room(path), name.split(".")[1]
-    if here == there or there == "__init__" or name == "bridge.__version__":
+    if there in (here, "__init__", "__version__"):
         return None
     if here == RUNTIME:
         return "the runtime imports nothing else of bridge"
@@ -85,8 +117,9 @@ def why_not(path: Path, name: str) -> str | None:
     if there in COMPOSITION:
         return "nothing below imports what composes it"
     if there == RUNTIME:
-        allowed = name.startswith("bridge.runtime.http") and here not in CORE
-        return None if allowed else "only its HTTP server is for others"
+        if any(name.startswith(one) and here in rooms for one, rooms in OF_THE_RUNTIME.items()):
+            return None
+        return "of the runtime, others use what OF_THE_RUNTIME names"
     if here in PROGRAMS:
         return "programs never import each other" if there in PROGRAMS else None
     if there in PROGRAMS:

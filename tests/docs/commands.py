@@ -86,9 +86,14 @@ def _parameters(callback: Callable[..., Any]) -> tuple[tuple[Argument, ...], tup
             many = get_origin(_without_none(bare)) is list
             arguments.append(Argument(name, missing, many, meaning))
             continue
-        spelled = tuple(info.param_decls or ()) if isinstance(info, OptionInfo) else ()
-        spelled = tuple(one for one in spelled if one.startswith("-")) or (f"--{name.replace('_', '-')}",)
-        default = "" if missing or parameter.default in (None, False) else str(_plain(parameter.default))
+        # typer takes the first spelling for a default until it sees the Annotated around it.
+        given = (info.default, *(info.param_decls or ())) if isinstance(info, OptionInfo) else ()
+        spelled = tuple(one for one in given if isinstance(one, str) and one.startswith("-")) or (
+            f"--{name.replace('_', '-')}",
+        )
+        default = (
+            "" if missing or parameter.default is None or parameter.default is False else str(_plain(parameter.default))
+        )
         options.append(Option(spelled, _takes(bare, info), default, missing, meaning))
     return tuple(arguments), tuple(options)
 

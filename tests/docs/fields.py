@@ -87,7 +87,21 @@ def _keys(
         shown |= {section}
         yield from _keys(section, f"{path}.", names, shown)
         if section is entries.SensorEntry:
-            yield from _keys(entries.TopicEntry, f"{path}.", names, shown)
+            for instead in _keys(entries.TopicEntry, f"{path}.", names, shown):
+                yield dataclasses.replace(instead, default="")
+
+
+def notes(cls: type[Any]) -> Iterator[str]:
+    """The keys of the notes that the tables of a class need: of its fields without a text in the code."""
+    texts = field_texts(cls)
+    for field, hint in schema(cls).values():
+        if field.name not in texts:
+            yield note_of(cls, field.name)
+        section = _section(hint)
+        if section is not None:
+            yield from notes(section)
+            if section is entries.SensorEntry:
+                yield from notes(entries.TopicEntry)
 
 
 def note_of(cls: type[Any], field: str) -> str:
@@ -196,7 +210,7 @@ def _may_be_left_out(hint: Any) -> bool:
 
 def _owner(cls: type[Any], name: str) -> type[Any]:
     """The class that declares a field."""
-    return next(each for each in cls.__mro__ if name in each.__dict__.get("__annotations__", {}))
+    return next(each for each in cls.__mro__ if name in inspect.get_annotations(each))
 
 
 @functools.cache

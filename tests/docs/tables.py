@@ -16,20 +16,21 @@ from bridge.agent.metrics import Metrics as AgentMetrics
 from bridge.agent.outputs import Buzzer, Led, Relay
 from bridge.agent.sensors import SensorSettings
 from bridge.agent.settings import AgentSettings
-from bridge.mapping_file.entries import MappingEntry
-from bridge.mapping_file.document import MappingDocument
 from bridge.dispatcher.metrics import Metrics as DispatcherMetrics
 from bridge.dispatcher.settings import DispatcherSettings
 from bridge.gateway.metrics import GatewayMetrics
 from bridge.gateway.settings import GatewaySettings
+from bridge.mapping_file.document import MappingDocument
+from bridge.mapping_file.entries import MappingEntry
 from tests.docs.commands import Argument, Command, commands
-from tests.docs.fields import Key, keys
+from tests.docs.fields import Key, keys, notes
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("docs/reference/settings.md", "docs/reference/mappings.md", "docs/reference/commands.md",
          "docs/reference/metrics.md")  # fmt: skip
 SENSORS: tuple[type[Any], ...] = get_args(get_args(SensorSettings)[0])
 OUTPUTS: tuple[type[Any], ...] = (Led, Buzzer, Relay)
+SETTINGS: tuple[type[Any], ...] = (AgentSettings, DispatcherSettings, GatewaySettings)
 
 _TABLE = re.compile(r"(<!-- table: ([^>]+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
@@ -47,6 +48,12 @@ def named(text: str) -> list[str]:
 def every() -> Iterable[str]:
     """The names of all tables there are."""
     return _TABLES.keys()
+
+
+def used_notes() -> set[str]:
+    """The notes that stand in some table."""
+    classes = (*SETTINGS, *SENSORS, *OUTPUTS, MappingDocument, MappingEntry)
+    return {note for cls in classes for note in notes(cls)}
 
 
 def metrics(program: str) -> list[tuple[Metric, tuple[str, ...]]]:

@@ -39,11 +39,14 @@ from bridge.core.steps import (
     MappingsReplaced,
     NotCommitted,
     Received,
+    TimersReleased,
 )
 from bridge.core.topics import SensorEventTopic, Topics
 from bridge.journal.ledger import MIGRATIONS, keep, load
 
 START = datetime(2026, 11, 22, 17, 30, tzinfo=UTC)
+SENSORS = st.sampled_from(["door", "gate"])
+NAMES = st.sampled_from(["motion.detected", "motion.ended"])
 EVERY = (SensorSelector(),)
 DETECTED = (SensorSelector(event="motion.detected"),)
 MAPPINGS = (
@@ -80,6 +83,7 @@ class World(RuleBasedStateMachine):
         self.database = sqlite3.connect(":memory:", isolation_level=None)
         for migration in MIGRATIONS:
             self.database.executescript(migration)
+        self.disk: tuple[dict[Identity, set[str]], set[str]] | None = None
         self.mappings = MappingSet(MAPPINGS)
         self.stories: dict[Identity, Story] = {}
         self.running: set[str] = set()
@@ -93,8 +97,17 @@ class World(RuleBasedStateMachine):
 
     # --- what the world does ---
 
-    @rule(sensor=st.sampled_from(["door", "gate"]), name=st.sampled_from(["motion.detected", "motion.ended"]))
-    def something_happens(self, sensor: str, name: str) -> None:
+    @rule(happened=st.lists(st.tuples(SENSORS, NAMES), min_size=1, max_size=4))
+    def something_happens(self, happened: list[tuple[str, str]]) -> None:
+        for sensor, name in happened:
+            self.publish(sensor, name)
+
+    @rule(happened=st.lists(st.tuples(SENSORS, NAMES), min_size=2, max_size=6))
+    def something_happens_and_arrives_at_once(self, happened: list[tuple[str, str]]) -> None:
+        self.something_happens(happened)
+        self.the_broker_delivers(len(self.queue))
+
+    def publish(self, sensor: str, name: str) -> None:
         self.sequences[sensor] += 1
         sequence = self.sequences[sensor]
         at = Topics().parse(Topics().event("home", "pi-1", sensor))
@@ -139,9 +152,19 @@ class World(RuleBasedStateMachine):
         self.queue += self.outbox.values()
 
     @precondition(lambda self: self.running)
+    @rule(verdict=st.sampled_from(Verdict))
+    def all_attempts_end_alike(self, verdict: Verdict) -> None:
+        for id_ in sorted(self.running):
+            self.attempt_ends(id_, verdict)
+
+    @precondition(lambda self: self.running)
     @rule(data=st.data(), verdict=st.sampled_from([Verdict.SUCCEEDED, *Verdict]))
     def an_attempt_ends(self, data: st.DataObject, verdict: Verdict) -> None:
         self.attempt_ends(data.draw(st.sampled_from(sorted(self.running))), verdict)
+
+    @rule()
+    def the_backlog_is_over(self) -> None:
+        self.step(TimersReleased())
 
     @rule(seconds=st.floats(0.0, 90.0))
     def time_passes(self, seconds: float) -> None:
@@ -235,14 +258,20 @@ class World(RuleBasedStateMachine):
             if event.sequence not in order:
                 assert not order or order[-1] < event.sequence, f"rule 9: the order in {lane}"
                 order.append(event.sequence)
+                before = [one for one in self.stories if one.source == event.source and one.sequence < event.sequence]
+                mapping = id_.partition(":")[2]
+                waiting = {open_ for one in before for open_ in self.stories[one].open if open_.endswith(f":{mapping}")}
+                assert not waiting, f"rule 9: {id_} starts before {waiting} ended"
 
     # --- what must hold ---
 
     def on_disk(self) -> tuple[dict[Identity, set[str]], set[str]]:
         """The open invocations of each record, and the ids of dead letters."""
-        restored = load(self.database)
-        records = {record.event.identity: {one.invocation.id for one in record.open} for record in restored.records}
-        return records, {id_ for (id_,) in self.database.execute("SELECT id FROM dead_letters")}
+        if self.disk is None:
+            restored = load(self.database)
+            records = {record.event.identity: {one.invocation.id for one in record.open} for record in restored.records}
+            self.disk = records, {id_ for (id_,) in self.database.execute("SELECT id FROM dead_letters")}
+        return self.disk
 
     def safe(self, event: Event, what: str) -> None:
         """Finished or stored: what is open, and what is dead, is on disk."""
@@ -258,6 +287,7 @@ class World(RuleBasedStateMachine):
         self.database.execute("BEGIN")
         keep(commit)(self.database)
         self.database.execute("COMMIT")
+        self.disk = None
         records, _ = self.on_disk()
         known = self.known()
         for identity, story in self.stories.items():
@@ -280,12 +310,19 @@ class World(RuleBasedStateMachine):
             if identity not in known:
                 assert identity in self.outbox, f"{event.id} was confirmed and is known nowhere"
                 self.stories.pop(identity, None)
+                self.forget_attempts(event)
                 continue
             story, kept = self.stories[identity], records.get(identity, set())
             lost = (story.open - kept) | (story.dead - kept - letters)
             lost -= {id_ + ON_FAILURE for id_ in kept}
             assert not lost, f"{event.id}: {lost} would never be attempted"
-            self.stories[identity] = Story(kept, story.ended - kept, story.dead - kept)
+            self.stories[identity] = Story(set(kept), story.ended - kept, story.dead - kept)
+
+    def forget_attempts(self, event: Event) -> None:
+        """What was decided and not kept is decided anew, and another cooldown may let another event through."""
+        for lane, order in self.first_attempts.items():
+            if lane.endswith(f"|{event.source}") and event.sequence in order:
+                order.remove(event.sequence)
 
     @invariant()
     def memory_is_bounded(self) -> None:
@@ -299,6 +336,7 @@ class World(RuleBasedStateMachine):
             self.database.close()
             return
         self.the_connection_breaks()
+        self.the_backlog_is_over()
         for _ in range(40 + 20 * len(self.published)):
             if self.queue:
                 self.the_broker_delivers(len(self.queue))
@@ -326,4 +364,4 @@ class World(RuleBasedStateMachine):
 
 
 TestWorld = World.TestCase
-TestWorld.settings = settings(max_examples=100, stateful_step_count=40)
+TestWorld.settings = settings(max_examples=50, stateful_step_count=50)

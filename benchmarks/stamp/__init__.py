@@ -1,0 +1,1 @@
+"""The benchmarks' function: `handler.py` is what the gateway runs."""
