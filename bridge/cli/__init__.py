@@ -15,9 +15,14 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """The exit code of one command line; messages for people go to stderr."""
-    from bridge.cli.app import app
+    from bridge.cli import lean
 
     try:
+        program = lean.program(arguments)
+        if program is not None:
+            return program()
+        from bridge.cli.app import app
+
         app(arguments, prog_name="gpio-bridge")
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else exit_codes.FAILED

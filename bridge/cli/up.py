@@ -196,7 +196,7 @@ def _command() -> str:
     import shutil
 
     called = Path(sys.argv[0])
-    if shutil.which(called.name) or not called.is_file():
+    if called.name != "gpio-bridge" or shutil.which(called.name) or not called.is_file():
         return "gpio-bridge"
     path = called.absolute()
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

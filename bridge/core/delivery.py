@@ -64,7 +64,7 @@ class Limits:
 
     per_function: int = 32
     total: int = 128
-    open_events: int = 10_000
+    open_events: int = 2_000
 
 
 @dataclass(slots=True, eq=False)

@@ -7,9 +7,9 @@ decisions.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -113,7 +113,9 @@ def letter_document(letter: DeadLetter) -> bytes:
 
 def to_plain(invocation: Invocation) -> dict[str, Any]:
     """The invocation as the journal keeps it."""
-    plain = asdict(invocation)
+    # Not dataclasses.asdict: it copies deeply, and was a seventh of the dispatcher's time.
+    plain = {name: getattr(invocation, name) for name in _FIELDS}
+    plain["retry"] = {name: getattr(invocation.retry, name) for name in _RETRY_FIELDS}
     plain["due_at"] = rfc3339(invocation.due_at) if invocation.due_at else None
     return plain
 
@@ -126,6 +128,10 @@ def from_plain(plain: dict[str, Any]) -> Invocation:
     known["headers"] = tuple((name, value) for name, value in plain["headers"])
     known["due_at"] = datetime.fromisoformat(plain["due_at"]) if plain["due_at"] else None
     return Invocation(**known)
+
+
+_FIELDS: Final = tuple(field.name for field in fields(Invocation))
+_RETRY_FIELDS: Final = tuple(field.name for field in fields(RetryPolicy))
 
 
 def _binary(event: Event) -> dict[str, str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from bridge.config import Name, Port, Seconds, Within
+from bridge.config import Bytes, Name, Port, Seconds, Within
 from bridge.core.topics import DEFAULT_ROOT, DEFAULT_SITE, check_topic
 from bridge.errors import TopicError
 from bridge.mqtt.settings import MqttSettings
@@ -51,7 +51,17 @@ class LimitSettings:
 
     per_function: Annotated[int, Within(1, 10_000)] = 32
     total: Annotated[int, Within(1, 10_000)] = 128
-    open_events: Annotated[int, Within(1, 10_000_000)] = 10_000
+    open_events: Annotated[int, Within(1, 10_000_000)] = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSettings:
+    """The story of every event, in the state folder; the oldest make room for new ones."""
+
+    enabled: bool = True
+    """Whether stories are kept; without them `gpio-bridge trace` knows only the last moments."""
+    max_size_bytes: Annotated[int, Bytes(1024 * 1024)] = 32 * 1024 * 1024
+    """How much of the disk they take at most; an event with one invocation takes about 0.7 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,7 @@ class DispatcherSettings:
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    traces: TraceSettings = field(default_factory=TraceSettings)
     commit_every_s: Annotated[float, Seconds(0.001, 10)] = 0.02
     """How long a group commit gathers: what finishes within it never has its body written to the disk."""
     clock: Literal["auto", "always", "never"] = "auto"

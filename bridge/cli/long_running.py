@@ -1,0 +1,84 @@
+"""The agent, the dispatcher and the gateway as processes: from a settings file to an exit code."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bridge.cli import logs
+from bridge.cli.run import run_program
+from bridge.clock import RealClock
+from bridge.config import load
+
+if TYPE_CHECKING:
+    from bridge.agent.agent import Agent
+    from bridge.agent.settings import AgentSettings
+    from bridge.dispatcher.dispatcher import Dispatcher
+    from bridge.gateway.gateway import Gateway
+    from bridge.virtual.node import VirtualNode
+
+
+def agent(config: Path, log_level: str | None, control_port: int = 0) -> int:
+    """Run a node's agent; with mock pins as a virtual Pi whose pins can be driven over HTTP."""
+    from bridge.agent.settings import AgentSettings
+
+    logs.configure(log_level)
+    settings = load(config, AgentSettings, environ=os.environ)
+    return _virtual(settings, control_port) if settings.pins.factory == "mock" else _real(settings)
+
+
+def dispatcher(config: Path, log_level: str | None) -> int:
+    """Run the dispatcher."""
+    from bridge.dispatcher.dispatcher import Dispatcher
+    from bridge.dispatcher.settings import DispatcherSettings
+    from bridge.mqtt.paho import connector
+
+    logs.configure(log_level)
+    settings = load(config, DispatcherSettings, environ=os.environ)
+
+    def make(clock: RealClock) -> Dispatcher:
+        return Dispatcher(settings, clock=clock, connect=connector(settings.mqtt, clock))
+
+    return run_program(make, settings.clock)
+
+
+def gateway(config: Path, log_level: str | None) -> int:
+    """Run the gateway."""
+    from bridge.gateway.gateway import Gateway
+    from bridge.gateway.settings import GatewaySettings
+
+    logs.configure(log_level)
+    settings = load(config, GatewaySettings, environ=os.environ)
+
+    def make(clock: RealClock) -> Gateway:
+        return Gateway(settings, clock=clock)
+
+    return run_program(make)
+
+
+def _real(settings: AgentSettings) -> int:
+    from bridge.agent.agent import Agent
+    from bridge.agent.board import RealBoard
+    from bridge.mqtt.paho import connector
+
+    with RealBoard(settings.pins) as board:
+
+        def make(clock: RealClock) -> Agent:
+            return Agent(settings, clock=clock, connect=connector(settings.mqtt, clock), board=board)
+
+        return run_program(make, settings.clock)
+
+
+def _virtual(settings: AgentSettings, control_port: int) -> int:
+    from bridge.mqtt.paho import connector
+    from bridge.virtual.node import VirtualNode
+
+    def make(clock: RealClock) -> VirtualNode:
+        connect = connector(settings.mqtt, clock)
+        return VirtualNode(settings, clock=clock, connect=connect, control_port=control_port)
+
+    def started(node: VirtualNode) -> None:
+        print(f"virtual Pi {settings.node}: gpio-bridge simulate --url {node.control.url}", flush=True)
+
+    return run_program(make, settings.clock, started=started)
