@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import httpx
-from ulid import ULID
 
 from bridge.agent.sensors import SensorSettings
 from bridge.agent.sensors.analog import Analog
@@ -24,6 +23,7 @@ from bridge.agent.sensors.laser_tripwire import LaserTripwire
 from bridge.agent.sensors.pir import Pir
 from bridge.agent.sensors.thermometer import Thermometer
 from bridge.local import Local
+from bridge.ulid import made_at
 
 MARGIN_S = 15.0
 """Beyond a sensor's own delays: starting a function's process takes a second or two on a slow machine."""
@@ -153,9 +153,7 @@ def _since(step: Step, event_id: object) -> bool:
     """Whether the event was made after the sensor was driven: its id begins with its time, in milliseconds (ULID)."""
     if step.driven_at is None or not isinstance(event_id, str):
         return False
-    return ULID.from_str(event_id).datetime >= step.driven_at.replace(
-        microsecond=step.driven_at.microsecond // 1000 * 1000
-    )
+    return made_at(event_id) >= step.driven_at.replace(microsecond=step.driven_at.microsecond // 1000 * 1000)
 
 
 def _note(step: Step, line: dict[str, object]) -> None:

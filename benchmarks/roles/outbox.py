@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from ulid import ULID
-
 from benchmarks.figures import percentile
 from benchmarks.machine import written_bytes
 from benchmarks.roles.conversation import Answer, Command, converse, say
@@ -20,6 +18,7 @@ from bridge.clock import RealClock
 from bridge.core.event import Observation
 from bridge.core.topics import Topics
 from bridge.mqtt.transport import Delivery, Done, Message, Publication, Sent, Subscription
+from bridge.ulid import mint
 
 _WAIT_S = 60.0
 
@@ -69,13 +68,13 @@ class Measured:
         """A new outbox, `count` events `interval_s` apart (0: all at once); latencies, and what reached the disk."""
         clock, transport = RealClock("always"), Accepting()
         outbox = Outbox(
-            self._folder / f"{ULID()}.db",
+            self._folder / f"{mint(datetime.now(UTC))}.db",
             Topics(),
             "home",
             "bench",
             clock,
             OutboxSettings(confirm="broker"),
-            mint_id=lambda: str(ULID()),
+            mint_id=lambda: mint(datetime.now(UTC)),
         )
         async with outbox:
             outbox.attach(transport)

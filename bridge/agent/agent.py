@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Self
 
-from ulid import ULID
-
 from bridge.agent.board import Board, driver_name
 from bridge.agent.metrics import Metrics
 from bridge.agent.outbox import Outbox
@@ -30,6 +28,7 @@ from bridge.errors import BridgeError, TransportError
 from bridge.mqtt.transport import Connector, Delivery, Message, Publication, Sent, Subscription, Transport
 from bridge.runtime.http import Server
 from bridge.service import Health, status_server
+from bridge.ulid import mint
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +62,7 @@ class Agent:
         self.health = Health()
         self.metrics = Metrics()
         self.registry = self.metrics.registry
-        self.session = str(ULID.from_datetime(clock.now()))
+        self.session = mint(clock.now())
         self._clock = clock
         self._connect = connect
         self._board = board
@@ -231,7 +230,7 @@ class Agent:
             settings.node,
             self._clock,
             settings.outbox,
-            mint_id=lambda: str(ULID.from_datetime(self._clock.now())),
+            mint_id=lambda: mint(self._clock.now()),
         )
 
     def _open_outputs(self) -> None:
