@@ -10,22 +10,20 @@ never has its body written. What may not live here: MQTT, HTTP, SQLite, clocks, 
 
 from __future__ import annotations
 
-import heapq
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bridge.core.dedup import Dedup, SourceRow
 from bridge.core.event import FOREIGN_TYPE, Event, Identity
-from bridge.core.invocation import DeadLetter, Invocation, letter_document
+from bridge.core.invocation import DeadLetter
 from bridge.core.lanes import Lanes
 from bridge.core.mapping import MappingSet
 from bridge.core.mapping_state import StateChange, waiting_change
-from bridge.core.plan import Plan, Planned, decision_time, node_offline, plan, succeeded, timer_key
+from bridge.core.plan import Plan, node_offline, plan, succeeded, timer_key
 from bridge.core.receipts import Receipts, Ticket
-from bridge.core.records import Commit, OpenInvocation, Record, Restored
+from bridge.core.records import Commit, Record, Restored
 from bridge.core.retry import GiveUp, Outcome, Park, RetryAfter, Verdict, decide
 from bridge.core.steps import (
     Acknowledge,
@@ -56,6 +54,8 @@ from bridge.core.steps import (
     TimersReleased,
     Unreadable,
 )
+from bridge.core.timers import Timers
+from bridge.core.work import ON_FAILURE, Entry, Work, expired, invocation_of, on_failure, opened, place_of, replay_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,39 +67,9 @@ class Limits:
     open_events: int = 2_000
 
 
-@dataclass(slots=True, eq=False)
-class _Work:
-    invocation: Invocation
-    entry: _Entry
-    attempts: int = 0
-    first_at: float | None = None
-    timer: str | None = None
-    lane: str = ""
-
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    """An event in work."""
-
-    number: int
-    key: Identity
-    event: Event
-    received_at: datetime
-    tickets: list[Ticket] = field(default_factory=list)
-    open: dict[str, _Work] = field(default_factory=dict)
-    stored: bool = False
-    """A commit that holds its record, or its end, is on disk."""
-    written: bool = False
-    """A record of it may be on disk, so that its end must be written too."""
-    must_commit: bool = False
-    """Its end changes more than dedup (state, dead letters): it is acknowledged only after the commit."""
-
-
 MAPPING_REMOVED: Final = "mapping removed"
 MAX_AGE: Final = "max_age"
 LATEST: Final = "backlog latest"
-ON_FAILURE: Final = ":on-failure"
-"""The end of the id of an invocation that tells of another one's death; no mapping's name begins with a colon."""
 
 
 class Ledger:
@@ -110,25 +80,23 @@ class Ledger:
         self.mappings = mappings
         self.state = restored.state
         self._limits = limits
-        self._lanes: Lanes[_Work] = Lanes(per_function=limits.per_function, total=limits.total)
+        self._lanes: Lanes[Work] = Lanes(per_function=limits.per_function, total=limits.total)
         self._receipts = Receipts()
         self._dedup = Dedup.restore(restored.sources, restored.ids)
         self._numbers = itertools.count(restored.next_number)
-        self._entries: dict[Identity, _Entry] = {}
-        self._works: dict[str, _Work] = {}
-        self._held: list[_Entry] = []
-        self._timers: list[tuple[float, int, _Work]] = []
-        self._timer_of: dict[str, _Work] = {}
-        self._order = itertools.count()
-        self._dirty: dict[int, _Entry] = {}
+        self._entries: dict[Identity, Entry] = {}
+        self._works: dict[str, Work] = {}
+        self._held: list[Entry] = []
+        self._timers = Timers()
+        self._dirty: dict[int, Entry] = {}
         self._letters: list[DeadLetter] = []
         self._changes: dict[str, StateChange] = {}
         self._effects: list[Effect] = []
-        self._slots: dict[str, _Work] = {}
+        self._slots: dict[str, Work] = {}
         self._why_parked: dict[str, str] = {}
         self._replayed: list[int] = []
         self._restore(restored.records, now)
-        self._timers_held = bool(self._timers)
+        self._timers.held = len(self._timers) > 0
         self._bury_removed(now)
 
     # --- reading ---
@@ -166,17 +134,17 @@ class Ledger:
     @property
     def timers_held(self) -> bool:
         """Whether the timers of an earlier life wait for `TimersReleased`."""
-        return self._timers_held
+        return self._timers.held
 
     @property
     def slots(self) -> frozenset[tuple[str, str] | None]:
         """The nodes (of sites) of which only the latest backlog is kept until it ends; None for other devices."""
-        return frozenset(_place(work.entry.event) for work in self._slots.values())
+        return frozenset(place_of(work.entry.event) for work in self._slots.values())
 
     @property
     def waiting(self) -> int:
         """Invocations that wait for their `for` to pass."""
-        return len(self._timer_of)
+        return len(self._timers)
 
     @property
     def dirty(self) -> bool:
@@ -186,11 +154,7 @@ class Ledger:
     @property
     def wake_at(self) -> float | None:
         """When `step` has something to do although nothing happened (monotonic)."""
-        times = [
-            time
-            for time in (self._lanes.wake_at, self._timers[0][0] if self._timers and not self._timers_held else None)
-            if time is not None
-        ]
+        times = [time for time in (self._lanes.wake_at, self._timers.wake_at) if time is not None]
         return min(times) if times else None
 
     def confirmed(self) -> tuple[SourceRow, ...]:
@@ -231,7 +195,7 @@ class Ledger:
             case BacklogEnded(place):
                 self._backlog_ended(place, now)
             case TimersReleased():
-                self._timers_held = False
+                self._timers.held = False
             case MappingsReplaced(mappings):
                 self.mappings = mappings
                 self._bury_removed(now)
@@ -246,7 +210,7 @@ class Ledger:
         for entry in self._dirty.values():
             if entry.open:
                 entry.written = True
-                records.append(Record(entry.number, entry.event, entry.received_at, tuple(_open(entry))))
+                records.append(Record(entry.number, entry.event, entry.received_at, tuple(opened(entry))))
             elif entry.written:
                 finished.append(entry.number)
         commit = Commit(
@@ -281,7 +245,7 @@ class Ledger:
                 self._dedup.add(identity, first=given.covers_from)
             self._join(entry, ticket)
             return
-        entry = _Entry(next(self._numbers), identity, event, now.wall)
+        entry = Entry(next(self._numbers), identity, event, now.wall)
         if ticket is not None:
             entry.tickets.append(ticket)
         if event.type != FOREIGN_TYPE:
@@ -298,7 +262,7 @@ class Ledger:
         if not entry.open:
             self._finish(entry)
 
-    def _carry_out(self, planned: Plan, entry: _Entry, now: Instant) -> None:
+    def _carry_out(self, planned: Plan, entry: Entry, now: Instant) -> None:
         for key in planned.cancelled:
             self._cancel(key, entry.event.id)
         self._remember(planned.changes, entry)
@@ -318,7 +282,7 @@ class Ledger:
                 entry,
             )
         for one in planned.invocations:
-            work = _Work(invocation_of(one, self.mappings), entry)
+            work = Work(invocation_of(one, self.mappings), entry)
             if one.id in self._works:
                 self._dead(work, f"another event with the id {entry.event.id} is in work", now, None)
             elif one.latest:
@@ -327,7 +291,7 @@ class Ledger:
                 self._drop_slot(work.invocation.lane)  # it is older, and only the latest of its lane was wanted
                 self._queue(work, now)
 
-    def _hold_latest(self, work: _Work) -> None:
+    def _hold_latest(self, work: Work) -> None:
         """Keep one slot per lane until the backlog ends: what stood in it is a counted drop (rule 14)."""
         self._admit(work)
         self._drop_slot(work.lane)
@@ -341,25 +305,25 @@ class Ledger:
 
     def _backlog_ended(self, place: tuple[str, str] | None, now: Instant) -> None:
         for lane, work in list(self._slots.items()):
-            if _place(work.entry.event) == place:
+            if place_of(work.entry.event) == place:
                 del self._slots[lane]
                 self._queue(work, now)
 
     def _replay(self, given: Replay, now: Instant) -> None:
-        entry = _Entry(next(self._numbers), _replay_key(given.number), given.event, now.wall, must_commit=True)
+        entry = Entry(next(self._numbers), replay_key(given.number), given.event, now.wall, must_commit=True)
         refused = self._replan(given, entry, now) if given.invocation is None else None
         if given.invocation is not None:
             if given.invocation.id in self._works:
                 refused = f"{given.invocation.id} is in work already"
             else:
-                self._queue(_Work(replace(given.invocation, due_at=None, max_age_s=None), entry), now)
+                self._queue(Work(replace(given.invocation, due_at=None, max_age_s=None), entry), now)
         self._effects.append(Replayed(given.number, given.event, given.mapping, refused))
         if refused is None:
             self._replayed.append(given.number)
             self._entries[entry.key] = entry
             self._dirty[entry.number] = entry
 
-    def _replan(self, given: Replay, entry: _Entry, now: Instant) -> str | None:
+    def _replan(self, given: Replay, entry: Entry, now: Instant) -> str | None:
         """Ask the mapping again; the reason when it is not there or says no."""
         mapping = self.mappings.mappings.get(given.mapping)
         if mapping is None:
@@ -374,32 +338,31 @@ class Ledger:
         self._carry_out(planned, entry, now)
         return None
 
-    def _admit(self, work: _Work) -> None:
+    def _admit(self, work: Work) -> None:
         invocation = work.invocation
         work.entry.open[invocation.id] = self._works[invocation.id] = work
         # A lane of its own for `order: none`; no lane's name ends with a space.
         work.lane = invocation.lane or f"{invocation.id} "
 
-    def _queue(self, work: _Work, now: Instant) -> None:
+    def _queue(self, work: Work, now: Instant) -> None:
         invocation, entry = work.invocation, work.entry
         self._admit(work)
         if invocation.due_at is None:
             self._lanes.add(work.lane, invocation.function, work)
             return
         due = now.monotonic + max(0.0, (invocation.due_at - now.wall).total_seconds())
-        work.timer = timer_key(invocation.mapping, entry.event)
-        earlier = self._timer_of.get(work.timer)
+        key = timer_key(invocation.mapping, entry.event)
+        earlier = self._timers.find(key)
         if earlier is not None:  # by event time, which the plan goes by, it has fallen due: only this one waits now
             self._into_lane(earlier)
-        self._timer_of[work.timer] = work
-        heapq.heappush(self._timers, (due, next(self._order), work))
+        self._timers.add(key, work, due)
 
     def _unreadable(self, given: Unreadable, now: Instant) -> None:
         if given.ticket is not None:
             self._receipts.receive(given.ticket)
         event = Event(id=given.id, source="", type="", time=now.wall, data={}, body=given.payload, topic=given.topic)
         tickets = [given.ticket] if given.ticket is not None else []
-        entry = _Entry(next(self._numbers), event.identity, event, now.wall, tickets)
+        entry = Entry(next(self._numbers), event.identity, event, now.wall, tickets)
         letter = DeadLetter(
             id=given.id, reason=given.reason, at=now.wall, event_id=given.id, topic=given.topic, event=given.payload
         )
@@ -475,7 +438,7 @@ class Ledger:
                 continue
             if work.timer is not None:
                 self._remember((waiting_change(work.timer, None),), None)
-                self._forget_timer(work)
+                self._timers.forget(work)
                 self._give_up_unqueued(work, MAPPING_REMOVED, now)
             elif self._slots.get(work.lane) is work:
                 del self._slots[work.lane]
@@ -483,14 +446,14 @@ class Ledger:
             elif self._lanes.remove(work.lane, work):
                 self._give_up_unqueued(work, MAPPING_REMOVED, now)
 
-    def _removed(self, work: _Work) -> bool:
+    def _removed(self, work: Work) -> bool:
         """Whether its mapping is gone; what tells of a death is told all the same."""
         invocation = work.invocation
         return invocation.mapping not in self.mappings.mappings and not invocation.id.endswith(ON_FAILURE)
 
     # --- what steps share ---
 
-    def _join(self, entry: _Entry | None, ticket: Ticket | None) -> None:
+    def _join(self, entry: Entry | None, ticket: Ticket | None) -> None:
         """A duplicate is acknowledged with its original, or at once when that is finished or stored."""
         if ticket is None:
             return
@@ -499,41 +462,41 @@ class Ledger:
         else:
             entry.tickets.append(ticket)
 
-    def _finish(self, entry: _Entry) -> None:
+    def _finish(self, entry: Entry) -> None:
         """Nothing of the event is open any more."""
         self._dirty[entry.number] = entry
         if not entry.must_commit and not entry.written:
             self._complete(entry)
 
-    def _complete(self, entry: _Entry) -> None:
+    def _complete(self, entry: Entry) -> None:
         for ticket in entry.tickets:
             self._receipts.complete(ticket)
         entry.tickets.clear()
 
-    def _end(self, work: _Work) -> None:
+    def _end(self, work: Work) -> None:
         self._lanes.end(work.lane)
         self._close(work)
 
-    def _close(self, work: _Work) -> None:
+    def _close(self, work: Work) -> None:
         del self._works[work.invocation.id]
         del work.entry.open[work.invocation.id]
         self._dirty[work.entry.number] = work.entry
         if not work.entry.open:
             self._finish(work.entry)
 
-    def _bury(self, letter: DeadLetter, entry: _Entry) -> None:
+    def _bury(self, letter: DeadLetter, entry: Entry) -> None:
         self._letters.append(letter)
         entry.must_commit = True
 
-    def _give_up(self, work: _Work, reason: str, now: Instant, outcome: Outcome) -> None:
+    def _give_up(self, work: Work, reason: str, now: Instant, outcome: Outcome) -> None:
         self._dead(work, reason, now, outcome)
         self._end(work)
 
-    def _give_up_unqueued(self, work: _Work, reason: str, now: Instant) -> None:
+    def _give_up_unqueued(self, work: Work, reason: str, now: Instant) -> None:
         self._dead(work, reason, now, None)
         self._close(work)
 
-    def _dead(self, work: _Work, reason: str, now: Instant, outcome: Outcome | None) -> None:
+    def _dead(self, work: Work, reason: str, now: Instant, outcome: Outcome | None) -> None:
         invocation, event = work.invocation, work.entry.event
         letter = DeadLetter(
             id=invocation.id,
@@ -553,9 +516,9 @@ class Ledger:
         self._bury(letter, work.entry)
         self._effects.append(Ended(invocation, event, work.attempts, outcome, letter))
         if invocation.on_failure is not None and invocation.id + ON_FAILURE not in self._works:
-            self._queue(_Work(on_failure(invocation, letter), work.entry), now)
+            self._queue(Work(on_failure(invocation, letter), work.entry), now)
 
-    def _remember(self, changes: Iterable[StateChange], entry: _Entry | None) -> None:
+    def _remember(self, changes: Iterable[StateChange], entry: Entry | None) -> None:
         """Change the mapping state.
 
         What an event changes is kept before it is acknowledged, except what was last known of a sensor: that is only
@@ -569,40 +532,33 @@ class Ledger:
 
     def _cancel(self, key: str, by: str) -> None:
         """Call off a waiting invocation; plan has seen to it that it did not fall due before (rule 15)."""
-        work = self._timer_of.get(key)
+        work = self._timers.find(key)
         if work is None:
             return  # it fired already, late as the clocks of two machines are
-        self._forget_timer(work)
+        self._timers.forget(work)
         self._effects.append(Cancelled(work.invocation, work.entry.event, by))
         self._close(work)
 
-    def _forget_timer(self, work: _Work) -> None:
-        assert work.timer is not None
-        del self._timer_of[work.timer]
-        work.timer = None
-
     def _wake(self, now: Instant) -> None:
-        while self._timers and not self._timers_held and self._timers[0][0] <= now.monotonic:
-            _, _, work = heapq.heappop(self._timers)
-            if work.timer is not None:
-                self._fire(work)
+        for work in self._timers.fallen_due(now.monotonic):
+            self._fire(work)
         self._lanes.wake(now.monotonic)
 
-    def _fire(self, work: _Work) -> None:
+    def _fire(self, work: Work) -> None:
         """Its `for` has passed: it takes its place in its lane."""
         assert work.timer is not None
         self._remember((waiting_change(work.timer, None),), None)
         self._into_lane(work)
 
-    def _into_lane(self, work: _Work) -> None:
-        self._forget_timer(work)
+    def _into_lane(self, work: Work) -> None:
+        self._timers.forget(work)
         self._lanes.add(work.lane, work.invocation.function, work)
 
     def _start(self, now: Instant) -> None:
         while started := self._lanes.start():
             for work in started:
                 invocation, event = work.invocation, work.entry.event
-                if _expired(work, now.wall):
+                if expired(work, now.wall):
                     self._effects.append(Expired(invocation, event, MAX_AGE))
                     self._lanes.end(work.lane, answered=False)
                     self._close(work)
@@ -626,67 +582,8 @@ class Ledger:
         for record in records:
             key = record.event.identity
             if key in self._entries:  # a replay of what is still in work for another mapping
-                key = _replay_key(record.number)
-            entry = _Entry(record.number, key, record.event, record.received_at, stored=True, written=True)
+                key = replay_key(record.number)
+            entry = Entry(record.number, key, record.event, record.received_at, stored=True, written=True)
             self._entries[key] = entry
             for kept in record.open:
-                self._queue(_Work(kept.invocation, entry, attempts=kept.attempts), now)
-
-
-def invocation_of(planned: Planned, mappings: MappingSet) -> Invocation:
-    """What a planned invocation needs to be attempted, taken from its mapping as it stands now."""
-    mapping = mappings.mappings[planned.mapping]
-    return Invocation(
-        id=planned.id,
-        mapping=mapping.name,
-        function=mapping.function,
-        lane=planned.lane,
-        mode=mapping.mode,
-        payload=mapping.payload if isinstance(mapping.payload, str) else "text",
-        text=planned.text,
-        timeout_s=mapping.timeout_s,
-        headers=tuple(mapping.headers.items()),
-        retry=mapping.retry,
-        on_failure=mapping.on_failure,
-        max_age_s=mapping.max_age_s,
-        due_at=planned.due_at,
-        cooldown_key=planned.cooldown_key,
-    )
-
-
-def on_failure(failed: Invocation, letter: DeadLetter) -> Invocation:
-    """The invocation that tells of another one's death, with the dead letter as its payload."""
-    return replace(
-        failed,
-        id=failed.id + ON_FAILURE,
-        function=failed.on_failure or "",
-        lane="",
-        payload="text",
-        text=letter_document(letter).decode(),
-        on_failure=None,
-        due_at=None,
-        max_age_s=None,
-        cooldown_key=None,
-    )
-
-
-def _open(entry: _Entry) -> Iterable[OpenInvocation]:
-    for work in entry.open.values():
-        yield OpenInvocation(work.invocation, work.attempts)
-
-
-def _replay_key(number: int) -> Identity:
-    """What a replay is known by: its event may be in work for another mapping."""
-    return Identity("replay", str(number), 0)
-
-
-def _place(event: Event) -> tuple[str, str] | None:
-    return (event.site, event.node) if event.site is not None and event.node is not None else None
-
-
-def _expired(work: _Work, wall: datetime) -> bool:
-    limit_s = work.invocation.max_age_s
-    if limit_s is None:
-        return False
-    since = decision_time(work.entry.event, work.entry.received_at)
-    return (wall - since).total_seconds() > limit_s
+                self._queue(Work(kept.invocation, entry, attempts=kept.attempts), now)

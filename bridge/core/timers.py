@@ -1,0 +1,54 @@
+"""The timers of `for`: one for each mapping and source, in the order in which they fall due (PROTOCOL.md, rule 15).
+
+What may not live here: what is done when one has fallen due, and clocks.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+
+from bridge.core.work import Work
+
+
+class Timers:
+    """Invocations that wait for their time. Held timers wait on, whatever the time is, until they are released."""
+
+    def __init__(self) -> None:
+        self._due: list[tuple[float, int, Work]] = []
+        self._by_key: dict[str, Work] = {}
+        self._order = itertools.count()
+        self.held = False
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    @property
+    def wake_at(self) -> float | None:
+        """When the next one falls due (monotonic)."""
+        return self._due[0][0] if self._due and not self.held else None
+
+    def find(self, key: str) -> Work | None:
+        """What waits under a key."""
+        return self._by_key.get(key)
+
+    def add(self, key: str, work: Work, due: float) -> None:
+        """Let an invocation wait under a free key until `due` (monotonic)."""
+        work.timer = key
+        self._by_key[key] = work
+        heapq.heappush(self._due, (due, next(self._order), work))
+
+    def forget(self, work: Work) -> None:
+        """It waits no longer."""
+        assert work.timer is not None
+        del self._by_key[work.timer]
+        work.timer = None
+
+    def fallen_due(self, now: float) -> list[Work]:
+        """What has fallen due, in that order; each still waits until it is forgotten."""
+        due: list[Work] = []
+        while self._due and not self.held and self._due[0][0] <= now:
+            _, _, work = heapq.heappop(self._due)
+            if work.timer is not None:
+                due.append(work)
+        return due

@@ -1,0 +1,113 @@
+"""Events and invocations in work: what the ledger holds in its hands, and what becomes of a plan.
+
+What may not live here: the order of anything, and deciding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+from bridge.core.event import Event, Identity
+from bridge.core.invocation import DeadLetter, Invocation, letter_document
+from bridge.core.mapping import MappingSet
+from bridge.core.plan import Planned, decision_time
+from bridge.core.receipts import Ticket
+from bridge.core.records import OpenInvocation
+
+ON_FAILURE: Final = ":on-failure"
+"""The end of the id of an invocation that tells of another one's death; no mapping's name begins with a colon."""
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """An invocation on its way."""
+
+    invocation: Invocation
+    entry: Entry
+    attempts: int = 0
+    first_at: float | None = None
+    timer: str | None = None
+    lane: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """An event in work."""
+
+    number: int
+    key: Identity
+    event: Event
+    received_at: datetime
+    tickets: list[Ticket] = field(default_factory=list)
+    open: dict[str, Work] = field(default_factory=dict)
+    stored: bool = False
+    """A commit that holds its record, or its end, is on disk."""
+    written: bool = False
+    """A record of it may be on disk, so that its end must be written too."""
+    must_commit: bool = False
+    """Its end changes more than dedup (state, dead letters): it is acknowledged only after the commit."""
+
+
+def invocation_of(planned: Planned, mappings: MappingSet) -> Invocation:
+    """What a planned invocation needs to be attempted, taken from its mapping as it stands now."""
+    mapping = mappings.mappings[planned.mapping]
+    return Invocation(
+        id=planned.id,
+        mapping=mapping.name,
+        function=mapping.function,
+        lane=planned.lane,
+        mode=mapping.mode,
+        payload=mapping.payload if isinstance(mapping.payload, str) else "text",
+        text=planned.text,
+        timeout_s=mapping.timeout_s,
+        headers=tuple(mapping.headers.items()),
+        retry=mapping.retry,
+        on_failure=mapping.on_failure,
+        max_age_s=mapping.max_age_s,
+        due_at=planned.due_at,
+        cooldown_key=planned.cooldown_key,
+    )
+
+
+def on_failure(failed: Invocation, letter: DeadLetter) -> Invocation:
+    """The invocation that tells of another one's death, with the dead letter as its payload."""
+    return replace(
+        failed,
+        id=failed.id + ON_FAILURE,
+        function=failed.on_failure or "",
+        lane="",
+        payload="text",
+        text=letter_document(letter).decode(),
+        on_failure=None,
+        due_at=None,
+        max_age_s=None,
+        cooldown_key=None,
+    )
+
+
+def opened(entry: Entry) -> Iterable[OpenInvocation]:
+    """What of an event has not ended, as the journal keeps it."""
+    for work in entry.open.values():
+        yield OpenInvocation(work.invocation, work.attempts)
+
+
+def replay_key(number: int) -> Identity:
+    """What a replay is known by: its event may be in work for another mapping."""
+    return Identity("replay", str(number), 0)
+
+
+def place_of(event: Event) -> tuple[str, str] | None:
+    """The node (of a site) that an event comes from; None for devices that are not ours."""
+    return (event.site, event.node) if event.site is not None and event.node is not None else None
+
+
+def expired(work: Work, wall: datetime) -> bool:
+    """Whether it is older than its `max_age`, by the time that decides about its event."""
+    limit_s = work.invocation.max_age_s
+    if limit_s is None:
+        return False
+    since = decision_time(work.entry.event, work.entry.received_at)
+    return (wall - since).total_seconds() > limit_s
