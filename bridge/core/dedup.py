@@ -20,7 +20,7 @@ IDS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """What is known of one source in one epoch, as the journal keeps it: runs of sequences."""
+    """What is known of one source in one epoch, as the journal keeps it: runs of sequences; none: forget the epoch."""
 
     source: str
     epoch: str
@@ -44,7 +44,8 @@ class Dedup:
             epochs = dedup._epochs(row.source)
             epochs[row.epoch] = Sequences(row.runs)
             if len(epochs) > EPOCHS_PER_SOURCE:
-                epochs.popitem(last=False)
+                oldest, _ = epochs.popitem(last=False)
+                dedup._changed[row.source, oldest] = None
         for identity in ids:
             dedup._ids[identity] = None
         return dedup
@@ -72,7 +73,8 @@ class Dedup:
         if known is None:
             known = epochs[identity.epoch] = Sequences()
             if len(epochs) > EPOCHS_PER_SOURCE:
-                epochs.popitem(last=False)
+                oldest, _ = epochs.popitem(last=False)
+                self._changed[identity.source, oldest] = None
         known.add(identity.sequence if first is None else first, identity.sequence)
         self._changed[identity.source, identity.epoch] = None
 
@@ -83,13 +85,12 @@ class Dedup:
 
     def take(self) -> tuple[SourceRow, ...]:
         """The rows that changed since the last call."""
-        rows = tuple(
-            SourceRow(source, epoch, self._sources[source][epoch].runs)
-            for source, epoch in self._changed
-            if epoch in self._sources[source]
-        )
+        rows = []
+        for source, epoch in self._changed:
+            known = self._sources[source].get(epoch)
+            rows.append(SourceRow(source, epoch, known.runs if known is not None else ()))
         self._changed.clear()
-        return rows
+        return tuple(rows)
 
     def take_ids(self) -> tuple[Identity, ...]:
         """The ids of uncounted events that were added since the last call."""

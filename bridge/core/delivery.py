@@ -421,8 +421,9 @@ class Ledger:
             self._held.append(entry)
             if not entry.open:
                 self._entries.pop(entry.key, None)
-        if commit.sources:
-            self._effects.append(Confirm(commit.sources))
+        known = tuple(row for row in commit.sources if row.runs)
+        if known:
+            self._effects.append(Confirm(known))
 
     def _not_committed(self, commit: Commit) -> None:
         self._dirty = {entry.number: entry for entry in commit.entries} | self._dirty

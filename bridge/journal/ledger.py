@@ -56,6 +56,17 @@ MIGRATIONS: Final[Sequence[str]] = (
     CREATE INDEX dead_letters_by_mapping ON dead_letters (mapping, number);
     CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE drops (
+        source TEXT NOT NULL,
+        reason TEXT NOT NULL,          -- the rule that dropped
+        count INTEGER NOT NULL,
+        first_at TEXT NOT NULL,
+        last_at TEXT NOT NULL,
+        latest TEXT NOT NULL,          -- which the last one was, for people
+        PRIMARY KEY (source, reason)
+    ) WITHOUT ROWID;
+    """,
 )
 
 Change = Callable[[sqlite3.Connection], None]
@@ -64,7 +75,8 @@ Change = Callable[[sqlite3.Connection], None]
 def keep(commit: Commit) -> Change:
     """The change that writes a commit. Its values are made here, on the loop's thread: they do not change any more."""
     records = [_record_row(record) for record in commit.records]
-    sources = [(row.source, row.epoch, orjson.dumps(row.runs).decode()) for row in commit.sources]
+    sources = [(row.source, row.epoch, orjson.dumps(row.runs).decode()) for row in commit.sources if row.runs]
+    forgotten = [(row.source, row.epoch) for row in commit.sources if not row.runs]
     ids = [(identity.source, identity.epoch) for identity in commit.ids]
     letters = [letter_row(letter) for letter in commit.letters]
     replayed = [(number,) for number in commit.replayed]
@@ -87,6 +99,8 @@ def keep(commit: Commit) -> Change:
                 " ON CONFLICT (source, epoch) DO UPDATE SET runs = excluded.runs",
                 sources,
             )
+        if forgotten:
+            database.executemany("DELETE FROM sources WHERE source = ? AND epoch = ?", forgotten)
         if ids:
             database.executemany("INSERT INTO ids (source, id) VALUES (?, ?)", ids)
             database.execute("DELETE FROM ids WHERE number <= (SELECT max(number) FROM ids) - ?", (IDS,))
