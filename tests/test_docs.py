@@ -13,6 +13,7 @@ import pytest
 
 from bridge.agent.pins import Pin
 from bridge.agent.sensors.plan import Plan
+from bridge.broker import mosquitto_config
 from bridge.cli import exit_codes, run
 from bridge.config import variables
 from bridge.core.plan import OPPOSITES
@@ -133,6 +134,13 @@ def test_every_command_in_the_pages_exists_with_its_options() -> None:
     assert found > 20
 
 
+def test_every_command_named_in_a_sentence_exists() -> None:
+    known = by_name()
+    for page in DOCS:
+        for named_here in re.findall(r"`gpio-bridge ([a-z]+)", _FENCE.sub("", page.read_text(encoding="utf-8"))):
+            assert f"gpio-bridge {named_here}" in known, relative(page)
+
+
 def check_command(words: list[str], known: dict[str, Command], where: str) -> None:
     name = "gpio-bridge"
     while words and not words[0].startswith("-") and f"{name} {words[0]}" in known:
@@ -145,8 +153,26 @@ def check_command(words: list[str], known: dict[str, Command], where: str) -> No
 
 def test_every_script_named_in_the_pages_is_there() -> None:
     for page in DOCS:
-        for script in re.findall(r"`(scripts/[a-z-]+)[ `]", page.read_text(encoding="utf-8")):
+        for script in re.findall(r"(?:`|^\$ )(scripts/[a-z-]+)\b", page.read_text(encoding="utf-8"), re.MULTILINE):
             assert (ROOT / script).is_file(), f"{relative(page)}: {script}"
+
+
+def test_every_unit_named_in_the_pages_is_there() -> None:
+    units = {path.stem for path in (ROOT / "systemd").glob("*.service")}
+    for page, line, _, text in blocks("console"):
+        for typed in re.findall(r"(?:systemctl|journalctl) .*$", text, re.MULTILINE):
+            assert set(re.findall(r"gpio-bridge-[a-z]+", typed)) <= units, f"{relative(page)}:{line}"
+
+
+def test_the_brokers_limits_in_the_pages_are_those_that_the_tests_run_with() -> None:
+    names = ("max_queued_messages", "max_queued_bytes", "max_inflight_messages", "persistent_client_expiration")
+
+    def limits(text: str) -> list[str]:
+        return sorted(line for line in text.splitlines() if line.startswith(names))
+
+    ours = limits(mosquitto_config("127.0.0.1", 1883, Path("store")))
+    shown = [limits(text) for _, _, _, text in blocks("text") if "max_queued_messages" in text]
+    assert shown == [ours] * 2
 
 
 # Topics and events
@@ -334,6 +360,20 @@ def made_to_fit(folder: Path, text: str) -> None:
 )
 def test_every_file_we_ship_passes_check(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", str(file)]) == exit_codes.OK, capsys.readouterr().out
+
+
+def test_every_part_of_the_package_stands_in_the_architecture() -> None:
+    table = read("docs/architecture.md").split("\n## The package\n")[1].split("\n## ")[0]
+    page = set(re.findall(r"`bridge/([a-z_]+)(?:/|\.py)`", table))
+    code = {
+        path.stem for path in (ROOT / "bridge").iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
+    assert page == code - {"__init__"}
+
+
+def test_every_path_in_the_architecture_is_there() -> None:
+    for path in re.findall(r"`((?:bridge|tests|scripts)/[a-z_/.]+)`", read("docs/architecture.md")):
+        assert (ROOT / path).exists(), path
 
 
 # Words
