@@ -49,6 +49,8 @@ class Step:
     sensor: str
     kind: str
     value: str
+    rest: str
+    """What it sees when nothing happens, so that the next thing to happen is seen again."""
     deadline_s: float
     event: str = ""
     answers: list[Answer] = field(default_factory=list)
@@ -68,7 +70,7 @@ def steps(local: Local, margin_s: float = MARGIN_S) -> list[Step]:
 
     def step(node: str, name: str, sensor: SensorSettings) -> Step:
         value, needs_s = _stimulus(sensor)
-        return Step(node, name, sensor.KIND, value, needs_s + margin_s)
+        return Step(node, name, sensor.KIND, value, _rest(sensor), needs_s + margin_s)
 
     return [
         step(node, name, sensor)
@@ -88,6 +90,7 @@ async def run(local: Local, done: Callable[[Step], None] = lambda _: None, *, ma
     try:
         await _settled(local, margin_s)
         await asyncio.gather(*(_step(local, step, done) for step in planned))
+        await asyncio.gather(*(local.boards[step.node].drive(step.sensor, step.rest) for step in planned))
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
@@ -128,6 +131,25 @@ def _stimulus(sensor: SensorSettings) -> tuple[str, float]:
         case Distance():
             near = 20.0 if sensor.near is None else max(2.0, sensor.near / 2)
             return f"{near:g}", (1 + sensor.median) * sensor.every_s
+
+
+def _rest(sensor: SensorSettings) -> str:
+    """What a sensor sees when nothing happens."""
+    match sensor:
+        case Pir():
+            return "still"
+        case LaserTripwire():
+            return "restore"
+        case Button():
+            return "release"
+        case Digital():
+            return "off"
+        case Thermometer():
+            return "21"
+        case Analog():
+            return f"{sensor.offset:g}"
+        case Distance():
+            return "100"
 
 
 async def _step(local: Local, step: Step, done: Callable[[Step], None]) -> None:

@@ -7,6 +7,9 @@ import sys
 from bridge.cli import exit_codes
 from bridge.errors import BridgeError, ConfigError, NotRunning
 
+_OF_THE_SERVER = {"aiohttp", "cel", "docker", "fastapi", "httpx", "iotcore", "rich", "uvicorn", "watchfiles", "yarl"}
+"""Packages of the extras that a Pi with an agent alone does not install."""
+
 
 def main() -> None:
     """Run the command line and leave with one of the documented exit codes."""
@@ -32,6 +35,15 @@ def run(arguments: list[str]) -> int:
         return exit_codes.CONFIG
     except NotRunning as error:
         print(f"gpio-bridge: {error}", file=sys.stderr)
+        return exit_codes.UNAVAILABLE
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in _OF_THE_SERVER:
+            raise
+        print(
+            f"gpio-bridge: this needs {error.name}, which an agent's installation does not have;"
+            " install the rest with: pip install 'gpio-bridge[server]'",
+            file=sys.stderr,
+        )
         return exit_codes.UNAVAILABLE
     except BridgeError as error:
         print(f"gpio-bridge: {error}", file=sys.stderr)

@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-WEBHOOK_FILE = "/var/openfaas/secrets/alert-webhook"
+SECRETS = "/var/openfaas/secrets"
+WEBHOOK = "alert-webhook"
 WEBHOOK_TIMEOUT_S = 5.0
 REMEMBERED_KEYS = 10_000
 
@@ -163,7 +164,8 @@ def post(alert: dict) -> None:
 def webhook_url():
     """The webhook's address from its secret file, read each time so that a changed secret counts at once."""
     named = os.environ.get("alert_webhook_file")
-    path = Path(named or WEBHOOK_FILE)
+    # A gateway that cannot mount secrets where OpenFaaS does says in `secret_path` where they are.
+    path = Path(named) if named else Path(os.environ.get("secret_path", SECRETS), WEBHOOK)
     try:
         url = path.read_text().strip()
     except FileNotFoundError:
