@@ -90,11 +90,11 @@ async def run(local: Local, done: Callable[[Step], None] = lambda _: None, *, ma
     try:
         await _settled(local, margin_s)
         await asyncio.gather(*(_step(local, step, done) for step in planned))
-        await asyncio.gather(*(local.boards[step.node].drive(step.sensor, step.rest) for step in planned))
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
     await _counted(local, planned, before)
+    await asyncio.gather(*(local.boards[step.node].drive(step.sensor, step.rest) for step in planned))
     return planned
 
 

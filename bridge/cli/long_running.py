@@ -14,7 +14,6 @@ from bridge.config import load
 if TYPE_CHECKING:
     from bridge.agent.agent import Agent
     from bridge.agent.settings import AgentSettings
-    from bridge.dispatcher.dispatcher import Dispatcher
     from bridge.gateway.gateway import Gateway
     from bridge.virtual.node import VirtualNode
 
@@ -31,14 +30,22 @@ def agent(config: Path, log_level: str | None, control_port: int = 0) -> int:
 def dispatcher(config: Path, log_level: str | None) -> int:
     """Run the dispatcher."""
     from bridge.dispatcher.dispatcher import Dispatcher
+    from bridge.dispatcher.pair import PairedDispatcher
     from bridge.dispatcher.settings import DispatcherSettings
     from bridge.mqtt.paho import connector
 
     logs.configure(log_level)
     settings = load(config, DispatcherSettings, environ=os.environ)
 
-    def make(clock: RealClock) -> Dispatcher:
-        return Dispatcher(settings, clock=clock, connect=connector(settings.mqtt, clock))
+    def make(clock: RealClock) -> Dispatcher | PairedDispatcher:
+        connect = connector(settings.mqtt, clock)
+
+        def alone() -> Dispatcher:
+            return Dispatcher(settings, clock=clock, connect=connect)
+
+        if settings.standby is None:
+            return alone()
+        return PairedDispatcher(settings, clock=clock, connect=connect, make=alone)
 
     return run_program(make, settings.clock)
 

@@ -65,6 +65,9 @@ class Limits:
     per_function: int = 32
     total: int = 128
     open_events: int = 2_000
+    acknowledge_stored: bool = True
+    """Whether an event that is stored and not finished is acknowledged. In a pair it is not: the disk it is stored on
+    may be lost, and then the broker gives the event to the other one (rule 17)."""
 
 
 MAPPING_REMOVED: Final = "mapping removed"
@@ -418,7 +421,8 @@ class Ledger:
     def _committed(self, commit: Commit) -> None:
         for entry in commit.entries:
             entry.stored = True
-            self._held.append(entry)
+            if self._limits.acknowledge_stored or not entry.open:
+                self._held.append(entry)
             if not entry.open:
                 self._entries.pop(entry.key, None)
         known = tuple(row for row in commit.sources if row.runs)
@@ -458,7 +462,7 @@ class Ledger:
         """A duplicate is acknowledged with its original, or at once when that is finished or stored."""
         if ticket is None:
             return
-        if entry is None or (entry.stored and entry.open):
+        if entry is None or (entry.stored and entry.open and self._limits.acknowledge_stored):
             self._receipts.complete(ticket)
         else:
             entry.tickets.append(ticket)

@@ -5,6 +5,8 @@ GET  /v1/events            the last decisions; `?follow=1` streams new ones, one
 POST /v1/explain           an event, or {"topic", "payload"}: what every mapping says to it
 GET  /v1/mappings          the mapping set in force and, if the file is bad, why it is not
      /v1/deadletters       dead letters: see dead_letters.py
+     /v1/traces /v1/why    the stories of events: see trace_api.py
+     /v1/audit             what is missing, came twice or was dropped: see audit_api.py
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ from bridge.core.event import MAX_BYTES, Event, parse_any
 from bridge.core.plan import explain
 from bridge.core.topics import Topics
 from bridge.dispatcher.answers import json_answer, whole_number
+from bridge.dispatcher.audit_api import AuditApi
 from bridge.dispatcher.dead_letters import DeadLetterApi
 from bridge.dispatcher.feed import told
+from bridge.dispatcher.trace_api import TraceApi
 from bridge.errors import BridgeError, EventError
 from bridge.journal.engine import Journal
 from bridge.service import page
@@ -49,6 +53,8 @@ class Api:
         app.router.add_post("/v1/explain", self._explain)
         app.router.add_get("/v1/mappings", self._mappings)
         DeadLetterApi(self._dispatcher, self._journal).add_routes(app.router)
+        TraceApi(self._dispatcher).add_routes(app.router)
+        AuditApi(self._dispatcher).add_routes(app.router)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         try:

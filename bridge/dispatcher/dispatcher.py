@@ -15,7 +15,6 @@ from contextlib import AsyncExitStack
 from typing import Self
 
 from prometheus_client import CollectorRegistry
-from ulid import ULID
 
 from bridge.clock import Clock, Timer
 from bridge.core.delivery import Ledger, Limits
@@ -39,6 +38,7 @@ from bridge.core.steps import (
 )
 from bridge.core.topics import Topics, client_id, cover
 from bridge.dispatcher.api import Api
+from bridge.dispatcher.audit import Auditor
 from bridge.dispatcher.backlog import Backlog
 from bridge.dispatcher.confirmations import Confirmations
 from bridge.dispatcher.feed import Feed
@@ -48,11 +48,14 @@ from bridge.dispatcher.mappings import MappingFile
 from bridge.dispatcher.metrics import Metrics
 from bridge.dispatcher.settings import DispatcherSettings
 from bridge.dispatcher.timezone import local_timezone
+from bridge.dispatcher.traces import Traces
 from bridge.errors import ConfigError, TransportError
+from bridge.journal.drops import load_drops
 from bridge.journal.engine import Journal
 from bridge.journal.ledger import MIGRATIONS, fact, keep, keep_fact, load
 from bridge.mqtt.transport import Connector, Delivery, Message, Subscription
 from bridge.service import Health
+from bridge.ulid import mint
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +89,7 @@ class Dispatcher:
         self._clock = clock
         self._random = randomness or random.Random()  # noqa: S311 - jitter, not a secret
         self._topics = Topics(settings.root)
-        self._mint_id = mint_id or _mint_id
+        self._mint_id = mint_id or (lambda: mint(clock.now()))
         self._file = MappingFile(settings.mappings, settings.state_dir, timezone=local_timezone(), root=settings.root)
         self._journal = Journal(settings.state_dir / "ledger.sqlite", MIGRATIONS, name="ledger")
         self._transport = connect(client_id(settings.site, "dispatcher"), self)
@@ -94,7 +97,11 @@ class Dispatcher:
         self._backlog = Backlog(clock, self._backlog_ended)
         self._intake = Intake(self._topics, self._mint_id, self.metrics.ignored, self._backlog)
         self._confirmations = Confirmations(self._topics, clock, self._transport)
+        self.auditor = Auditor(self._topics, self.now(), self.metrics.dropped)
+        self.traces = self._tracing()
+        """None when they are switched off."""
         self._attempts: set[asyncio.Task[None]] = set()
+        self._fenced = False
         self._timer: Timer | None = None
         self._timer_at: float | None = None
         self._committing = False
@@ -125,11 +132,15 @@ class Dispatcher:
             restored: Restored = await self._journal.read(load)
             self._subscribed = tuple(await self._journal.read(fact(SUBSCRIBED)) or ())
             limits = self.settings.limits
+            alone = self.settings.standby is None
             self.ledger = Ledger(
-                mappings, Limits(limits.per_function, limits.total, limits.open_events), self.now(), restored
+                mappings, Limits(limits.per_function, limits.total, limits.open_events, alone), self.now(), restored
             )
             self.metrics.observe(self.ledger)
             self._confirmations.note(self.ledger.confirmed())
+            self.auditor.restore(self.ledger.confirmed(), await self._journal.read(load_drops), self.now())
+            if self.traces is not None:
+                await stack.enter_async_context(self.traces)
             self._check_health()
             await stack.enter_async_context(self._invoker)
             api = await stack.enter_async_context(
@@ -165,6 +176,12 @@ class Dispatcher:
         """Wait until a task ends by an error, and raise it."""
         await self._tasks.failed()
 
+    def fence(self) -> None:
+        """Invoke nothing more from now on: somebody else may be at work. What follows is the stop."""
+        self._fenced = True
+        for task in self._attempts:
+            task.cancel()
+
     # --- the transport's listener ---
 
     def connected(self, generation: int, *, session_present: bool) -> None:
@@ -183,7 +200,12 @@ class Dispatcher:
     def received(self, batch: Sequence[Delivery]) -> None:
         at = self._clock.now()
         read = (self._intake.read(delivery, at) for delivery in batch)
-        self.step([given for given in read if given is not None])
+        self.take([given for given in read if given is not None])
+
+    def take(self, inputs: Sequence[Input]) -> None:
+        """Step what has arrived, under the eyes of the auditor."""
+        self.auditor.before(inputs, self.ledger.confirmed, self.now())
+        self.step(inputs)
 
     # --- the ledger's steps ---
 
@@ -193,6 +215,7 @@ class Dispatcher:
         effects = self.ledger.step(inputs, now)
         for effect in effects:
             self.metrics.count(effect, now)
+            self.auditor.count(effect, now)
             self._carry_out(effect, now)
         if self.ledger.dirty and not self._committing:
             self._committing = True
@@ -202,6 +225,8 @@ class Dispatcher:
 
     def _carry_out(self, effect: Effect, now: Instant) -> None:
         match effect:
+            case Invoke() if self._fenced:
+                return
             case Invoke():
                 task = asyncio.create_task(self._attempt(effect), name=f"attempt {effect.invocation.id}")
                 self._attempts.add(task)
@@ -211,6 +236,7 @@ class Dispatcher:
                 return
             case Confirm(rows):
                 self._confirmations.note(rows)
+                self.auditor.observe(rows, now)
                 return
             case _:
                 pass
@@ -239,7 +265,8 @@ class Dispatcher:
         if commit is None:
             self._committing = False
             return
-        self._journal.write(keep(commit)).add_done_callback(lambda future: self._committed(commit, future))
+        change = self.auditor.with_drops(keep(commit))
+        self._journal.write(change).add_done_callback(lambda future: self._committed(commit, future))
 
     def _committed(self, commit: Commit, future: asyncio.Future[None]) -> None:
         if future.cancelled():
@@ -247,8 +274,10 @@ class Dispatcher:
         error = future.exception()
         if error is None:
             self._committing = False
+            self.auditor.kept()
             self.step((Committed(commit),))
             return
+        self.auditor.not_kept()
         self.metrics.commit_failures.inc()
         _log.error("commit failed", extra={"op": "dispatcher.commit", "why": str(error)})
         self.step((NotCommitted(commit),))
@@ -316,6 +345,21 @@ class Dispatcher:
         self.health.require_ready("journal", lambda: self._journal.problem)
         self.health.require_ready("mappings", lambda: str(self._file.problem) if self._file.problem else None)
         self.health.require_ready("functions", self._parked)
+        traces = self.traces
+        self.metrics.observe_audit(
+            lambda: self.auditor.missing(self.now()), lambda: traces.size_bytes if traces is not None else 0
+        )
+        if traces is not None:
+            self.feed.keep = traces.keep
+            self.health.require_ready("traces", lambda: traces.problem)
+
+    def _tracing(self) -> Traces | None:
+        settings = self.settings.traces
+        if not settings.enabled:
+            return None
+        return Traces(
+            self.settings.state_dir / "traces", settings.max_size_bytes, self._clock, self.metrics.traces_lost
+        )
 
     def _parked(self) -> str | None:
         parked = self.ledger.parked_because
@@ -333,7 +377,7 @@ class Dispatcher:
         await self._journal.flush()
         commit = self.ledger.take()
         if commit is not None:
-            await self._journal.write(keep(commit))
+            await self._journal.write(self.auditor.with_drops(keep(commit)))
             self.ledger.step((Committed(commit),), self.now())
         if self._timer is not None:
             self._timer.cancel()
@@ -369,7 +413,3 @@ def _delivery(generation: int, packet_id: int) -> Delivery:
 
 
 _ACKNOWLEDGED = Message("", b"")
-
-
-def _mint_id() -> str:
-    return str(ULID())

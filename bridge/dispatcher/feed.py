@@ -1,14 +1,16 @@
-"""The feed: every decision of the ledger as one JSON object, for whoever watches, and the last of them to look back at.
+"""The feed: every decision of the ledger, for whoever watches, for the traces, and the last of them to look back at.
 
-A watcher that does not keep up loses lines and is told how many; it never holds up a delivery.
+On the loop a decision becomes a row, which is cheap; only for who looks it is spelled out to lines, as JSON objects. A
+watcher that does not keep up loses lines and is told how many; it never holds up a delivery.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
 
 import orjson
 
@@ -30,30 +32,43 @@ from bridge.core.steps import (
 
 RING = 1000
 """How many lines can be looked back at."""
+LARGE_BYTES = 4096
+"""Of the value in a larger event only the beginning is told."""
 QUEUE = 2000
 """How many lines a watcher may be behind."""
+
+
+Row = tuple[Any, ...]
 
 
 class Feed:
     """Turns effects into lines and hands them to watchers. The loop owns it."""
 
     def __init__(self) -> None:
-        self._ring: deque[tuple[object, str, float]] = deque(maxlen=RING)
+        self._ring: deque[Row] = deque(maxlen=RING)
         self._watchers: set[_Watcher] = set()
+        self.keep: Callable[[Row], None] | None = None
+        """Where every row goes besides: the traces."""
 
     def tell(self, effect: object, now: Instant) -> None:
-        """Note one effect; it becomes JSON only when somebody looks."""
-        self._ring.append((effect, rfc3339(now.wall), now.monotonic))
+        """Note one effect; one that only carries work is not told."""
+        make = _ROWS.get(type(effect))
+        if make is None:
+            return
+        row = make(effect, now.wall)
+        self._ring.append(row)
+        if self.keep is not None:
+            self.keep(row)
         if self._watchers:
-            for line in lines(effect, rfc3339(now.wall)):
+            for line in lines(row):
                 for watcher in self._watchers:
                     watcher.put(line)
 
     def recent(self, limit: int) -> list[dict[str, Any]]:
         """The last lines, oldest first."""
         found: list[dict[str, Any]] = []
-        for effect, at, _ in self._ring:
-            found.extend(lines(effect, at))
+        for row in self._ring:
+            found.extend(lines(row))
         return found[-limit:]
 
     async def follow(self) -> AsyncIterator[bytes]:
@@ -93,40 +108,122 @@ class _Watcher:
         return b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in found)
 
 
-def lines(effect: object, at: str) -> Iterable[dict[str, Any]]:
-    """One effect as the lines of the feed; none for one that only carries work."""
-    match effect:
-        case Judged(event, planned):
-            yield {"type": "event", "at": at, **_event(event), "value": event.data.get("value"), "topic": event.topic}
-            for judgement in planned.judgements:
-                yield {"type": "judgement", "at": at, **_event(event), **told(judgement)}
-        case Bereaved(event, first):
-            yield {"type": "lost", "at": at, **_event(event), "first": first, "last": event.sequence}
-        case Repeated(event):
-            yield {"type": "repeated", "at": at, **_event(event)}
-        case Invoke(invocation, event, attempt):
-            yield {"type": "attempt", "at": at, **_event(event), **_of(invocation), "attempt": attempt}
-        case Retrying(invocation, event, attempt, outcome, delay_s):
-            yield {
-                "type": "retry", "at": at, **_event(event), **_of(invocation), "attempt": attempt,
-                "status": outcome.status, "reason": outcome.reason, "parked": delay_s is None, "delay_s": delay_s,
-            }  # fmt: skip
-        case Ended(invocation, event, attempt, outcome, letter):
-            yield {
-                "type": "deadletter" if letter else "invocation", "at": at, **_event(event), **_of(invocation),
-                "attempts": attempt, "status": outcome.status if outcome else None,
-                "duration_s": outcome.duration_s if outcome else None, "reason": letter.reason if letter else None,
-            }  # fmt: skip
-        case Cancelled(invocation, event, by):
-            yield {"type": "cancelled", "at": at, **_event(event), **_of(invocation), "by": by}
-        case Expired(invocation, event, rule):
-            yield {"type": "dropped", "at": at, **_event(event), **_of(invocation), "reason": rule}
-        case Replayed(number, event, mapping, refused):
-            yield {
-                "type": "replayed", "at": at, **_event(event), "number": number, "mapping": mapping, "refused": refused,
-            }  # fmt: skip
-        case Buried(letter):
-            yield {"type": "deadletter", "at": at, "topic": letter.topic, "reason": letter.reason, "id": letter.id}
+_EVENT: Final = ("type", "at", "event_id", "node", "sensor", "event")
+_INVOCATION: Final = (*_EVENT, "invocation", "mapping", "function")
+_END: Final = (*_INVOCATION, "attempts", "status", "duration_s", "reason")
+FIELDS: Final[Mapping[str, Sequence[str]]] = {
+    "event": (*_EVENT, "value", "unit", "initial", "timesynced", "time", "topic"),
+    "attempt": (*_INVOCATION, "attempt"),
+    "invocation": _END,
+    "deadletter": _END,
+    "retry": (*_INVOCATION, "attempt", "status", "duration_s", "reason", "parked", "delay_s"),
+    "cancelled": (*_INVOCATION, "by"),
+    "dropped": (*_INVOCATION, "reason"),
+    "repeated": _EVENT,
+    "lost": (*_EVENT, "first", "last", "reason"),
+    "replayed": (*_EVENT, "number", "mapping", "refused"),
+    "unreadable": (*_EVENT, "topic", "reason", "id"),
+}
+"""What the places of a row mean, by its first one. New ones are put last: rows of an earlier version are shorter.
+
+The row of an event ends with its judgements.
+"""
+_JUDGEMENT: Final = ("mapping", "result", "text", "clause", "wanted", "found")
+
+
+def lines(row: Row) -> Iterator[dict[str, Any]]:
+    """The lines that a row stands for: itself, and one for each judgement."""
+    fields = FIELDS.get(row[0], _EVENT)
+    line = dict(zip(fields, row, strict=False))
+    for name in ("at", "time"):
+        if isinstance(line.get(name), datetime):  # else it comes from the disk
+            line[name] = rfc3339(line[name])
+    if row[0] == "unreadable":
+        line["type"] = "deadletter"  # for people it is one, as others are
+    yield line
+    if row[0] == "event":
+        which = {name: line[name] for name in _EVENT}
+        for judgement in row[-1]:
+            said = {"clause": None, "wanted": "", "found": "", **dict(zip(_JUDGEMENT, judgement, strict=False))}
+            yield {**which, "type": "judgement", **said}
+
+
+def _event_row(effect: Judged, at: datetime) -> Row:
+    event, data = effect.event, effect.event.data
+    value = data.get("value")
+    if len(event.body) > LARGE_BYTES and isinstance(value, str | list | dict):
+        value = f"{str(value)[:100]}..."
+    judgements = [
+        (one.mapping, one.result, one.text)
+        if one.clause is None and not one.found
+        else (one.mapping, one.result, one.text, one.clause, one.wanted, one.found)
+        for one in effect.plan.judgements
+    ]
+    return (
+        "event", at, event.id, event.node, event.sensor, event.name or event.type,
+        value, data.get("unit"), data.get("initial") is True, event.timesynced, event.time,
+        None if event.node is not None else event.topic, judgements,
+    )  # fmt: skip
+
+
+def _of_event(kind: str, event: Event, at: datetime) -> Row:
+    return kind, at, event.id, event.node, event.sensor, event.name or event.type
+
+
+def _of_invocation(kind: str, effect: Invoke | Ended | Retrying | Cancelled | Expired, at: datetime) -> Row:
+    event, invocation = effect.event, effect.invocation
+    return (
+        kind, at, event.id, event.node, event.sensor, event.name or event.type,
+        invocation.id, invocation.mapping, invocation.function,
+    )  # fmt: skip
+
+
+def _attempt_row(effect: Invoke, at: datetime) -> Row:
+    return *_of_invocation("attempt", effect, at), effect.attempt
+
+
+def _end_row(effect: Ended, at: datetime) -> Row:
+    outcome, letter = effect.outcome, effect.letter
+    return (
+        *_of_invocation("deadletter" if letter else "invocation", effect, at),
+        effect.attempt, outcome.status if outcome else None, outcome.duration_s if outcome else None,
+        letter.reason if letter else None,
+    )  # fmt: skip
+
+
+def _retry_row(effect: Retrying, at: datetime) -> Row:
+    outcome = effect.outcome
+    return (
+        *_of_invocation("retry", effect, at), effect.attempt, outcome.status, outcome.duration_s, outcome.reason,
+        effect.delay_s is None, effect.delay_s,
+    )  # fmt: skip
+
+
+def _lost_row(effect: Bereaved, at: datetime) -> Row:
+    dropped = effect.event.data.get("dropped")
+    reason = dropped.get("reason") if isinstance(dropped, dict) else None
+    return *_of_event("lost", effect.event, at), effect.first, effect.event.sequence, reason
+
+
+def _unreadable_row(effect: Buried, at: datetime) -> Row:
+    letter = effect.letter
+    return "unreadable", at, letter.event_id, None, None, None, letter.topic, letter.reason, letter.id
+
+
+_ROWS: Final[Mapping[type, Callable[[Any, datetime], Row]]] = {
+    Judged: _event_row,
+    Invoke: _attempt_row,
+    Ended: _end_row,
+    Retrying: _retry_row,
+    Repeated: lambda effect, at: _of_event("repeated", effect.event, at),
+    Bereaved: _lost_row,
+    Cancelled: lambda effect, at: (*_of_invocation("cancelled", effect, at), effect.by),
+    Expired: lambda effect, at: (*_of_invocation("dropped", effect, at), effect.rule),
+    Replayed: lambda effect, at: (
+        *_of_event("replayed", effect.event, at), effect.number, effect.mapping, effect.refused,
+    ),
+    Buried: _unreadable_row,
+}  # fmt: skip
 
 
 def told(judgement: Judgement) -> dict[str, Any]:
@@ -139,11 +236,3 @@ def told(judgement: Judgement) -> dict[str, Any]:
         "found": judgement.found,
         "text": judgement.text,
     }
-
-
-def _event(event: Event) -> dict[str, Any]:
-    return {"event_id": event.id, "node": event.node, "sensor": event.sensor, "event": event.name or event.type}
-
-
-def _of(invocation: Any) -> dict[str, Any]:
-    return {"invocation": invocation.id, "mapping": invocation.mapping, "function": invocation.function}

@@ -61,7 +61,15 @@ class TraceSettings:
     enabled: bool = True
     """Whether stories are kept; without them `gpio-bridge trace` knows only the last moments."""
     max_size_bytes: Annotated[int, Bytes(1024 * 1024)] = 32 * 1024 * 1024
-    """How much of the disk they take at most; an event with one invocation takes about 0.7 KiB."""
+    """How much of the disk they take at most; an event with one invocation takes about 0.5 KiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class StandbySettings:
+    """A second dispatcher with an `id` of its own watches this one and takes over when it is gone."""
+
+    takeover_after_s: Annotated[float, Seconds(0.1, 3600)] = 5.0
+    """How long nobody may be at work before the standby takes over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +88,8 @@ class DispatcherSettings:
     http: HttpSettings = field(default_factory=HttpSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
     traces: TraceSettings = field(default_factory=TraceSettings)
+    standby: StandbySettings | None = None
+    """Given for both dispatchers of a pair; each has its own `id` and `state_dir`."""
     commit_every_s: Annotated[float, Seconds(0.001, 10)] = 0.02
     """How long a group commit gathers: what finishes within it never has its body written to the disk."""
     clock: Literal["auto", "always", "never"] = "auto"

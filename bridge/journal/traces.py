@@ -1,4 +1,4 @@
-"""Traces on the disk: a ring of files with one JSON object a line, of which the oldest goes when there is no room.
+"""Traces on the disk: a ring of files with one JSON array a line, of which the oldest goes when there is no room.
 
 Nothing is promised for what stands here: a kill may cost the last lines, a broken line is skipped. Every method is
 called from one thread at a time, never from the loop's.
@@ -18,7 +18,6 @@ import orjson
 SEGMENTS: Final = 16
 """So many files make up the ring: what is forgotten at once is a sixteenth of it."""
 _NAME: Final = re.compile(r"(\d{8})\.jsonl")
-_PART_BYTES: Final = 256 * 1024
 
 
 class TraceFiles:
@@ -103,31 +102,17 @@ class TraceFiles:
         return self._folder / f"{number:08d}.jsonl"
 
 
-def parts(lines: list[bytes]) -> Iterator[bytes]:
-    """Lines joined to what is written at once: bounded, so that the ring's bound is kept and the loop gets its turn."""
-    begun: list[bytes] = []
-    size = 0
-    for line in lines:
-        if begun and size + len(line) > _PART_BYTES:
-            yield b"".join(begun)
-            begun, size = [], 0
-        begun.append(line)
-        size += len(line)
-    if begun:
-        yield b"".join(begun)
+def search(segment: Path, text: str, wanted: Callable[[bytes], bool] | None = None) -> list[list[Any]]:
+    """The arrays of one file that hold the text as a value anywhere, in their order; `wanted` is asked of a line first.
 
-
-def search(segment: Path, name: str, value: str, wanted: Callable[[bytes], bool] | None = None) -> list[dict[str, Any]]:
-    """The objects of one file that say `"name": "value"` anywhere, in their order; `wanted` is asked of a line first.
-
-    Whatever is no JSON object, such as a line that a kill cut, is skipped; a file that has gone holds nothing.
+    Whatever is no JSON array, such as a line that a kill cut, is skipped; a file that has gone holds nothing.
     Raises OSError when it cannot be read.
     """
     try:
         content = segment.read_bytes()
     except FileNotFoundError:
         return []
-    needle = orjson.dumps({name: value})[1:-1]
+    needle = orjson.dumps(text)
     found = []
     at = content.find(needle)
     while at >= 0:
@@ -136,32 +121,32 @@ def search(segment: Path, name: str, value: str, wanted: Callable[[bytes], bool]
         end = len(content) if end < 0 else end
         line = content[begin:end]
         if wanted is None or wanted(line):
-            document = _object(line)
-            if document is not None:
-                found.append(document)
+            array = _array(line)
+            if array is not None:
+                found.append(array)
         at = content.find(needle, end)
     return found
 
 
-def first(segment: Path) -> dict[str, Any] | None:
+def first(segment: Path) -> list[Any] | None:
     """The first whole line of a file: how far back it reaches. Raises OSError when it cannot be read."""
     try:
         with segment.open("rb") as file:
             for line in file:
-                document = _object(line)
-                if document is not None:
-                    return document
+                array = _array(line)
+                if array is not None:
+                    return array
     except FileNotFoundError:
         pass
     return None
 
 
-def _object(line: bytes) -> dict[str, Any] | None:
+def _array(line: bytes) -> list[Any] | None:
     try:
-        document = orjson.loads(line)
+        array = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    return document if isinstance(document, dict) else None
+    return array if isinstance(array, list) else None
 
 
 def _ends_whole(path: Path, size: int) -> bool:

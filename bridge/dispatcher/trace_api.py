@@ -1,0 +1,62 @@
+"""The traces' part of the dispatcher's HTTP API: what happened to one event, and why a mapping did not fire.
+
+GET /v1/traces/{event_id}     the story of an event, and what each hop took
+GET /v1/why/{mapping}         the last evaluations that did not fire, newest first: ?limit=
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from bridge.dispatcher.answers import json_answer, whole_number
+from bridge.dispatcher.feed import RING
+from bridge.dispatcher.traces import latency
+
+if TYPE_CHECKING:
+    from bridge.dispatcher.dispatcher import Dispatcher
+
+_OFF = "traces are switched off (traces: {enabled: true} in the dispatcher's settings keeps them)"
+
+
+class TraceApi:
+    """The handlers; `add_routes` puts them in place."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    def add_routes(self, router: web.UrlDispatcher) -> None:
+        """Put the handlers where the module says."""
+        router.add_get("/v1/traces/{event_id}", self._trace)
+        router.add_get("/v1/why/{mapping}", self._why)
+
+    async def _trace(self, request: web.Request) -> web.Response:
+        event_id, traces = request.match_info["event_id"], self._dispatcher.traces
+        if traces is not None:
+            story = await traces.story(event_id)
+        else:  # what the feed remembers is all there is
+            story = [line for line in self._dispatcher.feed.recent(RING) if line.get("event_id") == event_id]
+        if not story:
+            how = "its trace was overwritten (traces: {max_size: ...}), or it never arrived here" if traces else _OFF
+            raise web.HTTPNotFound(
+                reason=f"no trace of the event {_shown(event_id)}: {how}; its id is the `event_id` of /v1/events"
+            )
+        return json_answer({"event_id": event_id, "story": story, "latency": latency(story)})
+
+    async def _why(self, request: web.Request) -> web.Response:
+        mapping, traces = request.match_info["mapping"], self._dispatcher.traces
+        limit = whole_number(request, "limit", 20)
+        if traces is None:
+            raise web.HTTPNotFound(reason=f"cannot say why {_shown(mapping)} did not fire: {_OFF}")
+        found, since = await traces.why(mapping, limit)
+        names = sorted(self._dispatcher.mappings.mappings)
+        if not found and mapping not in names:
+            known = f"there are {', '.join(names)}"
+            raise web.HTTPNotFound(reason=f"there is no mapping {_shown(mapping)}, and no trace of one; {known}"[:1000])
+        return json_answer({"mapping": mapping, "since": since, "evaluations": found})
+
+
+def _shown(text: str) -> str:
+    """What somebody asked for, fit for one line."""
+    return repr(text[:100])

@@ -1,0 +1,140 @@
+"""Rule 17 on real parts: two dispatcher processes, a real Mosquitto, and the one at work killed under load."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from bridge.clock import RealClock
+from bridge.core.topics import Topics
+from bridge.mqtt.paho import connector
+from bridge.mqtt.transport import Subscription
+from tests.dispatcher.conftest import FRONT_DOOR, Client, motion, until
+from tests.mosquitto import Mosquitto
+from tests.real_parts import require
+
+MAPPINGS = """
+version: 1
+mappings:
+  greet:
+    select: {sensor: front-door, event: motion.detected}
+    invoke: hello
+    retry: {attempts: 100, first: 50ms, max: 200ms}
+"""
+EVENTS = 300
+
+
+class Sink:
+    """Plays the gateway: takes 5 ms for a call and keeps the order of first occurrences."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.url = ""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        await request.read()
+        await asyncio.sleep(0.005)
+        self.calls.append(request.headers["X-Event-Id"])
+        return web.Response()
+
+    @property
+    def first_occurrences(self) -> list[str]:
+        return list(dict.fromkeys(self.calls))
+
+
+class Spare:
+    """One dispatcher process of the pair."""
+
+    def __init__(self, folder: Path, name: str, mqtt_port: int, gateway: str) -> None:
+        self.name = name
+        self._config = folder / f"{name}.yaml"
+        self._config.write_text(
+            f"version: 1\nid: {name}\nstate_dir: {name}\nmappings: mappings.yaml\nclock: always\n"
+            f"mqtt: {{port: {mqtt_port}}}\ngateway: {{url: '{gateway}'}}\nhttp: {{port: 0}}\n"
+            "standby: {takeover_after: 500ms}\n",
+            encoding="utf-8",
+        )
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        with self._config.with_suffix(".log").open("wb") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "bridge", "dispatcher", "--config", str(self._config)), stderr=log
+            )
+
+    async def end(self, number: int) -> int:
+        assert self.process is not None
+        if self.process.returncode is None:
+            os.kill(self.process.pid, number)
+        return await asyncio.wait_for(self.process.wait(), 20)
+
+
+@pytest.fixture
+async def stack() -> AsyncIterator[AsyncExitStack]:
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_rule_17_the_standby_takes_over_from_one_that_is_killed_under_load(
+    tmp_path: Path, stack: AsyncExitStack, number: int
+) -> None:
+    require("mosquitto")
+    sink = Sink()
+    app = web.Application()
+    app.router.add_post("/function/{name}", sink.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    sink.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    (tmp_path / "mappings.yaml").write_text(MAPPINGS, encoding="utf-8")
+    broker = Mosquitto(tmp_path)
+    broker.start()
+    stack.callback(broker.stop)
+
+    watcher, states = Client(), dict[str, str]()
+    watcher.transport = connector(broker.settings, RealClock())("watcher", watcher)
+    await stack.enter_async_context(watcher.transport)
+    await until(watcher.ready.is_set, "connected")
+    await watcher.transport.subscribe([Subscription(Topics().dispatcher("home", "+", "status"), retained="always")])
+
+    def active() -> list[str]:
+        for message in watcher.messages:
+            states[message.topic.split("/")[-2]] = json.loads(message.payload)["state"]
+        return [name for name, state in states.items() if state == "active"]
+
+    spares = [Spare(tmp_path, name, broker.port, sink.url) for name in ("one", "two")]
+    for spare in spares:
+        await spare.start()
+        stack.push_async_callback(spare.end, signal.SIGKILL)
+    await until(lambda: len(active()) == 1 and len(states) == 2, "one of two at work", 20)
+    (at_work,) = active()
+
+    warm_up = 0
+    while not sink.calls:  # nothing here sends again what nobody had subscribed to
+        warm_up += 1
+        watcher.publish(FRONT_DOOR.text, motion(warm_up, id=f"warm-up-{warm_up}", epoch="warm"))
+        await asyncio.sleep(0.05)
+        assert warm_up < 200
+    for sequence in range(1, EVENTS + 1):
+        watcher.publish(FRONT_DOOR.text, motion(sequence, time=datetime.now(UTC)))
+        if sequence == EVENTS // 3:
+            await until(lambda: len(sink.calls) > 10, "under load")
+            code = await next(spare for spare in spares if spare.name == at_work).end(number)
+            assert code == (-signal.SIGKILL if number == signal.SIGKILL else 0)
+        await asyncio.sleep(0.001)
+    await until(lambda: active() not in ([], [at_work]), "the other one at work", 20)
+    wanted = [f"event-{sequence}" for sequence in range(1, EVENTS + 1)]
+    await until(lambda: set(wanted) <= set(sink.calls), "all delivered", 30)
+    assert [id_ for id_ in sink.first_occurrences if id_.startswith("event-")] == wanted
