@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from bridge.core.conditions import compile_condition
-from bridge.core.delivery import ON_FAILURE, Ledger, Limits
+from bridge.core.delivery import Ledger, Limits
 from bridge.core.event import Event, Identity, Observation, encode, parse
 from bridge.core.mapping import Cooldown, Mapping, MappingSet
 from bridge.core.receipts import Ticket
@@ -42,6 +42,7 @@ from bridge.core.steps import (
     TimersReleased,
 )
 from bridge.core.topics import SensorEventTopic, Topics
+from bridge.core.work import ON_FAILURE
 from bridge.journal.ledger import MIGRATIONS, keep, load
 
 START = datetime(2026, 11, 22, 17, 30, tzinfo=UTC)
