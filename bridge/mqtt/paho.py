@@ -190,7 +190,9 @@ class PahoTransport:
                 return
             stood = self._opened_at is not None
             lived_s = self._clock.monotonic() - self._opened_at if self._opened_at is not None else 0.0
-            if not stood and self._choice.failed(self._tried, ended.cause):
+            if stood:
+                self._choice.ended()
+            elif self._choice.failed(self._tried, ended.cause):
                 _log.info("trying another version of MQTT", extra={"op": "mqtt.version", "version": self.version})
             if stood or ended.reason != told:  # once, not at each attempt of a long night
                 extra = {"op": "mqtt.disconnected", "client_id": self._client_id, "reason": ended.reason}

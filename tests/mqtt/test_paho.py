@@ -307,6 +307,15 @@ async def test_a_broker_that_closes_twice_without_an_answer_is_tried_in_3_1_1() 
         assert [packets[0][7] for packets in broker.heard] == [5, 5, 4]
 
 
+async def test_a_broker_behind_a_proxy_that_closed_while_it_was_away_is_spoken_to_in_5_again() -> None:
+    scripts = [[CLOSE], [CLOSE], [CONNACK_4, CLOSE], [CONNACK_5]]
+    async with ScriptedBroker(scripts) as broker, client(broker.settings) as (transport, recorder):
+        transport.publish(text("a", "makes it close"))
+        await recorder.up(2)
+        assert transport.version == "5"
+        assert [packets[0][7] for packets in broker.heard] == [5, 5, 4, 5]
+
+
 async def test_what_one_transport_learnt_of_the_version_the_next_one_knows() -> None:
     async with ScriptedBroker([[b"\x20\x02\x00\x01", CLOSE], [CONNACK_4]]) as broker:
         connect = connector(broker.settings, RealClock())
@@ -448,3 +457,34 @@ async def test_payloads_and_passwords_are_never_logged(tmp_path: Path, caplog: p
             await recorder.got(1)
     shown = [*(str(vars(record)) for record in caplog.records), repr(settings)]
     assert not any("right" in line or "nobody may read" in line for line in shown)
+
+
+async def test_rule_8_a_broker_that_sends_more_than_we_take_is_not_read_until_we_have_acknowledged(
+    broker: Mosquitto,
+) -> None:
+    """Mosquitto 2.0.11 forgets the Receive Maximum once messages wait and some were acknowledged."""
+    slow = Recorder()
+    taking = replace(broker.settings, receive_maximum=100, keepalive_s=1)
+    async with (
+        connector(taking, RealClock())("slow", slow) as transport,
+        connector(broker.settings, RealClock())("quick", Recorder()) as publisher,
+    ):
+        await until(lambda: transport.connected and publisher.connected, "connected")
+        await transport.subscribe([Subscription("a")])
+        acknowledged = 0
+        for number in range(2000):
+            publisher.publish(Message("a", str(number).encode()))
+            if number % 200 == 199:
+                await until(lambda seen=acknowledged: len(slow.deliveries) > seen + 20, "something to acknowledge")
+                transport.acknowledge(slow.deliveries[acknowledged : acknowledged + 20])
+                acknowledged += 20
+                assert len(slow.deliveries) - acknowledged <= 101
+        await asyncio.sleep(2.5)  # longer than the broker waits for a sign of life from us
+        assert transport.generation == 1
+        assert len(slow.deliveries) - acknowledged <= 101
+        while acknowledged < 2000:
+            await until(lambda seen=acknowledged: len(slow.deliveries) > seen, "the rest")
+            count = len(slow.deliveries)
+            transport.acknowledge(slow.deliveries[acknowledged:count])
+            acknowledged = count
+        assert slow.payloads == [str(number) for number in range(2000)]

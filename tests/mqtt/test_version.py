@@ -38,6 +38,31 @@ def test_a_version_that_worked_once_survives_silences_and_other_failures() -> No
     assert choice.version == "5"
 
 
+def test_what_was_only_concluded_from_silence_is_doubted_after_each_connection() -> None:
+    choice = VersionChoice("auto")
+    versions = []
+    for _ in range(2):
+        for _ in range(2):
+            choice.failed("5", Cause.SILENT)
+        choice.accepted("3.1.1")
+        versions.append(choice.version)
+        choice.ended()
+        versions.append(choice.version)
+    assert versions == ["3.1.1", "5", "3.1.1", "5"]
+    choice.accepted("5")
+    choice.ended()
+    for _ in range(10):
+        assert not choice.failed("5", Cause.SILENT)
+
+
+def test_what_the_broker_said_itself_is_not_doubted_again() -> None:
+    choice = VersionChoice("auto")
+    choice.failed("5", Cause.UNSUPPORTED)
+    choice.accepted("3.1.1")
+    choice.ended()
+    assert choice.version == "3.1.1"
+
+
 def test_two_transports_that_learn_the_same_at_once_do_not_undo_each_other() -> None:
     choice = VersionChoice("auto")
     assert choice.failed("5", Cause.UNSUPPORTED)
