@@ -7,7 +7,7 @@ import contextlib
 import logging
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -464,6 +464,10 @@ async def test_rule_8_a_broker_that_sends_more_than_we_take_is_not_read_until_we
 ) -> None:
     """Mosquitto 2.0.11 forgets the Receive Maximum once messages wait and some were acknowledged."""
     slow = Recorder()
+
+    def more_than(count: int) -> Callable[[], bool]:
+        return lambda: len(slow.deliveries) > count
+
     taking = replace(broker.settings, receive_maximum=100, keepalive_s=1)
     async with (
         connector(taking, RealClock())("slow", slow) as transport,
@@ -475,7 +479,7 @@ async def test_rule_8_a_broker_that_sends_more_than_we_take_is_not_read_until_we
         for number in range(2000):
             publisher.publish(Message("a", str(number).encode()))
             if number % 200 == 199:
-                await until(lambda seen=acknowledged: len(slow.deliveries) > seen + 20, "something to acknowledge")
+                await until(more_than(acknowledged + 20), "something to acknowledge")
                 transport.acknowledge(slow.deliveries[acknowledged : acknowledged + 20])
                 acknowledged += 20
                 assert len(slow.deliveries) - acknowledged <= 101
@@ -483,7 +487,7 @@ async def test_rule_8_a_broker_that_sends_more_than_we_take_is_not_read_until_we
         assert transport.generation == 1
         assert len(slow.deliveries) - acknowledged <= 101
         while acknowledged < 2000:
-            await until(lambda seen=acknowledged: len(slow.deliveries) > seen, "the rest")
+            await until(more_than(acknowledged), "the rest")
             count = len(slow.deliveries)
             transport.acknowledge(slow.deliveries[acknowledged:count])
             acknowledged = count
