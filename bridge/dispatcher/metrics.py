@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -22,6 +23,8 @@ from bridge.core.steps import (
     Retrying,
 )
 
+CACHED = 4096
+"""Combinations of labels that are remembered; a thousand mappings have fewer."""
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -31,23 +34,27 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         prefix = "gpio_bridge_dispatcher"
         self._events = Counter(f"{prefix}_events", "Events received for the first time", registry=registry)
-        self._repeated = Counter(f"{prefix}_repeated", "Events that arrived again", registry=registry)
         self._bereaved = Counter(
-            f"{prefix}_outbox_dropped", "Events that agents' outboxes had to drop", registry=registry
+            f"{prefix}_outbox_dropped", "Sequences that agents' tombstones stand for", registry=registry
         )
         self._acknowledged = Counter(f"{prefix}_acknowledged", "Deliveries acknowledged", registry=registry)
-        self._judged = Counter(
+        judged = Counter(
             f"{prefix}_judgements", "What mappings said to events", ["mapping", "result"], registry=registry
         )
-        self._attempts = Counter(
+        attempts = Counter(
             f"{prefix}_attempts", "Attempts by their verdict", ["function", "verdict"], registry=registry
         )
-        self._invocations = Counter(
+        invocations = Counter(
             f"{prefix}_invocations", "Invocations that ended", ["mapping", "function", "result"], registry=registry
         )
-        self._duration = Histogram(
+        duration = Histogram(
             f"{prefix}_attempt_seconds", "Duration of attempts", ["function"], buckets=SECONDS, registry=registry
         )
+        # `labels` takes a lock and builds a key; these are asked several times for each event.
+        self._judged = lru_cache(CACHED)(judged.labels)
+        self._attempts = lru_cache(CACHED)(attempts.labels)
+        self._invocations = lru_cache(CACHED)(invocations.labels)
+        self._duration = lru_cache(CACHED)(duration.labels)
         self._latency = Histogram(
             f"{prefix}_event_age_seconds", "From the event's time to the start of its first attempt",
             buckets=SECONDS, registry=registry,
@@ -109,7 +116,7 @@ class Metrics:
             case Judged(_, planned):
                 self._events.inc()
                 for judgement in planned.judgements:
-                    self._judged.labels(judgement.mapping, judgement.result).inc()
+                    self._judged(judgement.mapping, judgement.result).inc()
             case Invoke(_, event, 1):
                 self._latency.observe(max(0.0, (now.wall - event.time).total_seconds()))
             case Acknowledge(tickets):
@@ -117,23 +124,22 @@ class Metrics:
             case Bereaved(event, first):
                 self._bereaved.inc((event.sequence or first) - first + 1)
             case Repeated():
-                self._repeated.inc()
                 self._duplicate.inc()
             case Retrying(invocation, _, _, outcome, _):
-                self._attempts.labels(invocation.function, outcome.verdict.value).inc()
-                self._duration.labels(invocation.function).observe(outcome.duration_s)
+                self._attempts(invocation.function, outcome.verdict.value).inc()
+                self._duration(invocation.function).observe(outcome.duration_s)
             case Ended(invocation, _, _, outcome, letter):
                 if outcome is not None:
-                    self._attempts.labels(invocation.function, outcome.verdict.value).inc()
-                    self._duration.labels(invocation.function).observe(outcome.duration_s)
+                    self._attempts(invocation.function, outcome.verdict.value).inc()
+                    self._duration(invocation.function).observe(outcome.duration_s)
                 result = "dead" if letter else "succeeded"
-                self._invocations.labels(invocation.mapping, invocation.function, result).inc()
+                self._invocations(invocation.mapping, invocation.function, result).inc()
                 if letter:
                     self._letters.inc()
             case Expired(invocation, _, rule):
                 self._dropped.labels(invocation.mapping, rule).inc()
             case Cancelled(invocation, _, _):
-                self._invocations.labels(invocation.mapping, invocation.function, "cancelled").inc()
+                self._invocations(invocation.mapping, invocation.function, "cancelled").inc()
             case Buried():
                 self._letters.inc()
             case _:

@@ -288,4 +288,4 @@ async def test_a_tombstone_closes_the_gap_of_what_an_outbox_had_to_drop(site: Si
         "no gap",
     )
     assert site.invoker.ids == ["event-1:greet", "event-6:greet"]
-    assert dispatcher.registry.get_sample_value("gpio_bridge_dispatcher_outbox_dropped_total") == 4
+    assert dispatcher.registry.get_sample_value("gpio_bridge_events_dropped_total", {"reason": "events"}) == 4
