@@ -23,7 +23,7 @@ from bridge.agent.settings import AgentSettings
 from bridge.agent.supervisor import Supervisor
 from bridge.clock import Clock, RealClock, Timer
 from bridge.core.event import Observation
-from bridge.core.topics import NodeTopic, OutputTopic, Topics, client_id
+from bridge.core.topics import DispatcherTopic, NodeTopic, OutputTopic, Topics, client_id
 from bridge.errors import BridgeError, TransportError
 from bridge.mqtt.transport import Connector, Delivery, Message, Publication, Sent, Subscription, Transport
 from bridge.runtime.http import Server
@@ -177,7 +177,7 @@ class Agent:
         if self._stopping:
             return
         self._subscribing = asyncio.get_running_loop().create_task(
-            self._subscribe(generation), name=f"{self.settings.node} subscribes"
+            self._subscribe(generation, session_present), name=f"{self.settings.node} subscribes"
         )
 
     def disconnected(self, generation: int, reason: str) -> None:
@@ -202,6 +202,8 @@ class Agent:
                     self._outbox.confirmed(message.payload)
                 case NodeTopic(leaf="status"):
                     self._presence.heard(message.payload)
+                case DispatcherTopic(leaf="marker"):
+                    self._outbox.heard()
                 case OutputTopic(output=name, leaf="set") if name in self.outputs:
                     self.outputs[name].receive(message.payload, retained=message.retain)
                 case _:
@@ -325,7 +327,7 @@ class Agent:
             for output in self.outputs.values():
                 output.close()
 
-    async def _subscribe(self, generation: int) -> None:
+    async def _subscribe(self, generation: int, remembered: bool) -> None:  # noqa: FBT001 - only called above
         """Subscribe, then let the outbox send: a confirmation must find us listening."""
         site, node = self.settings.site, self.settings.node
         wanted = [
@@ -338,6 +340,7 @@ class Agent:
         while self._transport.connected and self._transport.generation == generation:
             try:
                 await self._transport.subscribe(wanted)
+                await self._listen_for_dispatchers()
             except TransportError as error:
                 self._unsubscribed = str(error)
                 _log.error("The broker does not let us subscribe", extra={"op": "subscribe", "reason": str(error)})
@@ -345,11 +348,24 @@ class Agent:
                 self._unsubscribed = None
             # Events go out all the same; unconfirmed they stay in the outbox.
             if not sending and self._transport.generation == generation and self._transport.connected:
-                self._outbox.connected(generation)
+                self._outbox.connected(generation, remembered=remembered)
                 sending = True
             if self._unsubscribed is None:
                 return
             await self._clock.sleep(SUBSCRIBE_AGAIN_S)
+
+    async def _listen_for_dispatchers(self) -> None:
+        """Hear the marker of a dispatcher that begins to listen; where that is forbidden, `outbox.resend` must do."""
+        marker = self._topics.dispatcher(self.settings.site, "+", "marker")
+        try:
+            await self._transport.subscribe([Subscription(marker, qos=0)])
+        except TransportError as error:
+            if not self._transport.connected:
+                raise
+            _log.info(
+                "The broker does not tell us when a dispatcher begins to listen",
+                extra={"op": "subscribe", "reason": str(error)},
+            )
 
     def _publish(self, message: Message) -> None:
         """Publish now or never: what is retained is published anew with each connection."""

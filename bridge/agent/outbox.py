@@ -259,9 +259,17 @@ class Outbox:
         """Send through this transport from now on."""
         self._transport = transport
 
-    def connected(self, generation: int) -> None:
-        """A connection stands: everything that is not confirmed is sent, from the start."""
-        self._sender.connected(self._clock.monotonic())
+    def connected(self, generation: int, *, remembered: bool = True) -> None:
+        """A connection stands: everything that is not confirmed is sent, from the start.
+
+        `remembered` says that the broker still knew our session.
+        """
+        self._sender.connected(self._clock.monotonic(), remembered=remembered)
+        self._pump()
+
+    def heard(self) -> None:
+        """A dispatcher has just begun to listen: do not let wait what it may have missed."""
+        self._sender.heard(self._clock.monotonic())
         self._pump()
 
     def disconnected(self) -> None:

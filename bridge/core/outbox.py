@@ -63,9 +63,9 @@ class Stream:
     """Somebody reads or seals rows for it; it waits for `paged` or `sealed`."""
     queued: bool = False
     probing: bool = False
-    """One event at a time, until it is confirmed: nobody answered the last ones, so do not fill the broker's queue."""
+    """One event at a time, until it is confirmed: what is behind it must not arrive first, and nobody may be there."""
     unanswered: bool = False
-    """Something was sent since the last confirmation."""
+    """Something was sent since the last confirmation, perhaps in an earlier life."""
     silent_since: float = 0.0
     patience: int = 1
     refusals: int = 0
@@ -118,6 +118,7 @@ class Sender:
         self._in_flight = 0
         self._ahead = 0
         self._connected = False
+        self._remembered = True
 
     @property
     def in_flight(self) -> int:
@@ -131,6 +132,8 @@ class Sender:
     def add(self, stream: Stream) -> None:
         """Take a stream, behind the sensor's earlier ones; a past epoch's that is done is not kept."""
         stream.sent = stream.covered = stream.confirmed
+        stream.unanswered = stream.confirmed < stream.last
+        stream.probing = not self._remembered
         if stream.current or stream.confirmed < stream.last:
             self._streams.setdefault(stream.sensor, deque()).append(stream)
             self._offer(stream)
@@ -155,19 +158,33 @@ class Sender:
         self._go_back(stream, max(stream.confirmed, min(stream.sent, first - 1)))
         self._offer(stream)
 
-    def connected(self, now: float) -> None:
-        """A new connection: start again from what is confirmed."""
+    def connected(self, now: float, *, remembered: bool = True) -> None:
+        """A new connection: start again from what is confirmed.
+
+        `remembered` says that the broker still knew us. One that did not may not know the dispatcher either, and then
+        drops without a word what it acknowledges: a stream's next events wait for the confirmation of its first, or a
+        later one could arrive before it.
+        """
         self._connected = True
+        self._remembered = remembered
         self._turns.clear()
         for stream in self:
             stream.queued = False
             self._go_back(stream, stream.confirmed)
-            stream.probing = stream.unanswered
+            stream.probing = stream.unanswered or not remembered
             stream.patience, stream.paused_until = 1, min(stream.paused_until, now)
             self._offer(stream)
 
     def disconnected(self) -> None:
         self._connected = False
+
+    def heard(self, now: float) -> None:
+        """A dispatcher has just begun to listen: what it may have missed, one event of a stream, is sent again now."""
+        for stream in self:
+            if self._connected and stream.probing and stream.in_flight:
+                self._go_back(stream, stream.confirmed)
+                stream.silent_since, stream.patience = now, 1
+                self._offer(stream)
 
     def next(self, now: float) -> Step | None:
         """What to do now; call again until it says None."""

@@ -191,7 +191,6 @@ class Dispatcher:
         if not session_present:
             self._subscribed = ()
         self._resubscribe.set()
-        self._confirmations.again()
         self.step((Connected(generation),))
 
     def disconnected(self, generation: int, reason: str) -> None:
@@ -330,6 +329,7 @@ class Dispatcher:
                     self._resubscribe.set()
                 continue
             self._subscribed, self._subscription_problem = wanted, None
+            self._confirmations.again()
             if not self._backlog.over:
                 self._transport.publish(Message(self._marker_topic, self._marker.encode()))
             self._journal.post(keep_fact(SUBSCRIBED, wanted))

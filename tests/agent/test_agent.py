@@ -326,6 +326,7 @@ async def test_a_connection_that_comes_back_finds_every_state_told_again(benches
         assert bench.retained("outputs/siren/state")["value"] is False
         assert set(bench.broker.subscriptions(CLIENT)) == {
             f"{BASE}/confirm",
+            "gpio-bridge/v1/home/dispatchers/+/marker",
             f"{BASE}/status",
             f"{BASE}/outputs/+/set",
         }

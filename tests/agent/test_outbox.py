@@ -126,8 +126,10 @@ class Link:
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
 
+    remembered = True
+
     def connected(self, generation: int, *, session_present: bool) -> None:
-        self.outbox.connected(generation)
+        self.outbox.connected(generation, remembered=self.remembered)
 
     def disconnected(self, generation: int, reason: str) -> None:
         self.outbox.disconnected()
@@ -163,7 +165,8 @@ class World:
             mint_id=lambda: f"id-{next(self._ids)}", epoch=f"epoch{next(self._epochs)}", boot=boot,
         )  # fmt: skip
         await self.outbox.__aenter__()
-        self.transport = self.broker.connect("agent", Link(self.outbox))
+        self.link = Link(self.outbox)
+        self.transport = self.broker.connect("agent", self.link)
         self.outbox.attach(self.transport)
 
     async def connect(self) -> None:
@@ -242,6 +245,8 @@ async def test_sequences_go_on_after_a_restart_and_after_a_kill_rule_1(path: Pat
         await world.kill()
         await world.connect()
         await world.outbox.accept([one()])
+        await world.arrived(2)
+        world.confirm()
         await world.arrived(3)
         assert [(event.epoch, event.sequence) for event in world.dispatcher.events] == [
             ("epoch1", n) for n in (1, 2, 3)
@@ -255,6 +260,8 @@ async def test_a_new_boot_begins_a_new_epoch_after_the_old_one_is_confirmed_rule
         await world.outbox.accept([one("door", 3.0)])
         assert world.outbox.backlog == 4
         await world.connect()
+        await world.arrived(1)
+        world.confirm()
         await world.arrived(3)
         await world.clock.settle()
         assert world.dispatcher.values == [0.0, 1.0, 2.0]
@@ -308,6 +315,8 @@ async def test_sensors_take_turns_and_live_events_queue_behind_their_own_backlog
         await world.restart()  # nothing is in memory now
         await world.connect()
         await world.outbox.accept([one("door", 300.0), one("window", -3.0)])
+        await world.arrived(2)
+        world.confirm()
         await world.arrived(6)
         await world.clock.settle()
         assert world.dispatcher.values.count(-1.0) == 1
@@ -346,6 +355,48 @@ async def test_a_broker_that_forgets_loses_nothing_rule_2(path: Path) -> None:
         await world.clock.advance(3)
         await world.finish()
         assert world.dispatcher.values == [float(n) for n in range(50)]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_what_nobody_heard_is_not_overtaken_by_what_comes_after_it(path: Path, restarted: bool) -> None:
+    """Guarantee 2: a broker that does not know the dispatcher either acknowledges what it drops."""
+    async with World(path) as world:
+        await world.dispatcher.transport.__aexit__()
+        world.broker.forget()
+        world.link.remembered = False
+        await world.connect()
+        await world.outbox.accept([one("door", 0.0)])
+        await world.clock.settle()
+        if restarted:  # by now the broker knows the agent again, but still no dispatcher
+            await world.restart()
+            await world.connect()
+        world.dispatcher = Dispatcher(world.broker)
+        await world.dispatcher.transport.__aenter__()
+        await world.outbox.accept([one("door", 1.0), one("door", 2.0)])
+        await world.finish()
+        assert world.dispatcher.values == [0.0, 1.0, 2.0]
+
+
+async def test_what_nobody_heard_is_sent_again_as_soon_as_a_dispatcher_listens(path: Path) -> None:
+    async with World(path) as world:
+        await world.dispatcher.transport.__aexit__()
+        world.broker.forget()
+        world.link.remembered = False
+        await world.connect()
+        await world.outbox.accept([one("door", 0.0), one("door", 1.0)])
+        await world.clock.settle()
+        world.dispatcher = Dispatcher(world.broker)
+        await world.dispatcher.transport.__aenter__()
+        await world.clock.settle()
+        assert world.dispatcher.values == []
+        world.outbox.heard()
+        await world.arrived(1)
+        world.confirm()
+        await world.arrived(2)
+        world.confirm()
+        world.outbox.heard()  # says nothing new to whoever has been answered
+        await world.clock.settle()
+        assert (world.dispatcher.values, world.dispatcher.repeated) == ([0.0, 1.0], 0)
 
 
 async def test_without_any_confirmation_one_event_is_sent_again_later_and_later_rule_2(path: Path) -> None:

@@ -19,7 +19,11 @@ AGENT = {
 }
 MAPPINGS = {
     "gate-seen": {"select": {"sensor": "gate"}, "invoke": "seen", "initial": "always"},
-    "door-seen": {"select": {"sensor": "door", "event": "motion.detected"}, "when": "data.value == true", "invoke": "seen"},
+    "door-seen": {
+        "select": {"sensor": "door", "event": "motion.detected"},
+        "when": "data.value == true",
+        "invoke": "seen",
+    },
     "zigbee": {"select": {"topic": "zigbee2mqtt/+"}, "when": "payload.contact == false", "invoke": "other"},
 }
 

@@ -188,7 +188,9 @@ class Program:
         return self.ask("/readyz", timeout_s=2.0)[0] == 200
 
 
-def run(folder: Path, arguments: Sequence[str], stdin: str = "", within_s: float = 30.0) -> subprocess.CompletedProcess[str]:
+def run(
+    folder: Path, arguments: Sequence[str], stdin: str = "", within_s: float = 30.0
+) -> subprocess.CompletedProcess[str]:
     """A command of `gpio-bridge` as people call it, run to its end."""
     return subprocess.run(
         [*COMMAND, *arguments],

@@ -1,8 +1,8 @@
 """The three programs as people run them, on a real Mosquitto: agents with mock pins, a dispatcher, a gateway.
 
-    with Site(tmp_path, agents={"pi-1": {"gate": {"kind": "digital", "pin": 17}}}, mappings={...}) as site:
-        site.agent.drive("gate", "on")
-        site.wait_for_calls(1)
+with Site(tmp_path, agents={"pi-1": {"gate": {"kind": "digital", "pin": 17}}}, mappings={...}) as site:
+    site.agent.drive("gate", "on")
+    site.wait_for_calls(1)
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class Call:
     function: str
     answer: str
     at: float
-    key: str
-    event_id: str
+    key: str | None
+    event_id: str | None
     body: Any
 
     @property
     def mapping(self) -> str:
-        """The mapping that invoked it: an invocation's id is `<event id>:<mapping>`."""
-        return self.key.rpartition(":")[2]
+        """The mapping that invoked it (an invocation's id is `<event id>:<mapping>`); none for a call by hand."""
+        return (self.key or "").rpartition(":")[2]
 
 
 class Agent(Program):
@@ -73,13 +73,13 @@ class Agent(Program):
 
     def toggle(self, sensor: str) -> None:
         """Turn a digital input on or off: one event."""
-        on = self._on[sensor] = not self._on.get(sensor, False)
-        self.drive(sensor, "on" if on else "off")
+        self.drive(sensor, "off" if self._on.get(sensor, False) else "on")
 
     def drive(self, sensor: str, value: str) -> None:
         """Make a sensor see something."""
         status, answer = ask(self.control_port, "/v1/simulate", {"sensor": sensor, "value": value})
         assert status == 200, f"{sensor} {value}: {answer}\n{self.last_words()}"
+        self._on[sensor] = value == "on"
 
     def backlog(self) -> float:
         """Events that are not confirmed; -1 when it does not answer."""
@@ -133,13 +133,13 @@ class Gateway(Program):
 
     def __init__(self, folder: Path, functions: Sequence[str], settings: Document) -> None:
         self.functions = tuple(functions)
-        stack = folder / "stack.yml"
-        stack.write_text(json.dumps(self._stack(folder)), encoding="utf-8")
+        self.stack = folder / "stack.yml"
+        self.stack.write_text(json.dumps(self._stack(folder)), encoding="utf-8")
         port = free_port()
         document = {
             "port": port,
             "metrics": {"enabled": False},
-            "functions": str(stack),
+            "functions": str(self.stack),
             "local": {"backoff_max": "500ms", "stop": "1s"},
             "timeouts": {"drain": "1s"},
             **settings,
@@ -190,9 +190,16 @@ class Gateway(Program):
             "handler": str(RECORDER),
             "labels": {"com.openfaas.scale.min": "1", "com.openfaas.scale.max": "1"},
         }
-        files = {name: {"calls": str(folder / f"{name}.jsonl"), "orders": str(folder / f"{name}.orders")} for name in self.functions}
+        files = {
+            name: {"CALLS": str(folder / f"{name}.jsonl"), "ORDERS": str(folder / f"{name}.orders")}
+            for name in self.functions
+        }
         entries = {
-            name: {**function, "image": f"gpio-bridge/{name}:latest", "environment": {**files[name], "exec_timeout": "30s"}}
+            name: {
+                **function,
+                "image": f"gpio-bridge/{name}:latest",
+                "environment": {**files[name], "exec_timeout": "30s"},
+            }
             for name in self.functions
         }
         return {"version": 1.0, "provider": {"name": "openfaas"}, "functions": entries}
@@ -275,7 +282,10 @@ class Site:
     def wait_for_calls(self, count: int, function: str | None = None, within_s: float = 15.0) -> list[Call]:
         """Wait until functions were called so often."""
         until(
-            lambda: len(self.calls(function)) >= count, f"{count} calls of {function or 'any function'}", within_s, self.told
+            lambda: len(self.calls(function)) >= count,
+            f"{count} calls of {function or 'any function'}",
+            within_s,
+            self.told,
         )
         return self.calls(function)
 
@@ -301,7 +311,17 @@ class Site:
     def retained(self, topic_filter: str) -> dict[str, Any]:
         """The retained messages at this moment, by topic."""
         require("mosquitto_sub")
-        command = [find("mosquitto_sub") or "", "-p", str(self.broker.port), "-t", topic_filter, "-F", "%t %p", "-W", "1"]
+        command = [
+            find("mosquitto_sub") or "",
+            "-p",
+            str(self.broker.port),
+            "-t",
+            topic_filter,
+            "-F",
+            "%t %p",
+            "-W",
+            "1",
+        ]
         done = subprocess.run([*command, "--retained-only"], capture_output=True, timeout=10, check=False)
         rows = (line.split(" ", 1) for line in done.stdout.decode().splitlines())
         return {topic: json.loads(payload) for topic, payload in rows}

@@ -14,7 +14,7 @@ from tests.system.chaos.stage import Stage
 from tests.system.processes import Program
 
 Act = Callable[[Stage], None]
-BURST = 1500
+BURST = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,16 @@ def _nothing(_: Stage) -> None:
 
 
 def _program(stage: Stage, name: str) -> Program:
-    return stage.site.agent if name == "agent" else getattr(stage.site, name)  # type: ignore[no-any-return] # by name
+    site = stage.site
+    return {"agent": site.agent, "dispatcher": site.dispatcher, "gateway": site.gateway}[name]
 
 
 def _end_program(name: str, number: signal.Signals, stage: Stage) -> None:
     program = _program(stage, name)
     code = program.end(number)
-    assert number == signal.SIGKILL or code == 0, f"the {name} left with {code} after {number.name}\n{program.last_words()}"
+    assert number == signal.SIGKILL or code == 0, (
+        f"the {name} left with {code} after {number.name}\n{program.last_words()}"
+    )
 
 
 def _start_program(name: str, stage: Stage) -> None:
@@ -80,9 +83,28 @@ def _order(answer: str, stage: Stage, **more: float) -> None:
     stage.site.gateway.order(answer, "seen", **more)
 
 
+def _remove(stage: Stage) -> None:
+    done = stage.site.command("functions", "remove", "seen", "--gateway", stage.site.gateway.url)
+    assert done.returncode == 0, done.stderr
+
+
+def _deploy(stage: Stage) -> None:
+    site = stage.site
+    done = site.command("functions", "deploy", "seen", "--file", str(site.gateway.stack), "--gateway", site.gateway.url)
+    assert done.returncode == 0, done.stderr
+
+
 def _nobody_listens(stage: Stage) -> None:
     """The broker knows no dispatcher: nobody has ever subscribed."""
     stage.site.dispatcher.kill()
+    stage.broker.kill()
+    stage.broker.wipe()
+    stage.broker.start()
+
+
+def _forgotten(stage: Stage) -> None:
+    """The broker forgets everything, and the dispatcher comes back later than the agents."""
+    stage.network.cut("dispatcher-broker", silent=False)
     stage.broker.kill()
     stage.broker.wipe()
     stage.broker.start()
@@ -106,6 +128,12 @@ def _faults() -> Iterator[Fault]:
     yield Fault("broker frozen", "broker", lambda stage: stage.broker.pause(), lambda stage: stage.broker.resume())
     yield Fault("broker refuses", "broker", partial(_rules, False), partial(_rules, True))
     yield Fault("no subscriber yet", "dispatcher broker", _nobody_listens, partial(_start_program, "dispatcher"))
+    yield Fault(
+        "broker wiped, dispatcher late",
+        "broker dispatcher-broker",
+        _forgotten,
+        lambda stage: stage.network.mend("dispatcher-broker"),
+    )
     for cable in ("agent-broker", "dispatcher-broker", "dispatcher-gateway"):
         for silent, word in ((False, "cut"), (True, "silent")):
             yield Fault(
@@ -118,9 +146,10 @@ def _faults() -> Iterator[Fault]:
         yield Fault(f"function {answer}", "function", partial(_order, answer), partial(_order, "ok"))
     yield Fault("function 429", "function", partial(_order, "429", retry_after_s=1), partial(_order, "ok"))
     yield Fault("function hangs", "function", partial(_order, "hang", hang_s=3.0), partial(_order, "ok"))
+    yield Fault("function removed", "function gateway", _remove, _deploy)
     yield Fault("function slow", "function", partial(_order, "ok", pause_s=0.1), partial(_order, "ok"))
-    yield Fault("function refuses some", "function", partial(_order, "400", every=7), partial(_order, "ok"))
-    yield Fault("burst", "pins", lambda stage: stage.burst(BURST), _nothing, hold_s=0.0)
+    yield Fault("function refuses some", "function", partial(_order, "400", every=3), partial(_order, "ok"))
+    yield Fault("burst", "agent", lambda stage: stage.burst(BURST), _nothing, hold_s=0.0)
     for name in ("agent", "dispatcher"):
         yield Fault(f"{name} disk full", name, partial(_disk, name, True), partial(_disk, name, False))
 

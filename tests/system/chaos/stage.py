@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tests.mosquitto import Mosquitto
 from tests.system.chaos.proxy import Network
 from tests.system.chaos.tally import Count, Outbox, count
-from tests.system.processes import Program, until
+from tests.system.processes import Program, ask, until
 from tests.system.programs import Agent, Site
 
 if TYPE_CHECKING:
@@ -47,18 +47,16 @@ class Row:
 class Pins(threading.Thread):
     """Toggles the sensors by turns, `rate` times a second; pauses while the agent is away."""
 
-    def __init__(self, agent: Agent, rate: float) -> None:
+    def __init__(self, driver: Driver, rate: float) -> None:
         super().__init__(name="pins", daemon=True)
-        self.made = 0
-        self._agent = agent
         self._pause_s = 1 / rate
         self._over = threading.Event()
-        self._driver = Driver(agent)
+        self._driver = driver
 
     def run(self) -> None:
         turn = 0
         while not self._over.wait(self._pause_s):
-            self.made += self._driver.toggle(SENSORS[turn % len(SENSORS)])
+            self._driver.toggle(SENSORS[turn % len(SENSORS)])
             turn += 1
 
     def end(self) -> None:
@@ -67,17 +65,30 @@ class Pins(threading.Thread):
 
 
 class Driver:
-    """Drives pins over one kept connection; what an agent that dies does not answer is no harm."""
+    """Drives pins over one kept connection; what an agent that dies does not answer is no harm.
+
+    `made` counts the edges that the agent said were made.
+    """
 
     def __init__(self, agent: Agent) -> None:
+        self.made = 0
         self._agent = agent
+        self._lock = threading.Lock()
         self._levels: dict[tuple[int, str], bool] = {}
         self._connection: http.client.HTTPConnection | None = None
 
-    def toggle(self, sensor: str) -> bool:
-        """Turn it on or off: one event; whether the agent said so."""
+    def toggle(self, sensor: str) -> None:
+        """Turn it on or off: one event. From any thread."""
+        with self._lock:
+            self._toggle(sensor)
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def _toggle(self, sensor: str) -> None:
         if not self._agent.running:
-            return False
+            return
         key = (self._agent.pid, sensor)  # the board of a new process is off
         on = not self._levels.get(key, False)
         if self._connection is None:
@@ -90,9 +101,9 @@ class Driver:
         except (OSError, http.client.HTTPException):
             self._connection.close()
             self._connection = None
-            return False
+            return
         self._levels[key] = on
-        return answer.status == 200
+        self.made += answer.status == 200
 
 
 class Stage:
@@ -141,9 +152,11 @@ class Stage:
         except BaseException:
             self.network.__exit__()
             raise
+        self._driver = Driver(self.site.agent)
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._driver.close()
         self.site.__exit__()
         self.network.__exit__()
 
@@ -157,22 +170,27 @@ class Stage:
 
     def burst(self, events: int) -> None:
         """Toggle as quickly as it goes."""
-        driver = Driver(self.site.agent)
         for i in range(events):
-            driver.toggle(SENSORS[i % len(SENSORS)])
+            self._driver.toggle(SENSORS[i % len(SENSORS)])
 
     def round(self, faults: Sequence[Fault], hold_s: float = 1.5) -> Row:
         """Let pins work, begin the faults one after the other, end them, and wait until all has come to rest."""
-        pins = Pins(self.site.agent, self.rate)
+        made = self._driver.made
+        pins = Pins(self._driver, self.rate)
         pins.start()
         try:
             time.sleep(0.3)
             plan = [(self.random.uniform(0, 0.3 * hold_s * (len(faults) > 1)), fault) for fault in faults]
             self._carry_out(plan, hold_s)
+            until(
+                lambda: ask(self.site.agent.control_port, "/v1/nodes")[0] == 200,
+                "the pins can be driven",
+                told=self.site.told,
+            )
             time.sleep(0.5)
         finally:
             pins.end()
-        return self.settle("+".join(fault.name for fault in faults) or "none", pins.made)
+        return self.settle("+".join(fault.name for fault in faults) or "none", self._driver.made - made)
 
     def _carry_out(self, plan: Sequence[tuple[float, Fault]], hold_s: float) -> None:
         steps = [(at, 0, fault) for at, fault in plan]

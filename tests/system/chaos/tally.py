@@ -17,7 +17,7 @@ _LAST = f"""
         SELECT max(key) - (s.number << {_BITS}) FROM events
         WHERE key > s.number << {_BITS} AND key < (s.number + 1) << {_BITS}), 0))
     FROM streams s JOIN epochs e ON e.number = s.epoch
-"""  # noqa: S608 - a number of ours
+"""
 _DROPS = "SELECT coalesce(sum(events), 0) FROM drops"
 
 
@@ -85,7 +85,9 @@ class Count:
     @property
     def holds(self) -> bool:
         """accepted = delivered + dead letters + counted drops, and in order."""
-        return self.missing == 0 and self.out_of_order == 0 and self.accepted == self.delivered + self.dead + self.dropped
+        return (
+            self.missing == 0 and self.out_of_order == 0 and self.accepted == self.delivered + self.dead + self.dropped
+        )
 
 
 def count(outboxes: Iterable[Outbox], calls: Iterable[Call], letters: Iterable[Mapping[str, Any]]) -> Count:

@@ -1,6 +1,6 @@
 """The function of the system tests: notes each call in a file, then answers as it was ordered to.
 
-`calls` and `orders` in its environment name the two files. A line that says `ok` was answered with 200; every other one
+`CALLS` and `ORDERS` in its environment name the two files. A line that says `ok` was answered with 200; every other one
 was spoilt in the way it says, after it was noted.
 """
 
@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-_FUNCTION = Path(os.environ["calls"]).stem
-_CALLS = os.open(os.environ["calls"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-_ORDERS = Path(os.environ["orders"])
+_FUNCTION = Path(os.environ["CALLS"]).stem
+_CALLS = os.open(os.environ["CALLS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+_ORDERS = Path(os.environ["ORDERS"])
 
 
 def handle(event: Any, context: Any) -> dict[str, Any]:
@@ -66,10 +66,10 @@ def _answer(answer: str, orders: dict[str, Any]) -> dict[str, Any]:
 
 def _say(text: bytes) -> None:
     """Write to whoever is connected what the function server would never write, and end."""
-    for name in os.listdir("/proc/self/fd"):
+    for descriptor in Path("/proc/self/fd").iterdir():
         try:
-            if os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
-                os.write(int(name), text)
+            if str(descriptor.readlink()).startswith("socket:"):
+                os.write(int(descriptor.name), text)
         except OSError:
             continue  # the listening socket, or one that is closed already
     os._exit(4)
