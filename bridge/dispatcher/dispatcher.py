@@ -115,6 +115,11 @@ class Dispatcher:
         self.url = ""
 
     @property
+    def kept(self) -> bool:
+        """Whether everything that the ledger has decided is on the disk."""
+        return not self._committing and not self.ledger.dirty
+
+    @property
     def mapping_problem(self) -> ConfigError | None:
         """Why the mapping file as it stands is not in force; None when it is."""
         return self._file.problem

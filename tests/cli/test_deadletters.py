@@ -37,7 +37,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         for sequence in (1, 2):
             site.client.publish(FRONT_DOOR.text, motion(sequence))
         await until(lambda: len(site.invoker.calls) == 2, "attempts")
-        await until(lambda: site.dispatcher.ledger.open_events == 0 and not site.dispatcher.ledger.dirty, "committed")
+        await until(lambda: site.dispatcher.ledger.open_events == 0 and site.dispatcher.kept, "committed")
         try:
             yield site
         finally:

@@ -38,7 +38,7 @@ async def arrived(site: Site, *sequences: int) -> None:
     for sequence in sequences:
         site.client.publish(FRONT_DOOR.text, motion(sequence))
     await until(lambda: f"event-{sequences[-1]}:greet" in site.invoker.ids, "invoked")
-    await until(lambda: not site.dispatcher.ledger.dirty and site.dispatcher.ledger.open_events == 0, "kept")
+    await until(lambda: site.dispatcher.kept and site.dispatcher.ledger.open_events == 0, "kept")
 
 
 def drop(first: int, last: int, reason: str = "age") -> bytes:

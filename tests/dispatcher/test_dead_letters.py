@@ -33,7 +33,7 @@ async def bury(site: Site, *sequences: int) -> None:
     for sequence in sequences:
         site.client.publish(FRONT_DOOR.text, motion(sequence))
     await until(lambda: len(site.invoker.calls) >= len(sequences), "attempts")
-    await until(lambda: site.dispatcher.ledger.open_events == 0 and not site.dispatcher.ledger.dirty, "committed")
+    await until(lambda: site.dispatcher.ledger.open_events == 0 and site.dispatcher.kept, "committed")
 
 
 async def test_a_dead_letter_tells_its_reason_status_event_and_attempts(site: Site) -> None:
@@ -63,7 +63,7 @@ async def test_a_replay_is_an_ordinary_invocation_with_the_same_id_and_takes_the
     assert (status, document) == (200, {"replayed": 2, "refused": [], "left": 0})
     await until(lambda: len(site.invoker.calls) == 2, "both again")
     assert site.invoker.ids == ["event-1:greet", "event-2:greet"]
-    await until(lambda: not site.dispatcher.ledger.dirty, "committed")
+    await until(lambda: site.dispatcher.kept, "committed")
     assert (await call(site, "GET", "/v1/deadletters"))[1]["total"] == 0
 
 
@@ -74,11 +74,11 @@ async def test_a_replay_survives_a_restart_and_one_that_fails_again_is_a_dead_le
     site.invoker.answer = lambda invocation, attempt: failing(500)
     await call(site, "POST", "/v1/deadletters/replay", json={})
     await until(lambda: len(site.invoker.calls) == 2, "the replay's attempt")
-    await until(lambda: not site.dispatcher.ledger.dirty, "committed")
+    await until(lambda: site.dispatcher.kept, "committed")
     await site.stop()
     await site.start()
     await until(lambda: len(site.invoker.calls) == 3, "the attempt after the restart")
-    await until(lambda: site.dispatcher.ledger.open_events == 0 and not site.dispatcher.ledger.dirty, "dead again")
+    await until(lambda: site.dispatcher.ledger.open_events == 0 and site.dispatcher.kept, "dead again")
     assert (await call(site, "GET", "/v1/deadletters"))[1]["dead_letters"][0]["attempts"] == 2
 
 
@@ -102,7 +102,7 @@ async def test_what_could_not_be_read_is_kept_but_cannot_be_replayed(site: Site)
     site.write_mappings(ONE)
     await site.start()
     site.client.publish(FRONT_DOOR.text, b"rubbish")
-    await until(lambda: not site.dispatcher.ledger.dirty and site.dispatcher.feed.recent(1), "buried")
+    await until(lambda: site.dispatcher.kept and site.dispatcher.feed.recent(1), "buried")
     _, document = await call(site, "GET", "/v1/deadletters")
     assert document["dead_letters"][0]["replayable"] is False
     assert document["dead_letters"][0]["event"] == "rubbish"
