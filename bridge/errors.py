@@ -42,10 +42,15 @@ class Problem:
 
 
 class ConfigError(BridgeError, ValueError):
-    """A file written by people has mistakes; `problems` lists all of them in the order of the file."""
+    """A file written by people has mistakes; `problems` lists all of them in the order of the file.
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    `document` is what could be understood of the file all the same, where it is only about single places: its contents
+    can be checked too, so that everything is told at once.
+    """
+
+    def __init__(self, problems: Iterable[Problem], document: object = None) -> None:
         self.problems: tuple[Problem, ...] = tuple(sorted(set(problems)))
+        self.document = document
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 

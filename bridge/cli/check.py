@@ -26,6 +26,7 @@ class Kind(StrEnum):
 _BY_KEY = (
     # The first key found in the file decides; each stands in one kind of file only, or is weaker than those before it.
     ("sensors", Kind.AGENT),
+    ("outputs", Kind.AGENT),
     ("functions:map", Kind.STACK),
     ("functions:text", Kind.GATEWAY),
     ("mappings:map", Kind.MAPPINGS),
@@ -72,9 +73,14 @@ def check(
 
 def recognise(file: Path) -> Kind:
     """What a file is, by its keys, else by its name. Raises ConfigError when neither tells."""
-    from bridge.config import read
+    from bridge.config import Node, read
 
-    document = read(file)
+    try:
+        document = read(file)
+    except ConfigError as error:
+        if not isinstance(error.document, Node):
+            raise
+        document = error.document  # its mistakes are told by whoever reads it next
     keys = document.value if isinstance(document.value, dict) else {}
     for wanted, kind in _BY_KEY:
         key, _, shape = wanted.partition(":")

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,6 +47,7 @@ __all__ = [
     "Seconds",
     "Variable",
     "Within",
+    "checked",
     "compose",
     "decode",
     "duration",
@@ -96,4 +97,18 @@ def decode(node: Node, cls: type[T], *, base: Path, environ: Mapping[str, str] |
 
 def load(path: Path, cls: type[T], *, environ: Mapping[str, str] | None = None) -> T:
     """The settings in a file, with the environment's on top. Relative paths in it start from the file's folder."""
-    return decode(read(path), cls, base=path.absolute().parent, environ=environ)
+    return checked(path, lambda node: decode(node, cls, base=path.absolute().parent, environ=environ))
+
+
+def checked(path: Path, understand: Callable[[Node], T]) -> T:
+    """What `understand` makes of a file; mistakes of its YAML and of its contents are told together, as ConfigError."""
+    try:
+        return understand(read(path))
+    except ConfigError as error:
+        if not isinstance(error.document, Node):
+            raise
+        try:
+            understand(error.document)
+        except ConfigError as more:
+            raise ConfigError([*error.problems, *more.problems]) from error
+        raise

@@ -136,7 +136,7 @@ def compose(text: str, name: str) -> Node:
     if documents and documents[0] is not None:
         node = _node(documents[0], name, "", problems)
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(problems, node)
     return node
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Final
 
-from bridge.config import Invalid, Name, Node, Reader, finish, read
+from bridge.config import Invalid, Name, Node, Reader, checked, finish
 from bridge.core import topics
 from bridge.core.hours import time_zone
 from bridge.core.mapping import MappingSet
@@ -47,7 +47,7 @@ def load_mappings(path: Path, *, local_timezone: str | tzinfo = UTC, root: str =
 
     `root` is what our own topics start with. Raises ConfigError with every problem.
     """
-    return decode_mappings(read(path), local_timezone=local_timezone, root=root)
+    return checked(path, lambda node: decode_mappings(node, local_timezone=local_timezone, root=root))
 
 
 def decode_mappings(node: Node, *, local_timezone: str | tzinfo = UTC, root: str = topics.DEFAULT_ROOT) -> MappingSet:

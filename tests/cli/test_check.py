@@ -80,3 +80,11 @@ def test_problems_can_be_read_as_json(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_file_that_is_not_there_is_a_problem(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["check", str(tmp_path / "none.yaml")]) == exit_codes.CONFIG
     assert "cannot be read" in capsys.readouterr().out
+
+
+def test_a_duplicate_key_does_not_hide_the_other_mistakes(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "pi.yaml"
+    file.write_text("version: 1\nnode: Pi 1\nstate_dir: s\noutputs: {}\nnode: pi-1\n", encoding="utf-8")
+    result = command("check", str(file))
+    assert result.returncode == 78
+    assert [line.split(": ")[0].removeprefix(str(file)) for line in result.stdout.splitlines()] == [":2:7", ":5:1"]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 
+from bridge.agent.settings import AgentSettings
 from bridge.config import (
     Bytes,
     Choice,
@@ -376,3 +377,25 @@ def test_the_variables_of_a_program_are_its_settings_without_maps_and_lists_of_o
         "EVERY", "FACTOR", "HIGH", "ENABLED", "FOLDER", "TAGS", "REST", "COLOUR", "MORE",
     ]  # fmt: skip
     assert len(set(names)) == len(names)
+
+
+def test_a_duplicate_key_does_not_hide_the_other_mistakes_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "agent.yaml"
+    file.write_text(
+        "version: 1\nnode: Pi 1\nstate_dir: s\nsensors:\n  door: {kind: pirr, pin: 17}\n  door: {kind: pir, pin: 18}\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(ConfigError) as caught:
+        load(file, AgentSettings)
+    assert [(problem.line, problem.key) for problem in caught.value.problems] == [
+        (2, "node"),
+        (5, "sensors.door.kind"),
+        (6, "sensors.door"),
+    ]
+
+
+def test_a_duplicate_key_alone_is_told_too(tmp_path: Path) -> None:
+    file = tmp_path / "agent.yaml"
+    file.write_text("version: 1\nnode: pi-1\nstate_dir: s\nnode: pi-2\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"agent\.yaml:4:1: node: the key is already given in line 2"):
+        load(file, AgentSettings)
