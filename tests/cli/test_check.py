@@ -8,6 +8,7 @@ import pytest
 from bridge.cli import exit_codes, run
 from bridge.cli.check import Kind, recognise
 from bridge.errors import ConfigError
+from tests.cli.conftest import Command
 
 AGENT = "version: 1\nnode: pi-1\npins: {factory: mock}\nsensors:\n  front-door: {kind: pir, pin: 17}\n"
 DISPATCHER = "version: 1\nmappings: mappings.yaml\nstate_dir: /tmp/state\n"
