@@ -12,6 +12,7 @@ from datetime import datetime
 
 from bridge.clock import Clock, Timer
 from bridge.core.event import Event
+from bridge.core.work import place_of
 
 Place = tuple[str, str]
 """A node, of a site."""
@@ -87,8 +88,3 @@ class Backlog:
         if self._marker is not None:
             self._marker[2].cancel()
             self._marker = None
-
-
-def place_of(event: Event) -> Place | None:
-    """The node that an event comes from; None for devices that are not ours."""
-    return (event.site, event.node) if event.site is not None and event.node is not None else None
