@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import importlib.metadata
 import importlib.util
-import ipaddress
 import json
 import logging
 import os
@@ -23,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Final, Literal, Self
 
+from bridge.config.hosts import is_loopback
 from bridge.errors import BrokerError
 
 _log = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ class EmbeddedBroker:
         return self._process.pid if self._process is not None else None
 
     async def __aenter__(self) -> Self:
-        if not _is_loopback(self.host):
+        if not is_loopback(self.host):
             raise BrokerError(
                 f"the embedded broker asks for no password and serves this machine only, so it does not listen on"
                 f" {self.host}; use 127.0.0.1, or set up a Mosquitto with users"
@@ -285,15 +285,6 @@ def _accepts(host: str, port: int) -> bool:
 
 def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _mosquitto_version(program: Path) -> str:

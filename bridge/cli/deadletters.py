@@ -73,9 +73,7 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Try dead letters again, with the same ids. Exit code 1 if one of them could not be."""
-    chosen = _chosen(numbers, mapping, function, older_than)
-    if not chosen and not everything:
-        raise typer.BadParameter("say which: numbers, --mapping, --function, --older-than, or --all")
+    chosen = _meant(_chosen(numbers, mapping, function, older_than), everything)
     document = _ask("POST", "/replay", url, "replaying dead letters", json=chosen)
     if as_json:
         print(json.dumps(document))
@@ -98,9 +96,7 @@ def purge(
     url: Url = None,
 ) -> None:
     """Forget dead letters for good."""
-    chosen = _chosen(numbers, mapping, function, older_than)
-    if not chosen and not everything:
-        raise typer.BadParameter("say which: numbers, --mapping, --function, --older-than, or --all")
+    chosen = _meant(_chosen(numbers, mapping, function, older_than), everything)
     query = chosen or {"all": "1"}
     print(f"{_ask('DELETE', '', url, 'purging dead letters', params=query)['purged']} purged")
 
@@ -115,6 +111,13 @@ def _chosen(
         "older_than": older_than,
     }
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _meant(chosen: dict[str, str], everything: bool) -> dict[str, str]:
+    """The choice, if there is one: nothing at all must not mean everything by accident."""
+    if not chosen and not everything:
+        raise typer.BadParameter("say which: numbers, --mapping, --function, --older-than, or --all")
+    return chosen
 
 
 def _ask(method: str, path: str, url: str | None, attempted: str, **more: Any) -> Any:

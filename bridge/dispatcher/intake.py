@@ -59,7 +59,7 @@ class Intake:
 
     def _status(self, topic: NodeTopic, message: Message, ticket: Ticket | None) -> Input | None:
         """A node's status, retained or live. A late will of an earlier session says nothing about this one."""
-        status = _object(message.payload)
+        status = read_object(message.payload)
         place, session, state = (topic.site, topic.node), status.get("session"), status.get("state")
         waiting = status.get("backlog")
         if state == "online":
@@ -95,7 +95,8 @@ class Intake:
             return parsed
 
 
-def _object(payload: bytes) -> dict[str, Any]:
+def read_object(payload: bytes) -> dict[str, Any]:
+    """The JSON object in a retained document; an empty one where there is none."""
     try:
         document = orjson.loads(payload)
     except orjson.JSONDecodeError:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Self
+from typing import Self
 
 import orjson
 from prometheus_client import CollectorRegistry, Gauge
@@ -19,6 +19,7 @@ from bridge.clock import Clock, Timer
 from bridge.core.pair import OFFLINE, Pair, Peer, Role
 from bridge.core.topics import DispatcherTopic, Topics, client_id
 from bridge.dispatcher.dispatcher import Dispatcher
+from bridge.dispatcher.intake import read_object
 from bridge.dispatcher.settings import DispatcherSettings
 from bridge.errors import TransportError
 from bridge.mqtt.transport import Connector, Delivery, Message, Subscription
@@ -174,11 +175,8 @@ class PairedDispatcher:
 
 def _peer(payload: bytes) -> Peer:
     """What a status says; one that says nothing readable is of somebody who is not there."""
-    try:
-        document: Any = orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        document = None
-    if not isinstance(document, dict) or not isinstance(document.get("state"), str):
+    document = read_object(payload)
+    if not isinstance(document.get("state"), str):
         return Peer(OFFLINE, 0)
     term = document.get("term")
     return Peer(document["state"], term if isinstance(term, int) and not isinstance(term, bool) else 0)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 from bridge.config import Bytes, Port, Seconds, Within
+from bridge.config.hosts import is_loopback
 
 USER_FILE, PASSWORD_FILE = "basic-auth-user", "basic-auth-password"
 
@@ -120,7 +120,7 @@ class GatewaySettings:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What the keys must agree on."""
-        if not (_is_loopback(self.host) or self.basic_auth.enabled or self.allow_open):
+        if not (is_loopback(self.host) or self.basic_auth.enabled or self.allow_open):
             message = (
                 f"{self.host} is reachable by other machines, and whoever reaches the gateway can start programs here;"
                 " enable basic_auth, or say allow_open: true"
@@ -135,12 +135,3 @@ class GatewaySettings:
     def secrets(self) -> Path:
         """The folder of the functions' secrets."""
         return self.secrets_dir or self.state_dir / "secrets"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
