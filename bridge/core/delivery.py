@@ -27,6 +27,7 @@ from bridge.core.records import Commit, Record, Restored
 from bridge.core.retry import GiveUp, Outcome, Park, RetryAfter, Verdict, decide
 from bridge.core.steps import (
     Acknowledge,
+    Answered,
     Attempted,
     BacklogEnded,
     Bereaved,
@@ -46,6 +47,7 @@ from bridge.core.steps import (
     MappingsReplaced,
     NodeOffline,
     NotCommitted,
+    Parked,
     Received,
     Repeated,
     Replay,
@@ -65,6 +67,8 @@ class Limits:
     per_function: int = 32
     total: int = 128
     open_events: int = 2_000
+    breaker_failures: int = 10
+    """So many failed attempts in a row park their function."""
     acknowledge_stored: bool = True
     """Whether an event that is stored and not finished is acknowledged. In a pair it is not: the disk it is stored on
     may be lost, and then the broker gives the event to the other one (rule 17)."""
@@ -83,7 +87,9 @@ class Ledger:
         self.mappings = mappings
         self.state = restored.state
         self._limits = limits
-        self._lanes: Lanes[Work] = Lanes(per_function=limits.per_function, total=limits.total)
+        self._lanes: Lanes[Work] = Lanes(
+            per_function=limits.per_function, total=limits.total, failures=limits.breaker_failures
+        )
         self._receipts = Receipts()
         self._dedup = Dedup.restore(restored.sources, restored.ids)
         self._numbers = itertools.count(restored.next_number)
@@ -131,7 +137,7 @@ class Ledger:
 
     @property
     def parked_because(self) -> dict[str, str]:
-        """What the last attempt said, for each parked function."""
+        """What the last attempt said, for each parked function that something waits for."""
         return {name: self._why_parked[name] for name in self._lanes.parked}
 
     @property
@@ -394,7 +400,14 @@ class Ledger:
                 self._remember((succeeded(invocation.cooldown_key, entry.event, entry.received_at),), entry)
             self._effects.append(Ended(invocation, entry.event, work.attempts, outcome, None))
             self._end(work)
+            if self._why_parked:
+                self._tell_parked(invocation.function, "")
             return
+        self._failed(work, given, now)
+        self._tell_parked(invocation.function, outcome.reason)
+
+    def _failed(self, work: Work, given: Attempted, now: Instant) -> None:
+        invocation, entry, outcome = work.invocation, work.entry, given.outcome
         if self._removed(work):
             self._give_up(work, MAPPING_REMOVED, now, outcome)
             return
@@ -408,15 +421,26 @@ class Ledger:
         ):
             case RetryAfter(delay_s):
                 self._effects.append(Retrying(invocation, entry.event, work.attempts, outcome, delay_s))
-                self._lanes.again(work.lane, now.monotonic + delay_s)
+                failed_at = now.monotonic if outcome.unwell else None
+                self._lanes.again(work.lane, now.monotonic + delay_s, failed_at=failed_at)
                 self._dirty[entry.number] = entry
             case Park():
                 self._effects.append(Retrying(invocation, entry.event, work.attempts, outcome, None))
                 work.attempts -= 1  # it never reached the function
-                self._why_parked[invocation.function] = outcome.reason
                 self._lanes.park(work.lane, now.monotonic)
             case GiveUp(reason):  # pragma: no branch - the last of them, as mypy knows
                 self._give_up(work, reason, now, outcome)
+
+    def _tell_parked(self, function: str, reason: str) -> None:
+        """Tell when a function is parked, and when it no longer is."""
+        parked, known = self._lanes.is_parked(function), function in self._why_parked
+        if parked:
+            self._why_parked[function] = reason
+            if not known:
+                self._effects.append(Parked(function, reason))
+        elif known:
+            del self._why_parked[function]
+            self._effects.append(Answered(function))
 
     def _committed(self, commit: Commit) -> None:
         for entry in commit.entries:
@@ -450,6 +474,9 @@ class Ledger:
                 self._give_up_unqueued(work, MAPPING_REMOVED, now)
             elif self._lanes.remove(work.lane, work):
                 self._give_up_unqueued(work, MAPPING_REMOVED, now)
+        for function in [name for name in self._why_parked if not self._lanes.is_parked(name)]:
+            del self._why_parked[function]
+            self._effects.append(Answered(function))
 
     def _removed(self, work: Work) -> bool:
         """Whether its mapping is gone; what tells of a death is told all the same."""
@@ -478,8 +505,8 @@ class Ledger:
             self._receipts.complete(ticket)
         entry.tickets.clear()
 
-    def _end(self, work: Work) -> None:
-        self._lanes.end(work.lane)
+    def _end(self, work: Work, failed_at: float | None = None) -> None:
+        self._lanes.end(work.lane, failed_at=failed_at)
         self._close(work)
 
     def _close(self, work: Work) -> None:
@@ -495,7 +522,7 @@ class Ledger:
 
     def _give_up(self, work: Work, reason: str, now: Instant, outcome: Outcome) -> None:
         self._dead(work, reason, now, outcome)
-        self._end(work)
+        self._end(work, now.monotonic if outcome.unwell else None)
 
     def _give_up_unqueued(self, work: Work, reason: str, now: Instant) -> None:
         self._dead(work, reason, now, None)

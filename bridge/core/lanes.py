@@ -32,6 +32,8 @@ class _Function(Generic[T]):
     ready: deque[_Lane[T]] = field(default_factory=deque)
     lanes: int = 0
     running: int = 0
+    failures: int = 0
+    """Failed attempts in a row, of whatever lane: what the breaker counts."""
     probe_at: float | None = None
     """Parked: nothing starts before this monotonic time, and then one alone."""
     probing: bool = False
@@ -42,15 +44,17 @@ class Lanes(Generic[T]):
     """Which invocation may start next.
 
     `per_function` and `total` bound what runs at once. Functions take turns, and within a function its lanes do, so
-    that one chattering sensor cannot starve the rest.
+    that one chattering sensor cannot starve the rest. After `failures` failed attempts in a row the breaker opens: the
+    function is parked, and probed, as one that cannot be reached (M. Nygard, "Release It!", 2nd edition, 5.2).
     """
 
     PROBE_FIRST_S = 1.0
     PROBE_MAX_S = 60.0
 
-    def __init__(self, *, per_function: int, total: int) -> None:
+    def __init__(self, *, per_function: int, total: int, failures: int = 10) -> None:
         self._per_function = per_function
         self._total = total
+        self._failures = failures
         self._lanes: dict[str, _Lane[T]] = {}
         self._functions: dict[str, _Function[T]] = {}
         self._turns: deque[str] = deque()  # functions that have a ready lane, each once
@@ -72,8 +76,15 @@ class Lanes(Generic[T]):
 
     @property
     def parked(self) -> tuple[str, ...]:
-        """Functions that are parked, in the order of their names."""
-        return tuple(sorted(name for name, function in self._functions.items() if function.probe_at is not None))
+        """Functions that something waits for and that are parked, in the order of their names."""
+        return tuple(
+            sorted(name for name, function in self._functions.items() if function.lanes and function.probe_at is not None)
+        )
+
+    def is_parked(self, function: str) -> bool:
+        """Whether nothing of this function starts but a probe."""
+        found = self._functions.get(function)
+        return found is not None and found.probe_at is not None
 
     @property
     def wake_at(self) -> float | None:
@@ -116,20 +127,29 @@ class Lanes(Generic[T]):
             rest = len(self._turns)
         return started
 
-    def end(self, name: str, *, answered: bool = True) -> None:
+    def end(self, name: str, *, answered: bool = True, failed_at: float | None = None) -> None:
         """The lane's running invocation has ended, well or dead; the next one may start.
 
-        `answered` is False when it ended without an attempt: that says nothing about a parked function.
+        `answered` is False when it ended without an attempt: that says nothing about its function. `failed_at` is the
+        monotonic time at which its last attempt failed, when that says that the function is not well.
         """
         lane = self._stop(name)
-        if answered:
+        if failed_at is not None:
+            self._fail(lane.function, failed_at)
+        elif answered:
             self._unpark(lane.function)
         self._next(lane)
 
-    def again(self, name: str, not_before: float) -> None:
-        """The lane's running invocation is tried again, not before this monotonic time; the lane waits with it."""
+    def again(self, name: str, not_before: float, *, failed_at: float | None = None) -> None:
+        """The lane's running invocation is tried again, not before this monotonic time; the lane waits with it.
+
+        `failed_at` as in `end`.
+        """
         lane = self._stop(name)
-        self._unpark(lane.function)
+        if failed_at is not None:
+            self._fail(lane.function, failed_at)
+        else:
+            self._unpark(lane.function)
         lane.not_before = not_before
         heapq.heappush(self._waiting, (not_before, next(self._order), lane))
 
@@ -142,10 +162,7 @@ class Lanes(Generic[T]):
         lane = self._stop(name)
         function = self._functions[lane.function]
         if function.probe_at is None or function.probing:
-            function.pause_s = min(self.PROBE_MAX_S, function.pause_s * 2 or self.PROBE_FIRST_S)
-            function.probe_at = now + function.pause_s
-            function.probing = False
-            heapq.heappush(self._probes, (function.probe_at, next(self._order), lane.function))
+            self._hold(lane.function, now)
         self._make_ready(lane)
 
     def remove(self, name: str, item: T) -> bool:
@@ -188,9 +205,23 @@ class Lanes(Generic[T]):
     def _may_run(self, function: _Function[T]) -> bool:
         return function.probe_at is None or (function.probing and function.running == 0)
 
+    def _fail(self, name: str, now: float) -> None:
+        """An attempt failed: enough of them in a row open the breaker, and a probe that fails keeps it open."""
+        function = self._functions[name]
+        function.failures += 1
+        if function.probing or (function.probe_at is None and function.failures >= self._failures):
+            self._hold(name, now)
+
+    def _hold(self, name: str, now: float) -> None:
+        function = self._functions[name]
+        function.pause_s = min(self.PROBE_MAX_S, function.pause_s * 2 or self.PROBE_FIRST_S)
+        function.probe_at = now + function.pause_s
+        function.probing = False
+        heapq.heappush(self._probes, (function.probe_at, next(self._order), name))
+
     def _unpark(self, name: str) -> None:
         function = self._functions[name]
-        function.probe_at, function.probing, function.pause_s = None, False, 0.0
+        function.failures, function.probe_at, function.probing, function.pause_s = 0, None, False, 0.0
 
     def _next(self, lane: _Lane[T]) -> None:
         """The head leaves its lane; the one behind it, if any, is ready."""
@@ -211,7 +242,7 @@ class Lanes(Generic[T]):
     def _leave(self, name: str) -> None:
         function = self._functions[name]
         function.lanes -= 1
-        if not function.lanes:
+        if not function.lanes and not function.failures:  # what has failed is remembered until it is well again
             del self._functions[name]
 
     def _stop(self, name: str) -> _Lane[T]:

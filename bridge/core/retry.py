@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-RETRYABLE_STATUSES = frozenset({408, 425, 429})
+PATIENCE_STATUSES = frozenset({425, 429})
+RETRYABLE_STATUSES = PATIENCE_STATUSES | {408}
 RETRY_AFTER_MAX_S = 86400.0
 """A Retry-After of more than a day is a mistake of the function's."""
 PARKING_STATUSES = frozenset({401, 403, 404})
@@ -38,6 +39,11 @@ class Outcome:
     duration_s: float
     body: str = ""
     retry_after_s: float | None = None
+
+    @property
+    def unwell(self) -> bool:
+        """Whether it counts for the breaker: 425 and 429 come from a function that is well and asks for patience."""
+        return self.verdict is Verdict.RETRYABLE and self.status not in PATIENCE_STATUSES
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,6 +200,21 @@ class Retrying:
 
 
 @dataclass(frozen=True, slots=True)
+class Parked:
+    """A function cannot be reached, or its breaker has opened: its lanes wait, and it is probed (rule 11)."""
+
+    function: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A function that was parked has answered: its lanes go on."""
+
+    function: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """For the trace: an invocation succeeded (no letter) or became a dead letter."""
 
@@ -253,6 +268,8 @@ Effect: TypeAlias = (
     | Bereaved
     | Repeated
     | Retrying
+    | Parked
+    | Answered
     | Ended
     | Cancelled
     | Expired

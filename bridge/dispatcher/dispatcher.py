@@ -23,6 +23,7 @@ from bridge.core.records import Commit, Restored
 from bridge.core.retry import Outcome, Verdict
 from bridge.core.steps import (
     Acknowledge,
+    Answered,
     Attempted,
     BacklogEnded,
     Committed,
@@ -34,6 +35,7 @@ from bridge.core.steps import (
     Invoke,
     MappingsReplaced,
     NotCommitted,
+    Parked,
     TimersReleased,
 )
 from bridge.core.topics import Topics, client_id, cover
@@ -139,7 +141,16 @@ class Dispatcher:
             limits = self.settings.limits
             alone = self.settings.standby is None
             self.ledger = Ledger(
-                mappings, Limits(limits.per_function, limits.total, limits.open_events, alone), self.now(), restored
+                mappings,
+                Limits(
+                    per_function=limits.per_function,
+                    total=limits.total,
+                    open_events=limits.open_events,
+                    breaker_failures=self.settings.breaker.failures,
+                    acknowledge_stored=alone,
+                ),
+                self.now(),
+                restored,
             )
             self.metrics.observe(self.ledger)
             self._confirmations.note(self.ledger.confirmed())
@@ -242,6 +253,11 @@ class Dispatcher:
                 self._confirmations.note(rows)
                 self.auditor.observe(rows, now)
                 return
+            case Parked(function, reason):
+                extra = {"op": "dispatcher.park", "function": function, "why": reason}
+                _log.warning("function parked: its invocations wait until it answers", extra=extra)
+            case Answered(function):
+                _log.info("function answers again", extra={"op": "dispatcher.park", "function": function})
             case _:
                 pass
         self.feed.tell(effect, now)

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from bridge.core.delivery import Ledger
 from bridge.core.steps import (
     Acknowledge,
+    Answered,
     Bereaved,
     Buried,
     Cancelled,
@@ -19,6 +20,7 @@ from bridge.core.steps import (
     Instant,
     Invoke,
     Judged,
+    Parked,
     Repeated,
     Retrying,
 )
@@ -60,6 +62,9 @@ class Metrics:
             buckets=SECONDS, registry=registry,
         )  # fmt: skip
         self._letters = Counter(f"{prefix}_dead_letters", "Dead letters", registry=registry)
+        self._parked = Gauge(
+            f"{prefix}_function_parked", "1 while a function is parked and probed", ["function"], registry=registry
+        )
         self._ignored = Counter(f"{prefix}_ignored", "Messages that are no events", ["why"], registry=registry)
         self._dropped = Counter(f"{prefix}_dropped", "Invocations dropped", ["mapping", "why"], registry=registry)
         # The next three are named for the whole system: the audit that DESIGN.md promises.
@@ -87,7 +92,7 @@ class Metrics:
             "open_invocations": ("Invocations that have not ended", lambda: ledger.open_invocations),
             "running": ("Attempts under way", lambda: ledger.running),
             "unacknowledged": ("Deliveries not acknowledged to the broker", lambda: ledger.unacknowledged),
-            "parked_functions": ("Functions the gateway does not know or refuses", lambda: len(ledger.parked)),
+            "parked_functions": ("Functions that something waits for and that do not answer", lambda: len(ledger.parked)),
             "waiting": ("Invocations that wait for their `for`", lambda: ledger.waiting),
         }
         for name, (text, read) in gauges.items():
@@ -125,6 +130,10 @@ class Metrics:
                 self._bereaved.inc((event.sequence or first) - first + 1)
             case Repeated():
                 self._duplicate.inc()
+            case Parked(function, _):
+                self._parked.labels(function).set(1)
+            case Answered(function):
+                self._parked.labels(function).set(0)
             case Retrying(invocation, _, _, outcome, _):
                 self._attempts(invocation.function, outcome.verdict.value).inc()
                 self._duration(invocation.function).observe(outcome.duration_s)

@@ -55,6 +55,14 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakerSettings:
+    """When a function counts as broken: its lanes are parked, and one attempt at a time probes it."""
+
+    failures: Annotated[int, Within(1, 1_000_000)] = 10
+    """Failed attempts in a row, of whatever lane; one that succeeds, or is refused, counts anew."""
+
+
+@dataclass(frozen=True, slots=True)
 class TraceSettings:
     """The story of every event, in the state folder; the oldest make room for new ones."""
 
@@ -87,6 +95,7 @@ class DispatcherSettings:
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    breaker: BreakerSettings = field(default_factory=BreakerSettings)
     traces: TraceSettings = field(default_factory=TraceSettings)
     standby: StandbySettings | None = None
     """Given for both dispatchers of a pair; each has its own `id` and `state_dir`."""

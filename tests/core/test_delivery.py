@@ -18,6 +18,7 @@ from bridge.core.retry import Outcome, RetryPolicy, Verdict
 from bridge.core.selector import SensorSelector, TopicSelector
 from bridge.core.steps import (
     Acknowledge,
+    Answered,
     Attempted,
     Bereaved,
     Buried,
@@ -36,6 +37,7 @@ from bridge.core.steps import (
     MappingsReplaced,
     NodeOffline,
     NotCommitted,
+    Parked,
     Received,
     Repeated,
     Retrying,
@@ -69,8 +71,8 @@ def mapping(name: str = "m", **changes: Any) -> Mapping:
     return Mapping(name=name, **(given | changes))
 
 
-def outcome(verdict: Verdict = Verdict.SUCCEEDED) -> Outcome:
-    return Outcome(verdict=verdict, status=500, reason="broken", duration_s=0.1, body="said so")
+def outcome(verdict: Verdict = Verdict.SUCCEEDED, status: int | None = 500) -> Outcome:
+    return Outcome(verdict=verdict, status=status, reason="broken", duration_s=0.1, body="said so")
 
 
 class Bench:
@@ -102,8 +104,8 @@ class Bench:
         self.step(*(Received(one, ticket, backlog) for one, ticket in zip(events, tickets, strict=True)))
         return tickets
 
-    def attempted(self, id_: str, verdict: Verdict = Verdict.SUCCEEDED) -> list[Effect]:
-        return self.step(Attempted(id_, outcome(verdict), 1.0))
+    def attempted(self, id_: str, verdict: Verdict = Verdict.SUCCEEDED, status: int | None = 500) -> list[Effect]:
+        return self.step(Attempted(id_, outcome(verdict, status), 1.0))
 
     def wait(self, seconds: float) -> list[Effect]:
         self.now = Instant(self.now.wall + timedelta(seconds=seconds), self.now.monotonic + seconds)
@@ -364,6 +366,54 @@ def test_rule_11_who_tells_of_a_death_gets_the_dead_letter_once() -> None:
     bench.attempted("door-1:m:on-failure", Verdict.REFUSED)
     assert bench.invoked == []
     assert [letter.id for letter in bench.commit().letters] == ["door-1:m", "door-1:m:on-failure"]
+
+
+@pytest.mark.parametrize("status", [None, 408, 500, 502])
+def test_rule_11_failures_in_a_row_open_the_breaker_and_one_answer_closes_it(status: int | None) -> None:
+    bench = Bench(mapping(order="none"), limits=Limits(breaker_failures=3))
+    bench.receive(*(event(number) for number in range(1, 5)))
+    for number in range(1, 4):
+        assert not bench.told(Parked)
+        bench.attempted(f"door-{number}:m", Verdict.RETRYABLE, status)
+
+    assert bench.told(Parked) == [Parked("f", "broken")]
+    assert bench.ledger.parked_because == {"f": "broken"}
+    bench.attempted("door-4:m", Verdict.RETRYABLE, status)
+    bench.receive(event(5))
+    assert bench.invoked == []
+    bench.wait(1.0)
+    assert bench.invoked == ["door-5:m"]
+    bench.attempted("door-5:m")
+    assert bench.told(Answered) == [Answered("f")]
+    assert [invoke.attempt for invoke in bench.told(Invoke)] == [2, 2, 2, 2]
+    assert bench.ledger.parked_because == {}
+
+
+@pytest.mark.parametrize("status", [425, 429])
+def test_rule_11_a_function_that_asks_for_patience_opens_no_breaker(status: int) -> None:
+    bench = Bench(mapping(order="none"), limits=Limits(breaker_failures=1))
+    bench.receive(event(1))
+    bench.attempted("door-1:m", Verdict.RETRYABLE, status)
+    assert bench.ledger.parked == ()
+
+
+def test_rule_11_what_dies_of_a_broken_function_counts_for_its_breaker_too() -> None:
+    bench = Bench(mapping(retry=RetryPolicy(attempts=1)), limits=Limits(breaker_failures=2))
+    bench.receive(event(1), event(2), event(3))
+    bench.attempted("door-1:m", Verdict.RETRYABLE)
+    bench.attempted("door-2:m", Verdict.RETRYABLE)
+    assert (bench.ledger.parked, bench.invoked) == (("f",), [])
+    bench.wait(1.0)
+    assert bench.invoked == ["door-3:m"]
+
+
+def test_rule_13_a_parked_function_that_no_mapping_waits_for_any_more_is_told_of_no_longer() -> None:
+    bench = Bench(mapping())
+    bench.receive(event(1))
+    bench.attempted("door-1:m", Verdict.PARKED)
+    assert bench.told(Parked) == [Parked("f", "broken")]
+    bench.step(MappingsReplaced(MappingSet([])))
+    assert bench.told(Answered) == [Answered("f")]
 
 
 def test_rule_12_a_condition_that_cannot_be_evaluated_is_a_dead_letter() -> None:

@@ -20,8 +20,8 @@ class Item:
         return f"{self.lane}#{self.number}"
 
 
-def lanes(per_function: int = 8, total: int = 32) -> Lanes[Item]:
-    return Lanes(per_function=per_function, total=total)
+def lanes(per_function: int = 8, total: int = 32, failures: int = 3) -> Lanes[Item]:
+    return Lanes(per_function=per_function, total=total, failures=failures)
 
 
 def add(to: Lanes[Item], *names: str, function: str = "f") -> list[Item]:
@@ -145,6 +145,79 @@ def test_a_probe_that_is_answered_lets_all_go_on_rule_11() -> None:
     assert len(some.start()) == 2
 
 
+def test_failures_in_a_row_whatever_their_lane_open_the_breaker_rule_11() -> None:
+    some = lanes(failures=3)
+    add(some, "a", "b", "c", "d")
+    some.start()
+
+    some.again("a", not_before=9.0, failed_at=0.0)
+    some.end("b", failed_at=0.0)
+    assert some.parked == ()
+    some.again("c", not_before=9.0, failed_at=0.0)
+    assert some.parked == ("f",)
+    some.again("d", not_before=9.0, failed_at=0.0)
+    add(some, "e")
+    assert some.start() == []
+    some.wake(1.0)
+    assert [probe.lane for probe in some.start()] == ["e"]
+
+
+def test_an_attempt_that_succeeds_or_is_refused_closes_the_breaker_and_counts_anew_rule_11() -> None:
+    some = lanes(failures=2)
+    add(some, "a", "b", "c", "d")
+    some.start()
+
+    some.again("a", not_before=0.0, failed_at=0.0)
+    some.end("b")
+    some.again("c", not_before=0.0, failed_at=0.0)
+    assert some.parked == ()
+    some.again("d", not_before=0.0, failed_at=0.0)
+    assert some.parked == ("f",)
+    some.wake(1.0)
+    (probe,) = some.start()
+    some.end(probe.lane)
+    assert some.parked == ()
+    assert len(some.start()) == 2
+
+
+def test_a_probe_that_fails_keeps_the_breaker_open_for_twice_as_long_rule_11() -> None:
+    some = lanes(failures=1)
+    add(some, "a", "b")
+    some.start()
+    some.again("a", not_before=0.0, failed_at=0.0)
+    some.again("b", not_before=0.0, failed_at=0.5)  # was under way when the breaker opened: says nothing new
+
+    some.wake(1.0)
+    (probe,) = some.start()
+    some.again(probe.lane, not_before=1.0, failed_at=1.0)
+
+    assert some.start() == []
+    assert (some.parked, some.wake_at) == (("f",), 1.0)
+    some.wake(1.0)
+    assert some.wake_at == 3.0
+    some.wake(3.0)
+    assert len(some.start()) == 1
+
+
+def test_a_function_that_failed_is_remembered_while_nothing_waits_for_it_rule_11() -> None:
+    some = lanes(failures=2)
+    add(some, "a")
+    some.start()
+    some.end("a", failed_at=0.0)
+    add(some, "b")
+    some.start()
+    some.end("b", failed_at=0.0)
+
+    assert some.parked == ()  # nothing waits
+    add(some, "c")
+    assert (some.parked, some.start()) == (("f",), [])
+    some.wake(1.0)
+    some.start()
+    some.end("c")
+    add(some, "d")
+    assert (some.parked, len(some.start())) == ((), 1)
+
+
 def test_what_ends_without_an_attempt_says_nothing_about_a_parked_function() -> None:
     some = lanes()
     add(some, "a", "b", "c")
@@ -239,12 +312,13 @@ class Model(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.per_function, self.total = 2, 3
-        self.lanes: Lanes[Item] = lanes(self.per_function, self.total)
+        self.lanes: Lanes[Item] = lanes(self.per_function, self.total, failures=3)
         self.now = 0.0
         self.queues: dict[str, list[Item]] = {}
         self.running: dict[str, Item] = {}
         self.retry_at: dict[str, float] = {}
         self.parked: set[str] = set()
+        self.failures: Counter[str] = Counter()
         self.first_attempts: dict[str, list[int]] = {}
         self.removed: set[Item] = set()
         self.number = 0
@@ -285,12 +359,20 @@ class Model(RuleBasedStateMachine):
         self.lanes.end(item.lane, answered=answered)
         self.queues[item.lane].pop(0)
         if answered:
-            self.parked.discard(item.function)
+            self.well(item.function)
         self.forget()
 
+    def well(self, function: str) -> None:
+        self.parked.discard(function)
+        self.failures[function] = 0
+
+    @property
+    def wanted(self) -> set[str]:
+        return {queue[0].function for queue in self.queues.values() if queue}
+
     def forget(self) -> None:
-        """A function that nothing waits for is not known to be parked."""
-        self.parked &= {queue[0].function for queue in self.queues.values() if queue}
+        """A function that never failed and that nothing waits for is not known to be parked."""
+        self.parked -= {function for function in self.parked - self.wanted if not self.failures[function]}
 
     @precondition(lambda self: self.running)
     @rule(data=st.data(), delay=st.floats(0, 5))
@@ -298,7 +380,21 @@ class Model(RuleBasedStateMachine):
         item = self.finish(data)
         self.lanes.again(item.lane, self.now + delay)
         self.retry_at[item.lane] = self.now + delay
-        self.parked.discard(item.function)
+        self.well(item.function)
+
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), delay=st.none() | st.floats(0, 5))
+    def fail(self, data: st.DataObject, delay: float | None) -> None:
+        item = self.finish(data)
+        if delay is None:
+            self.lanes.end(item.lane, failed_at=self.now)
+            self.queues[item.lane].pop(0)
+        else:
+            self.lanes.again(item.lane, self.now + delay, failed_at=self.now)
+            self.retry_at[item.lane] = self.now + delay
+        self.failures[item.function] += 1
+        if self.failures[item.function] >= 3:
+            self.parked.add(item.function)
 
     @precondition(lambda self: self.running)
     @rule(data=st.data())
@@ -328,7 +424,7 @@ class Model(RuleBasedStateMachine):
         assert self.lanes.queued == sum(map(len, self.queues.values()))
         assert self.lanes.running == len(self.running) <= self.total
         assert max(Counter(item.function for item in self.running.values()).values(), default=0) <= self.per_function
-        assert set(self.lanes.parked) == self.parked
+        assert set(self.lanes.parked) == self.parked & self.wanted
 
     def teardown(self) -> None:
         """Everything that is still there can be brought to its end, and every lane gets its turn."""
@@ -338,6 +434,7 @@ class Model(RuleBasedStateMachine):
                 self.lanes.end(lane)
                 self.queues[lane].pop(0)
             self.parked.clear()
+            self.failures.clear()
             self.now += 61.0
             self.lanes.wake(self.now)
             self.retry_at.clear()
