@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from bridge.core import letters
 from bridge.core.dedup import Dedup, SourceRow
 from bridge.core.event import FOREIGN_TYPE, Event, Identity
 from bridge.core.invocation import DeadLetter
@@ -25,6 +26,7 @@ from bridge.core.plan import Plan, node_offline, plan, succeeded, timer_key
 from bridge.core.receipts import Receipts, Ticket
 from bridge.core.records import Commit, Record, Restored
 from bridge.core.retry import GiveUp, Outcome, Park, RetryAfter, Verdict, decide
+from bridge.core.shelf import Shelf
 from bridge.core.steps import (
     Acknowledge,
     Answered,
@@ -39,6 +41,8 @@ from bridge.core.steps import (
     Effect,
     Ended,
     Expired,
+    Fetch,
+    Fetched,
     Ignored,
     Input,
     Instant,
@@ -57,16 +61,31 @@ from bridge.core.steps import (
     Unreadable,
 )
 from bridge.core.timers import Timers
-from bridge.core.work import ON_FAILURE, Entry, Work, expired, invocation_of, on_failure, opened, place_of, replay_key
+from bridge.core.work import (
+    ON_FAILURE,
+    Entry,
+    Work,
+    expired,
+    invocation_of,
+    on_failure,
+    opened,
+    place_of,
+    replay_key,
+    shelf_key,
+    shelf_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What may run at once, and how much may be open before acknowledgements are withheld (back-pressure)."""
+    """What may run at once, and how much may be open; beyond it acknowledgements are withheld (back-pressure)."""
 
     per_function: int = 32
     total: int = 128
     open_events: int = 2_000
+    """How many are in memory; of slow lanes, what is more goes to the disk."""
+    stored_events: int = 100_000
+    """How many are on the disk alone."""
     breaker_failures: int = 10
     """So many failed attempts in a row park their function."""
     acknowledge_stored: bool = True
@@ -75,8 +94,13 @@ class Limits:
 
 
 MAPPING_REMOVED: Final = "mapping removed"
+IN_WORK: Final = "another event with the id {} is in work"
 MAX_AGE: Final = "max_age"
 LATEST: Final = "backlog latest"
+SLOW_S: Final = 2.0
+"""A lane whose first invocation has been in memory for longer is slow; a burst through quick functions is not."""
+LANE_MEMORY: Final = 16
+"""How many invocations of a slow lane stay in memory, when there is room for so many of each lane."""
 
 
 class Ledger:
@@ -104,7 +128,9 @@ class Ledger:
         self._slots: dict[str, Work] = {}
         self._why_parked: dict[str, str] = {}
         self._replayed: list[int] = []
-        self._restore(restored.records, now)
+        self._shelf: Shelf[Work] = Shelf({one.lane: one.count for one in restored.shelved})
+        self._relieve_at: float | None = None
+        self._restore(restored, now)
         self._timers.held = len(self._timers) > 0
         self._bury_removed(now)
 
@@ -112,13 +138,18 @@ class Ledger:
 
     @property
     def open_events(self) -> int:
-        """Events that are not finished."""
-        return len(self._entries)
+        """Events that are not finished; of one that waits in several long lanes, each of these counts."""
+        return len(self._entries) + self._shelf.stored
+
+    @property
+    def stored_events(self) -> int:
+        """Those of them that are on the disk alone."""
+        return self._shelf.stored
 
     @property
     def open_invocations(self) -> int:
         """Invocations that have not ended."""
-        return len(self._works)
+        return len(self._works) + self._shelf.stored
 
     @property
     def running(self) -> int:
@@ -163,7 +194,7 @@ class Ledger:
     @property
     def wake_at(self) -> float | None:
         """When `step` has something to do although nothing happened (monotonic)."""
-        times = [time for time in (self._lanes.wake_at, self._timers.wake_at) if time is not None]
+        times = [time for time in (self._lanes.wake_at, self._timers.wake_at, self._relieve_at) if time is not None]
         return min(times) if times else None
 
     def confirmed(self) -> tuple[SourceRow, ...]:
@@ -178,6 +209,8 @@ class Ledger:
             self._take_in(given, now)
         self._wake(now)
         self._start(now)
+        self._relieve(now)
+        self._fetch()
         self._release()
         effects, self._effects = self._effects, []
         return effects
@@ -192,6 +225,8 @@ class Ledger:
                 self._committed(commit)
             case NotCommitted(commit):
                 self._not_committed(commit)
+            case Fetched(lane, records):
+                self._fetched(lane, records, now)
             case Ignored(ticket):
                 self._receipts.receive(ticket)
                 self._receipts.complete(ticket)
@@ -219,7 +254,7 @@ class Ledger:
         for entry in self._dirty.values():
             if entry.open:
                 entry.written = True
-                records.append(Record(entry.number, entry.event, entry.received_at, tuple(opened(entry))))
+                records.append(Record(entry.number, entry.event, entry.received_at, tuple(opened(entry)), entry.lane))
             elif entry.written:
                 finished.append(entry.number)
         commit = Commit(
@@ -276,33 +311,20 @@ class Ledger:
             self._cancel(key, entry.event.id)
         self._remember(planned.changes, entry)
         for failure in planned.failures:
-            self._bury(
-                DeadLetter(
-                    id=failure.id,
-                    reason=failure.text,
-                    at=now.wall,
-                    event_id=entry.event.id,
-                    topic=entry.event.topic,
-                    event=entry.event.body,
-                    mapping=failure.mapping,
-                    function=failure.function,
-                    of=entry.event,
-                ),
-                entry,
-            )
+            self._bury(letters.of_failure(failure, entry, now.wall), entry)
         for one in planned.invocations:
             work = Work(invocation_of(one, self.mappings), entry)
             if one.id in self._works:
-                self._dead(work, f"another event with the id {entry.event.id} is in work", now, None)
+                self._dead(work, IN_WORK.format(entry.event.id), now, None)
             elif one.latest:
-                self._hold_latest(work)
+                self._hold_latest(work, now)
             else:
                 self._drop_slot(work.invocation.lane)  # it is older, and only the latest of its lane was wanted
                 self._queue(work, now)
 
-    def _hold_latest(self, work: Work) -> None:
+    def _hold_latest(self, work: Work, now: Instant) -> None:
         """Keep one slot per lane until the backlog ends: what stood in it is a counted drop (rule 14)."""
-        self._admit(work)
+        self._admit(work, now)
         self._drop_slot(work.lane)
         self._slots[work.lane] = work
 
@@ -330,7 +352,7 @@ class Ledger:
         if refused is None:
             self._replayed.append(given.number)
             self._entries[entry.key] = entry
-            self._dirty[entry.number] = entry
+            self._dirty[entry.number] = entry  # also when all of it went to the shelf
 
     def _replan(self, given: Replay, entry: Entry, now: Instant) -> str | None:
         """Ask the mapping again; the reason when it is not there or says no."""
@@ -347,24 +369,36 @@ class Ledger:
         self._carry_out(planned, entry, now)
         return None
 
-    def _admit(self, work: Work) -> None:
+    def _admit(self, work: Work, now: Instant) -> None:
         invocation = work.invocation
         work.entry.open[invocation.id] = self._works[invocation.id] = work
         # A lane of its own for `order: none`; no lane's name ends with a space.
         work.lane = invocation.lane or f"{invocation.id} "
+        work.since = now.monotonic
 
     def _queue(self, work: Work, now: Instant) -> None:
         invocation, entry = work.invocation, work.entry
-        self._admit(work)
+        self._admit(work, now)
         if invocation.due_at is None:
-            self._lanes.add(work.lane, invocation.function, work)
+            self._into_lane(work)
             return
         due = now.monotonic + max(0.0, (invocation.due_at - now.wall).total_seconds())
         key = timer_key(invocation.mapping, entry.event)
         earlier = self._timers.find(key)
         if earlier is not None:  # by event time, which the plan goes by, it has fallen due: only this one waits now
-            self._into_lane(earlier)
+            self._fall_due(earlier)
         self._timers.add(key, work, due)
+
+    def _into_lane(self, work: Work) -> None:
+        """Let it take its turn; in a long lane that is behind what is on the disk."""
+        if not self._shelf:
+            self._lanes.add(work.lane, work.invocation.function, work)
+            return
+        lane = shelf_of(work.invocation)
+        if lane not in self._shelf:
+            self._lanes.add(work.lane, work.invocation.function, work)
+        else:
+            self._put_away(work, lane)
 
     def _unreadable(self, given: Unreadable, now: Instant) -> None:
         if given.ticket is not None:
@@ -372,9 +406,7 @@ class Ledger:
         event = Event(id=given.id, source="", type="", time=now.wall, data={}, body=given.payload, topic=given.topic)
         tickets = [given.ticket] if given.ticket is not None else []
         entry = Entry(next(self._numbers), event.identity, event, now.wall, tickets)
-        letter = DeadLetter(
-            id=given.id, reason=given.reason, at=now.wall, event_id=given.id, topic=given.topic, event=given.payload
-        )
+        letter = letters.of_unreadable(given, now.wall)
         self._entries[event.identity] = entry
         self._dirty[entry.number] = entry
         self._bury(letter, entry)
@@ -445,6 +477,8 @@ class Ledger:
     def _committed(self, commit: Commit) -> None:
         for entry in commit.entries:
             entry.stored = True
+            if entry.lane is not None:
+                self._arrived(entry, entry.lane)
             if self._limits.acknowledge_stored or not entry.open:
                 self._held.append(entry)
             if not entry.open:
@@ -472,7 +506,7 @@ class Ledger:
             elif self._slots.get(work.lane) is work:
                 del self._slots[work.lane]
                 self._give_up_unqueued(work, MAPPING_REMOVED, now)
-            elif self._lanes.remove(work.lane, work):
+            elif self._withdraw(work) or self._lanes.remove(work.lane, work):
                 self._give_up_unqueued(work, MAPPING_REMOVED, now)
         for function in [name for name in self._why_parked if not self._lanes.is_parked(name)]:
             del self._why_parked[function]
@@ -513,6 +547,8 @@ class Ledger:
         del self._works[work.invocation.id]
         del work.entry.open[work.invocation.id]
         self._dirty[work.entry.number] = work.entry
+        if work.long is not None and work.long in self._shelf:
+            self._shelf.left(work.long)
         if not work.entry.open:
             self._finish(work.entry)
 
@@ -530,21 +566,7 @@ class Ledger:
 
     def _dead(self, work: Work, reason: str, now: Instant, outcome: Outcome | None) -> None:
         invocation, event = work.invocation, work.entry.event
-        letter = DeadLetter(
-            id=invocation.id,
-            reason=reason,
-            at=now.wall,
-            event_id=event.id,
-            topic=event.topic,
-            event=event.body,
-            mapping=invocation.mapping,
-            function=invocation.function,
-            status=outcome.status if outcome else None,
-            body=outcome.body if outcome else "",
-            attempts=work.attempts,
-            invocation=invocation,
-            of=event,
-        )
+        letter = letters.of_work(work, reason, now.wall, outcome)
         self._bury(letter, work.entry)
         self._effects.append(Ended(invocation, event, work.attempts, outcome, letter))
         if invocation.on_failure is not None and invocation.id + ON_FAILURE not in self._works:
@@ -580,11 +602,14 @@ class Ledger:
         """Its `for` has passed: it takes its place in its lane."""
         assert work.timer is not None
         self._remember((waiting_change(work.timer, None),), None)
-        self._into_lane(work)
+        self._fall_due(work)
 
-    def _into_lane(self, work: Work) -> None:
+    def _fall_due(self, work: Work) -> None:
+        """It takes its place in its lane now, which it must not lose by a restart."""
         self._timers.forget(work)
-        self._lanes.add(work.lane, work.invocation.function, work)
+        work.invocation = replace(work.invocation, due_at=None)
+        self._dirty[work.entry.number] = work.entry
+        self._into_lane(work)
 
     def _start(self, now: Instant) -> None:
         while started := self._lanes.start():
@@ -602,7 +627,7 @@ class Ledger:
 
     def _release(self) -> None:
         """Acknowledge, in order, what is finished or stored; withhold it while too much is open."""
-        if self._held and len(self._entries) <= self._limits.open_events:
+        if self._held and not self._over_full and self._shelf.stored <= self._limits.stored_events:
             for entry in self._held:
                 self._complete(entry)
             self._held.clear()
@@ -610,12 +635,131 @@ class Ledger:
         if tickets:
             self._effects.append(Acknowledge(tickets))
 
-    def _restore(self, records: Sequence[Record], now: Instant) -> None:
-        for record in records:
+    # --- long lanes: what is on the disk alone ---
+
+    @property
+    def _over_full(self) -> bool:
+        return len(self._entries) > self._limits.open_events
+
+    def _relieve(self, now: Instant) -> None:
+        """When too much is open, put away what is behind the first ones of slow lanes.
+
+        In a pair nothing is put away: what is stored alone must not be acknowledged (rule 17).
+        """
+        if not self._over_full or not self._limits.acknowledge_stored:
+            self._relieve_at = None
+            return
+        if self._relieve_at is None:
+            self._relieve_at = now.monotonic + SLOW_S
+        if now.monotonic < self._relieve_at:
+            return
+        self._relieve_at = now.monotonic + SLOW_S / 2
+        lanes: dict[str, list[Work]] = {}
+        for work in self._works.values():
+            if work.timer is None and self._slots.get(work.lane) is not work:
+                lanes.setdefault(shelf_of(work.invocation), []).append(work)
+        keep = self._share(len(lanes))
+        for lane, works in lanes.items():
+            slow = len(works) > keep and now.monotonic - works[0].since >= SLOW_S
+            if slow and lane not in self._shelf:
+                self._lengthen(lane, works, keep)
+
+    def _share(self, lanes: int) -> int:
+        """How many invocations of each of so many lanes may be in memory."""
+        return max(1, min(LANE_MEMORY, self._limits.open_events // (2 * max(1, lanes))))
+
+    def _lengthen(self, lane: str, works: Sequence[Work], keep: int) -> None:
+        """Let the first of a lane's invocations stay, and put the others away."""
+        if works[0].invocation.lane:
+            behind = self._lanes.cut(lane, keep)
+        else:
+            behind = [work for work in works[keep:] if self._lanes.remove(work.lane, work)]
+        if not behind:
+            return
+        self._shelf.begin(lane, len(works) - len(behind), after=next(self._numbers))
+        for work in works:
+            work.long = lane
+        for work in behind:
+            self._put_away(work, lane)
+
+    def _join_long(self, work: Work, lane: str) -> None:
+        work.long = lane
+        self._shelf.joined(lane)
+        self._lanes.add(work.lane, work.invocation.function, work)
+
+    def _put_away(self, work: Work, lane: str) -> None:
+        """Give it a record of its own, which the next commit keeps, and with that forget it until its turn comes."""
+        event = work.entry
+        number = next(self._numbers)
+        part = Entry(number, shelf_key(number), event.event, event.received_at, lane=lane)
+        del event.open[work.invocation.id]
+        part.open[work.invocation.id] = work
+        work.entry, work.long = part, None
+        event.must_commit = True
+        self._entries[part.key] = part
+        self._dirty[number] = part
+        self._shelf.put(lane, number, work)
+        self._dirty[event.number] = event
+        if not event.open:
+            self._finish(event)
+
+    def _arrived(self, part: Entry, lane: str) -> None:
+        """A commit has kept a record of the shelf: what it holds is forgotten until its turn comes."""
+        work = self._shelf.arrived(lane, part.number)
+        if work is not None:
+            del self._works[work.invocation.id]
+            part.open.clear()
+
+    def _withdraw(self, work: Work) -> bool:
+        """Whether it was on its way to the disk, and no longer is."""
+        lane = work.entry.lane
+        return lane is not None and self._shelf.withdraw(lane, work.entry.number)
+
+    def _fetch(self) -> None:
+        """Ask for what long lanes need next."""
+        if self._shelf:
+            share = self._share(len(self._shelf))
+            for lane, after in self._shelf.wanted(share // 2):
+                self._effects.append(Fetch(lane, after, share))
+
+    def _fetched(self, lane: str, records: Sequence[Record] | None, now: Instant) -> None:
+        self._shelf.read(lane)
+        assert records != (), f"what waits in {lane} has vanished from the journal"
+        for record in records or ():
+            if self._shelf.is_coming(lane, record.number):
+                break  # it is on the disk, and we have not been told yet
+            if self._shelf.taken(lane, record.number):
+                self._come_back(record, lane, now)
+
+    def _come_back(self, record: Record, lane: str, now: Instant) -> None:
+        key = shelf_key(record.number)
+        entry = Entry(record.number, key, record.event, record.received_at, stored=True, written=True, lane=lane)
+        self._entries[key] = entry
+        for kept in record.open:
+            work = Work(kept.invocation, entry, attempts=kept.attempts)
+            if work.invocation.id in self._works:
+                self._dead(work, IN_WORK.format(entry.event.id), now, None)
+                continue
+            self._admit(work, now)
+            if self._removed(work):
+                self._give_up_unqueued(work, MAPPING_REMOVED, now)
+            else:
+                self._join_long(work, lane)
+        if not entry.open:
+            self._finish(entry)
+
+    def _restore(self, restored: Restored, now: Instant) -> None:
+        begun = {one.lane: one.first for one in restored.shelved}
+        for record in restored.records:
             key = record.event.identity
             if key in self._entries:  # a replay of what is still in work for another mapping
                 key = replay_key(record.number)
             entry = Entry(record.number, key, record.event, record.received_at, stored=True, written=True)
             self._entries[key] = entry
             for kept in record.open:
-                self._queue(Work(kept.invocation, entry, attempts=kept.attempts), now)
+                work, lane = Work(kept.invocation, entry, attempts=kept.attempts), shelf_of(kept.invocation)
+                if kept.invocation.due_at is None and record.number < begun.get(lane, 0):
+                    self._admit(work, now)
+                    self._join_long(work, lane)  # it is ahead of what is on the disk
+                else:
+                    self._queue(work, now)

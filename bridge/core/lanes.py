@@ -78,7 +78,9 @@ class Lanes(Generic[T]):
     def parked(self) -> tuple[str, ...]:
         """Functions that something waits for and that are parked, in the order of their names."""
         return tuple(
-            sorted(name for name, function in self._functions.items() if function.lanes and function.probe_at is not None)
+            sorted(
+                name for name, function in self._functions.items() if function.lanes and function.probe_at is not None
+            )
         )
 
     def is_parked(self, function: str) -> bool:
@@ -182,6 +184,15 @@ class Lanes(Generic[T]):
         lane.not_before = None
         self._next(lane)
         return True
+
+    def cut(self, name: str, keep: int) -> list[T]:
+        """Take out what is behind the first `keep` (at least one) of a lane, in order."""
+        lane = self._lanes.get(name)
+        if lane is None or len(lane.queue) <= keep:
+            return []
+        taken = [lane.queue.pop()[1] for _ in range(len(lane.queue) - max(1, keep))]
+        self._queued -= len(taken)
+        return taken[::-1]
 
     def wake(self, now: float) -> None:
         """Let what fell due by `now` be started."""

@@ -31,6 +31,17 @@ class Record:
     event: Event
     received_at: datetime
     open: tuple[OpenInvocation, ...]
+    lane: str | None = None
+    """The long lane that it waits in, when it is on the shelf: then it holds one invocation of its event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shelved:
+    """A long lane as the journal keeps it: how many of its records there are, and the lowest number of them."""
+
+    lane: str
+    count: int
+    first: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +69,4 @@ class Restored:
     ids: tuple[Identity, ...] = ()
     state: MappingState = field(default_factory=MappingState)
     next_number: int = 1
+    shelved: tuple[Shelved, ...] = ()

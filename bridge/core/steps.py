@@ -15,7 +15,7 @@ from bridge.core.invocation import DeadLetter, Invocation
 from bridge.core.mapping import MappingSet
 from bridge.core.plan import Plan
 from bridge.core.receipts import Ticket
-from bridge.core.records import Commit
+from bridge.core.records import Commit, Record
 from bridge.core.retry import Outcome
 
 
@@ -120,6 +120,14 @@ class NotCommitted:
 
 
 @dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a long lane has on the shelf next, in order; None when it could not be read."""
+
+    lane: str
+    records: tuple[Record, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class MappingsReplaced:
     """Another mapping set is in force from now on."""
 
@@ -138,6 +146,7 @@ Input: TypeAlias = (
     | TimersReleased
     | Committed
     | NotCommitted
+    | Fetched
     | MappingsReplaced
 )
 
@@ -156,6 +165,15 @@ class Invoke:
     invocation: Invocation
     event: Event
     attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Read at most `limit` records of a long lane behind the number `after`, and answer with `Fetched`."""
+
+    lane: str
+    after: int
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +281,7 @@ class Buried:
 Effect: TypeAlias = (
     Acknowledge
     | Invoke
+    | Fetch
     | Confirm
     | Judged
     | Bereaved

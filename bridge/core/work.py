@@ -31,6 +31,10 @@ class Work:
     first_at: float | None = None
     timer: str | None = None
     lane: str = ""
+    since: float = 0.0
+    """When it came into memory (monotonic)."""
+    long: str | None = None
+    """The long lane of which it is one that is in memory."""
 
 
 @dataclass(slots=True, eq=False)
@@ -49,6 +53,8 @@ class Entry:
     """A record of it may be on disk, so that its end must be written too."""
     must_commit: bool = False
     """Its end changes more than dedup (state, dead letters): it is acknowledged only after the commit."""
+    lane: str | None = None
+    """The long lane on whose shelf its record stands: then it holds one invocation of its event."""
 
 
 def invocation_of(planned: Planned, mappings: MappingSet) -> Invocation:
@@ -92,6 +98,16 @@ def opened(entry: Entry) -> Iterable[OpenInvocation]:
     """What of an event has not ended, as the journal keeps it."""
     for work in entry.open.values():
         yield OpenInvocation(work.invocation, work.attempts)
+
+
+def shelf_of(invocation: Invocation) -> str:
+    """What the shelf knows its lane by; all of a mapping without order are one."""
+    return invocation.lane or f"{invocation.mapping} "  # no lane's name ends with a space
+
+
+def shelf_key(number: int) -> Identity:
+    """What an invocation of the shelf is known by: its event may be in work for other mappings."""
+    return Identity("shelf", str(number), 0)
 
 
 def replay_key(number: int) -> Identity:

@@ -30,6 +30,8 @@ from bridge.core.steps import (
     Confirm,
     Connected,
     Effect,
+    Fetch,
+    Fetched,
     Input,
     Instant,
     Invoke,
@@ -51,10 +53,10 @@ from bridge.dispatcher.metrics import Metrics
 from bridge.dispatcher.settings import DispatcherSettings
 from bridge.dispatcher.timezone import local_timezone
 from bridge.dispatcher.traces import Traces
-from bridge.errors import ConfigError, TransportError
+from bridge.errors import ConfigError, JournalError, TransportError
 from bridge.journal.drops import load_drops
 from bridge.journal.engine import Journal
-from bridge.journal.ledger import MIGRATIONS, fact, keep, keep_fact, load
+from bridge.journal.ledger import MIGRATIONS, fact, keep, keep_fact, load, shelved
 from bridge.mqtt.transport import Connector, Delivery, Message, Subscription
 from bridge.service import Health
 from bridge.ulid import mint
@@ -64,6 +66,7 @@ _log = logging.getLogger(__name__)
 DRAIN_S = 3.0
 """How long attempts under way may go on when the dispatcher stops."""
 COMMIT_AGAIN_S = 1.0
+READ_AGAIN_S = 1.0
 SUBSCRIBE_AGAIN_S = 5.0
 SUBSCRIBED = "subscriptions"
 
@@ -103,6 +106,7 @@ class Dispatcher:
         self.traces = self._tracing()
         """None when they are switched off."""
         self._attempts: set[asyncio.Task[None]] = set()
+        self._fetches: set[asyncio.Task[None]] = set()
         self._fenced = False
         self._timer: Timer | None = None
         self._timer_at: float | None = None
@@ -146,6 +150,7 @@ class Dispatcher:
                     per_function=limits.per_function,
                     total=limits.total,
                     open_events=limits.open_events,
+                    stored_events=limits.stored_events,
                     breaker_failures=self.settings.breaker.failures,
                     acknowledge_stored=alone,
                 ),
@@ -249,6 +254,9 @@ class Dispatcher:
             case Acknowledge(tickets):
                 self._transport.acknowledge([_delivery(ticket.generation, ticket.packet_id) for ticket in tickets])
                 return
+            case Fetch(lane, after, limit):
+                self._fetch(lane, after, limit)
+                return
             case Confirm(rows):
                 self._confirmations.note(rows)
                 self.auditor.observe(rows, now)
@@ -256,7 +264,9 @@ class Dispatcher:
             case Parked(function, reason):
                 extra = {"op": "dispatcher.park", "function": function, "why": reason}
                 _log.warning("function parked: its invocations wait until it answers", extra=extra)
+                self.metrics.parked(function, now=True)
             case Answered(function):
+                self.metrics.parked(function, now=False)
                 _log.info("function answers again", extra={"op": "dispatcher.park", "function": function})
             case _:
                 pass
@@ -302,6 +312,24 @@ class Dispatcher:
         _log.error("commit failed", extra={"op": "dispatcher.commit", "why": str(error)})
         self.step((NotCommitted(commit),))
         self._clock.call_at(self._clock.monotonic() + COMMIT_AGAIN_S, self._commit)
+
+    def _fetch(self, lane: str, after: int, limit: int) -> None:
+        """Read what a long lane has on the shelf; a disk that does not answer is asked again."""
+
+        async def read() -> None:
+            try:
+                records = await self._journal.read(shelved(lane, after, limit))
+            except JournalError as error:
+                extra = {"op": "dispatcher.fetch", "lane": lane, "why": str(error)}
+                _log.error("stored invocations cannot be read", extra=extra)
+                await self._clock.sleep(READ_AGAIN_S)
+                self.step((Fetched(lane, None),))
+                return
+            self.step((Fetched(lane, records),))
+
+        task = asyncio.create_task(read(), name=f"fetch {lane}")
+        self._fetches.add(task)
+        task.add_done_callback(self._fetches.discard)
 
     def _set_timer(self) -> None:
         wake_at = self.ledger.wake_at
@@ -395,6 +423,9 @@ class Dispatcher:
 
     async def _finish_commits(self) -> None:
         self._backlog.stop()
+        for task in self._fetches:
+            task.cancel()
+        await asyncio.gather(*self._fetches, return_exceptions=True)
         await self._journal.flush()
         commit = self.ledger.take()
         if commit is not None:

@@ -10,7 +10,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from bridge.core.delivery import Ledger
 from bridge.core.steps import (
     Acknowledge,
-    Answered,
     Bereaved,
     Buried,
     Cancelled,
@@ -20,7 +19,6 @@ from bridge.core.steps import (
     Instant,
     Invoke,
     Judged,
-    Parked,
     Repeated,
     Retrying,
 )
@@ -89,10 +87,14 @@ class Metrics:
         """Read these from the ledger whenever the metrics are asked for."""
         gauges = {
             "open_events": ("Events that are not finished", lambda: ledger.open_events),
+            "stored_events": ("Those of them that wait on the disk alone", lambda: ledger.stored_events),
             "open_invocations": ("Invocations that have not ended", lambda: ledger.open_invocations),
             "running": ("Attempts under way", lambda: ledger.running),
             "unacknowledged": ("Deliveries not acknowledged to the broker", lambda: ledger.unacknowledged),
-            "parked_functions": ("Functions that something waits for and that do not answer", lambda: len(ledger.parked)),
+            "parked_functions": (
+                "Functions that do not answer and are waited for",
+                lambda: len(ledger.parked),
+            ),
             "waiting": ("Invocations that wait for their `for`", lambda: ledger.waiting),
         }
         for name, (text, read) in gauges.items():
@@ -110,6 +112,10 @@ class Metrics:
     def traces_lost(self, why: str, count: int) -> None:
         """Count what is in no trace."""
         self._traces_lost.labels(why).inc(count)
+
+    def parked(self, function: str, *, now: bool) -> None:
+        """Tell whether a function is parked."""
+        self._parked.labels(function).set(now)
 
     def ignored(self, why: str) -> None:
         """Count a message that was acknowledged and is no event to us."""
@@ -130,10 +136,6 @@ class Metrics:
                 self._bereaved.inc((event.sequence or first) - first + 1)
             case Repeated():
                 self._duplicate.inc()
-            case Parked(function, _):
-                self._parked.labels(function).set(1)
-            case Answered(function):
-                self._parked.labels(function).set(0)
             case Retrying(invocation, _, _, outcome, _):
                 self._attempts(invocation.function, outcome.verdict.value).inc()
                 self._duration(invocation.function).observe(outcome.duration_s)

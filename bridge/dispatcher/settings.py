@@ -47,11 +47,14 @@ class HttpSettings:
 
 @dataclass(frozen=True, slots=True)
 class LimitSettings:
-    """What may run at once, and how much may be open before the broker is made to wait."""
+    """What may run at once, and how much may wait before the broker is made to wait."""
 
     per_function: Annotated[int, Within(1, 10_000)] = 32
     total: Annotated[int, Within(1, 10_000)] = 128
     open_events: Annotated[int, Within(1, 10_000_000)] = 2_000
+    """Unfinished events in memory; what is more waits on the disk when its lane is slow, else in the broker."""
+    stored_events: Annotated[int, Within(1, 100_000_000)] = 100_000
+    """Unfinished events of slow lanes on the disk; beyond it the broker has to wait. Each takes about 1 KiB."""
 
 
 @dataclass(frozen=True, slots=True)

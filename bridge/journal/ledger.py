@@ -17,7 +17,7 @@ from bridge.core.dedup import IDS, SourceRow
 from bridge.core.event import Identity, rfc3339
 from bridge.core.invocation import from_plain, to_plain
 from bridge.core.mapping_state import MappingState, StateChange
-from bridge.core.records import Commit, OpenInvocation, Record, Restored
+from bridge.core.records import Commit, OpenInvocation, Record, Restored, Shelved
 from bridge.journal.dead_letters import INSERT_LETTER, letter_row
 from bridge.journal.events import attributes_of, event_of
 
@@ -67,6 +67,10 @@ MIGRATIONS: Final[Sequence[str]] = (
         PRIMARY KEY (source, reason)
     ) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE records ADD COLUMN lane TEXT; -- the long lane it waits in, when it is on the shelf
+    CREATE INDEX records_by_lane ON records (lane, number) WHERE lane IS NOT NULL;
+    """,
 )
 
 Change = Callable[[sqlite3.Connection], None]
@@ -86,7 +90,7 @@ def keep(commit: Commit) -> Change:
     def change(database: sqlite3.Connection) -> None:
         if records:
             database.executemany(
-                "INSERT INTO records (number, received_at, event, body, open) VALUES (?, ?, ?, ?, ?)"
+                "INSERT INTO records (number, received_at, event, body, open, lane) VALUES (?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (number) DO UPDATE SET open = excluded.open",
                 records,
             )
@@ -120,7 +124,9 @@ def keep(commit: Commit) -> Change:
 
 def load(database: sqlite3.Connection) -> Restored:
     """Everything that an earlier life kept."""
-    records = database.execute("SELECT number, received_at, event, body, open FROM records ORDER BY number")
+    records = database.execute(f"SELECT {_COLUMNS} FROM records WHERE lane IS NULL ORDER BY number")
+    shelved = database.execute("SELECT lane, count(*), min(number) FROM records WHERE lane IS NOT NULL GROUP BY lane")
+    (highest,) = database.execute("SELECT coalesce(max(number), 0) FROM records").fetchone()
     sources = database.execute("SELECT source, epoch, runs FROM sources ORDER BY source, begun")
     ids = database.execute("SELECT source, id FROM ids ORDER BY number")
     state = database.execute("SELECT key, value FROM state")
@@ -133,8 +139,22 @@ def load(database: sqlite3.Connection) -> Restored:
         ),
         ids=tuple(Identity(source, id_, 0) for source, id_ in ids),
         state=MappingState.restore(StateChange(key, orjson.loads(value)) for key, value in state),
-        next_number=max((record.number for record in kept), default=0) + 1,
+        next_number=highest + 1,
+        shelved=tuple(Shelved(*row) for row in shelved),
     )
+
+
+def shelved(lane: str, after: int, limit: int) -> Callable[[sqlite3.Connection], tuple[Record, ...]]:
+    """The query for what a long lane has on the shelf behind a number, in order."""
+
+    def query(database: sqlite3.Connection) -> tuple[Record, ...]:
+        rows = database.execute(
+            f"SELECT {_COLUMNS} FROM records WHERE lane = ? AND number > ? ORDER BY number LIMIT ?",
+            (lane, after, limit),
+        )
+        return tuple(_record(*row) for row in rows)
+
+    return query
 
 
 def fact(name: str) -> Callable[[sqlite3.Connection], Any]:
@@ -160,7 +180,10 @@ def keep_fact(name: str, value: object) -> Change:
     return change
 
 
-def _record_row(record: Record) -> tuple[int, str, str, bytes, str]:
+_COLUMNS: Final = "number, received_at, event, body, open, lane"
+
+
+def _record_row(record: Record) -> tuple[int, str, str, bytes, str, str | None]:
     opened = [{"invocation": to_plain(one.invocation), "attempts": one.attempts} for one in record.open]
     return (
         record.number,
@@ -168,15 +191,17 @@ def _record_row(record: Record) -> tuple[int, str, str, bytes, str]:
         orjson.dumps(attributes_of(record.event)).decode(),
         record.event.body,
         orjson.dumps(opened).decode(),
+        record.lane,
     )
 
 
-def _record(number: int, received_at: str, event: str, body: bytes, opened: str) -> Record:
+def _record(number: int, received_at: str, event: str, body: bytes, opened: str, lane: str | None) -> Record:
     return Record(
         number,
         event_of(orjson.loads(event), body),
         datetime.fromisoformat(received_at),
         tuple(_open(orjson.loads(opened))),
+        lane,
     )
 
 

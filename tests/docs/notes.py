@@ -39,7 +39,6 @@ NOTES: Final[dict[str, str]] = {
     "GatewaySettings.connect_timeout_s": "How long one attempt to connect may take.",
     "LimitSettings.per_function": "Attempts of one function at a time.",
     "LimitSettings.total": "Attempts of all functions at a time.",
-    "LimitSettings.open_events": "Unfinished events; beyond it the broker has to wait.",
     # bridge/gateway/settings.py
     "GatewaySettings.host": "Where to listen. Other machines are served with `basic_auth` or `allow_open` only.",
     "GatewaySettings.port": "OpenFaaS' own port.",

@@ -168,7 +168,9 @@ def _agent_registry() -> CollectorRegistry:
 
 def _dispatcher_registry() -> CollectorRegistry:
     registry = CollectorRegistry()
-    nothing = SimpleNamespace(open_events=0, open_invocations=0, running=0, unacknowledged=0, parked=(), waiting=0)
+    nothing = SimpleNamespace(
+        open_events=0, stored_events=0, open_invocations=0, running=0, unacknowledged=0, parked=(), waiting=0
+    )
     DispatcherMetrics(registry).observe(cast("Any", nothing))
     return registry
 

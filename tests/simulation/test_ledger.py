@@ -6,6 +6,7 @@ word is lost; kills at any moment, after which a new ledger is made of what the 
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -32,6 +33,8 @@ from bridge.core.steps import (
     Effect,
     Ended,
     Expired,
+    Fetch,
+    Fetched,
     Input,
     Instant,
     Invoke,
@@ -43,7 +46,7 @@ from bridge.core.steps import (
 )
 from bridge.core.topics import SensorEventTopic, Topics
 from bridge.core.work import ON_FAILURE
-from bridge.journal.ledger import MIGRATIONS, keep, load
+from bridge.journal.ledger import MIGRATIONS, keep, load, shelved
 
 START = datetime(2026, 11, 22, 17, 30, tzinfo=UTC)
 SENSORS = st.sampled_from(["door", "gate"])
@@ -91,6 +94,7 @@ class World(RuleBasedStateMachine):
         self.recorded_finished: set[str] = set()
         self.first_attempts: dict[str, list[int]] = {}
         self.pending: Commit | None = None
+        self.fetches: list[Fetch] = []
 
     @initialize()
     def begin(self) -> None:
@@ -186,6 +190,13 @@ class World(RuleBasedStateMachine):
             self.write(commit)
         self.step(Committed(commit) if written else NotCommitted(commit))
 
+    @precondition(lambda self: self.fetches)
+    @rule(read=st.booleans())
+    def the_journal_is_read(self, read: bool) -> None:
+        fetch = self.fetches.pop(0)
+        records = shelved(fetch.lane, fetch.after, fetch.limit)(self.database) if read else None
+        self.step(Fetched(fetch.lane, records))
+
     @rule(without=st.sampled_from([*(mapping.name for mapping in MAPPINGS), ""]))
     def the_mappings_change(self, without: str) -> None:
         self.mappings = MappingSet(mapping for mapping in MAPPINGS if mapping.name != without)
@@ -197,6 +208,7 @@ class World(RuleBasedStateMachine):
             self.write(self.pending)
         self.pending = None
         self.running.clear()
+        self.fetches.clear()
         self.look_back()
         self.rebuild()
 
@@ -236,6 +248,8 @@ class World(RuleBasedStateMachine):
             case Cancelled(invocation, event, _) | Expired(invocation, event):
                 self.stories[event.identity].open.discard(invocation.id)
                 self.stories[event.identity].ended.add(invocation.id)
+            case Fetch():
+                self.fetches.append(effect)
             case Acknowledge(tickets):
                 for ticket in tickets:
                     assert ticket == next(iter(self.inflight)), "rule 8: acknowledged out of order"
@@ -270,7 +284,11 @@ class World(RuleBasedStateMachine):
         """The open invocations of each record, and the ids of dead letters."""
         if self.disk is None:
             restored = load(self.database)
-            records = {record.event.identity: {one.invocation.id for one in record.open} for record in restored.records}
+            records: dict[Identity, set[str]] = {}
+            waiting = [shelved(one.lane, 0, one.count)(self.database) for one in restored.shelved]
+            for record in itertools.chain(restored.records, *waiting):
+                kept = records.setdefault(record.event.identity, set())
+                kept |= {one.invocation.id for one in record.open}
             self.disk = records, {id_ for (id_,) in self.database.execute("SELECT id FROM dead_letters")}
         return self.disk
 
@@ -315,9 +333,10 @@ class World(RuleBasedStateMachine):
                 continue
             story, kept = self.stories[identity], records.get(identity, set())
             lost = (story.open - kept) | (story.dead - kept - letters)
-            lost -= {id_ + ON_FAILURE for id_ in kept}
+            undone = kept | {id_ + ON_FAILURE for id_ in kept}  # what had ended and was not kept has not happened
+            lost -= undone
             assert not lost, f"{event.id}: {lost} would never be attempted"
-            self.stories[identity] = Story(set(kept), story.ended - kept, story.dead - kept)
+            self.stories[identity] = Story(set(kept), story.ended - undone, story.dead - undone)
 
     def forget_attempts(self, event: Event) -> None:
         """What was decided and not kept is decided anew, and another cooldown may let another event through."""
@@ -343,6 +362,8 @@ class World(RuleBasedStateMachine):
                 self.the_broker_delivers(len(self.queue))
             for id_ in sorted(self.running):
                 self.attempt_ends(id_, Verdict.SUCCEEDED)
+            while self.fetches:
+                self.the_journal_is_read(read=True)
             self.time_passes(61.0)
             if self.pending is None:
                 self.a_commit_begins()
