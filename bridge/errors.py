@@ -10,6 +10,7 @@ BridgeError                      everything below; catch it to catch them all
 ├── TransportError (ConnectionError)  the broker refused us, or an operation needs a connection
 ├── BrokerError (RuntimeError)   the embedded broker could not be started
 ├── JournalError (OSError)       the journal cannot be opened, read or written
+├── BrokenDecision (RuntimeError)  a decision of the ledger broke half-way: the dispatcher ends and begins anew
 ├── FunctionError (RuntimeError) a function could not be deployed or started
 │   ├── FunctionNotFound (LookupError)
 │   └── FunctionUnavailable      known, but nothing can answer for it now
@@ -84,6 +85,10 @@ class BrokerError(BridgeError, RuntimeError):
 
 class JournalError(BridgeError, OSError):
     """The journal cannot be opened, read or written."""
+
+
+class BrokenDecision(BridgeError, RuntimeError):
+    """A decision of the ledger broke half-way, so that the dispatcher must end; what broke it stands in the log."""
 
 
 class FunctionError(BridgeError, RuntimeError):

@@ -23,6 +23,7 @@ from bridge.core.lanes import Lanes
 from bridge.core.mapping import MappingSet
 from bridge.core.mapping_state import StateChange, waiting_change
 from bridge.core.plan import Plan, node_offline, plan, succeeded, timer_key
+from bridge.core.quarantine import plan_none
 from bridge.core.receipts import Receipts, Ticket
 from bridge.core.records import Commit, Record, Restored
 from bridge.core.retry import GiveUp, Outcome, Park, RetryAfter, Verdict, decide
@@ -300,7 +301,10 @@ class Ledger:
             self._effects.append(Bereaved(event, given.covers_from))
             self._finish(entry)
             return
-        planned = plan(event, self.mappings, self.state, received_at=now.wall, backlog=given.backlog)
+        if given.quarantined is None:
+            planned = plan(event, self.mappings, self.state, received_at=now.wall, backlog=given.backlog)
+        else:
+            planned = plan_none(event, self.mappings, given.quarantined)
         self._effects.append(Judged(event, planned))
         self._carry_out(planned, entry, now)
         if not entry.open:

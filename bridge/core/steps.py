@@ -36,12 +36,16 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """An event arrived. `covers_from` is the first sequence that a tombstone stands for."""
+    """An event arrived. `covers_from` is the first sequence that a tombstone stands for.
+
+    `quarantined` says why no mapping may be asked about it (rule 12).
+    """
 
     event: Event
     ticket: Ticket | None
     backlog: bool = False
     covers_from: int | None = None
+    quarantined: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from typing import Self
 
 from prometheus_client import CollectorRegistry
@@ -50,10 +50,11 @@ from bridge.dispatcher.intake import Intake
 from bridge.dispatcher.invoker import HttpInvoker, Invoker
 from bridge.dispatcher.mappings import MappingFile
 from bridge.dispatcher.metrics import Metrics
+from bridge.dispatcher.quarantine import Quarantine
 from bridge.dispatcher.settings import DispatcherSettings
 from bridge.dispatcher.timezone import local_timezone
 from bridge.dispatcher.traces import Traces
-from bridge.errors import ConfigError, JournalError, TransportError
+from bridge.errors import BrokenDecision, ConfigError, JournalError, TransportError
 from bridge.journal.drops import load_drops
 from bridge.journal.engine import Journal
 from bridge.journal.ledger import MIGRATIONS, fact, keep, keep_fact, load, shelved
@@ -100,7 +101,8 @@ class Dispatcher:
         self._transport = connect(client_id(settings.site, "dispatcher"), self)
         self._invoker = invoker or HttpInvoker(settings.gateway, clock, connections=settings.limits.total)
         self._backlog = Backlog(clock, self._backlog_ended)
-        self._intake = Intake(self._topics, self._mint_id, self.metrics.ignored, self._backlog)
+        self._quarantine = Quarantine(settings.state_dir, self._journal, clock)
+        self._intake = Intake(self._topics, self._mint_id, self.metrics.ignored, self._backlog, self._quarantine)
         self._confirmations = Confirmations(self._topics, clock, self._transport)
         self.auditor = Auditor(self._topics, self.now(), self.metrics.dropped)
         self.traces = self._tracing()
@@ -108,6 +110,7 @@ class Dispatcher:
         self._attempts: set[asyncio.Task[None]] = set()
         self._fetches: set[asyncio.Task[None]] = set()
         self._fenced = False
+        self._broken: asyncio.Future[None] | None = None
         self._timer: Timer | None = None
         self._timer_at: float | None = None
         self._committing = False
@@ -140,6 +143,9 @@ class Dispatcher:
         async with AsyncExitStack() as stack:
             self.settings.state_dir.mkdir(parents=True, exist_ok=True)
             await stack.enter_async_context(self._journal)
+            self._broken = asyncio.get_running_loop().create_future()
+            await self._quarantine.open()
+            stack.callback(lambda: self._quarantine.close(broken=self.broken))
             restored: Restored = await self._journal.read(load)
             self._subscribed = tuple(await self._journal.read(fact(SUBSCRIBED)) or ())
             limits = self.settings.limits
@@ -193,9 +199,22 @@ class Dispatcher:
         await self._stack.aclose()
         _log.info("dispatcher stopped", extra={"op": "dispatcher.stop", "open": self.ledger.open_events})
 
+    @property
+    def broken(self) -> bool:
+        """Whether a decision broke half-way: nothing that the ledger holds can be trusted any more."""
+        return self._broken is not None and self._broken.done()
+
     async def failed(self) -> None:
-        """Wait until a task ends by an error, and raise it."""
-        await self._tasks.failed()
+        """Wait until a task, or a decision, ends by an error, and raise it."""
+        assert self._broken is not None
+        tasks = asyncio.ensure_future(self._tasks.failed())
+        try:
+            await asyncio.wait((tasks, self._broken), return_when=asyncio.FIRST_COMPLETED)
+            for ended in (self._broken, tasks):
+                if ended.done():
+                    ended.result()
+        finally:
+            tasks.cancel()
 
     def fence(self) -> None:
         """Invoke nothing more from now on: somebody else may be at work. What follows is the stop."""
@@ -219,29 +238,61 @@ class Dispatcher:
 
     def received(self, batch: Sequence[Delivery]) -> None:
         at = self._clock.now()
-        read = (self._intake.read(delivery, at) for delivery in batch)
-        self.take([given for given in read if given is not None])
+        read: list[tuple[Message, Input]] = []
+        with self._whole():
+            for delivery in batch:
+                self._quarantine.handle("reading", delivery.message)
+                given = self._intake.read(delivery, at)
+                if given is not None:
+                    read.append((delivery.message, given))
+            self.auditor.before([given for _, given in read], self.ledger.confirmed, self.now())
+            self.step(self._quarantine.handling(read))
+            if not self.broken:
+                self._quarantine.handled()
 
     def take(self, inputs: Sequence[Input]) -> None:
-        """Step what has arrived, under the eyes of the auditor."""
+        """Step what somebody has asked for, under the eyes of the auditor."""
         self.auditor.before(inputs, self.ledger.confirmed, self.now())
         self.step(inputs)
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """A decision is made as a whole; one that breaks ends the program, which begins anew from what is on the disk.
+
+        What was being handled stays in the black box, so that the same message does not end it for ever (rule 12).
+        """
+        try:
+            yield
+        except BaseException as error:  # noqa: BLE001 - the outermost frame of a decision; an extension may raise anything
+            if self._broken is not None and not self._broken.done():
+                _log.critical("a decision broke: the dispatcher ends", extra={"op": "dispatcher.step"}, exc_info=error)
+                self._broken.set_exception(BrokenDecision("a decision of the ledger broke; see the log"))
+                self._broken.exception()  # it is told by `failed`, where somebody waits
+                self._fenced = True
 
     # --- the ledger's steps ---
 
     def step(self, inputs: Iterable[Input]) -> list[Effect]:
         """Let the ledger decide, and carry out what it says; the effects are the answer."""
         now = self.now()
-        effects = self.ledger.step(inputs, now)
-        for effect in effects:
-            self.metrics.count(effect, now)
-            self.auditor.count(effect, now)
-            self._carry_out(effect, now)
+        effects: list[Effect] = []
+        if self.broken:
+            return effects
+        with self._whole():
+            effects = self.ledger.step(inputs, now)
+            for effect in effects:
+                self.metrics.count(effect, now)
+                self.auditor.count(effect, now)
+                self._carry_out(effect, now)
+            self._see_to_it(now)
+        return effects
+
+    def _see_to_it(self, now: Instant) -> None:
+        """Let what was decided be kept, and come back when the ledger wants to be asked."""
         if self.ledger.dirty and not self._committing:
             self._committing = True
             self._clock.call_at(now.monotonic + self.settings.commit_every_s, self._commit)
         self._set_timer()
-        return effects
 
     def _carry_out(self, effect: Effect, now: Instant) -> None:
         match effect:
@@ -291,7 +342,7 @@ class Dispatcher:
         self.step((Attempted(invoke.invocation.id, outcome, self._random.random()),))
 
     def _commit(self) -> None:
-        commit = self.ledger.take()
+        commit = self.ledger.take() if not self.broken else None
         if commit is None:
             self._committing = False
             return
@@ -351,6 +402,7 @@ class Dispatcher:
     # --- mappings and subscriptions ---
 
     def _replace(self, mappings: MappingSet) -> None:
+        self._quarantine.lift()
         self.step((MappingsReplaced(mappings),))
         self._resubscribe.set()
 
@@ -427,7 +479,7 @@ class Dispatcher:
             task.cancel()
         await asyncio.gather(*self._fetches, return_exceptions=True)
         await self._journal.flush()
-        commit = self.ledger.take()
+        commit = self.ledger.take() if not self.broken else None
         if commit is not None:
             await self._journal.write(self.auditor.with_drops(keep(commit)))
             self.ledger.step((Committed(commit),), self.now())

@@ -15,6 +15,7 @@ from bridge.core.steps import Ignored, Input, NodeOffline, Received, Unreadable
 from bridge.core.tombstone import parse_tombstone
 from bridge.core.topics import DispatcherTopic, NodeTopic, SensorEventTopic, Topic, Topics
 from bridge.dispatcher.backlog import Backlog, Place
+from bridge.dispatcher.quarantine import Quarantine
 from bridge.errors import EventError
 from bridge.mqtt.transport import Delivery, Message
 
@@ -26,9 +27,15 @@ class Intake:
     """Reads deliveries. `mint_id` gives an id to what has none of its own (PROTOCOL.md, rule 16)."""
 
     def __init__(
-        self, topics: Topics, mint_id: Callable[[], str], ignored: Callable[[str], None], backlog: Backlog
+        self,
+        topics: Topics,
+        mint_id: Callable[[], str],
+        ignored: Callable[[str], None],
+        backlog: Backlog,
+        quarantine: Quarantine,
     ) -> None:
         self._topics = topics
+        self._quarantine = quarantine
         self._backlog = backlog
         self._mint_id = mint_id
         self._ignored = ignored
@@ -48,6 +55,10 @@ class Intake:
             return Ignored(ticket) if ticket is not None else None
         if message.retain:
             return self._ignore("retained", ticket)
+        crash = self._quarantine.holds(message)
+        reason = f"quarantined: handling it has ended the dispatcher {crash.times} times" if crash is not None else None
+        if crash is not None and reason is not None and crash.phase == "reading":
+            return Unreadable(self._mint_id(), message.topic, message.payload, reason, ticket)
         try:
             event = self._event(message.payload, message.topic, topic, received_at)
             stone = parse_tombstone(event) if event is not None else None
@@ -55,7 +66,8 @@ class Intake:
             return Unreadable(self._mint_id(), message.topic, message.payload, str(error), ticket)
         if event is None:
             return self._ignore("not an event topic", ticket)
-        return Received(event, ticket, backlog=self._backlog.holds(event), covers_from=stone.first if stone else None)
+        first = stone.first if stone is not None else None
+        return Received(event, ticket, self._backlog.holds(event), first, reason)
 
     def _status(self, topic: NodeTopic, message: Message, ticket: Ticket | None) -> Input | None:
         """A node's status, retained or live. A late will of an earlier session says nothing about this one."""

@@ -69,6 +69,7 @@ class PairedDispatcher:
             stack.push_async_callback(self._stop_work)
             self._transport.set_farewell(Message(self._topic, self._status(OFFLINE), retain=True))
             await stack.enter_async_context(self._transport)
+            self._failure = asyncio.get_running_loop().create_future()
             self._following = asyncio.create_task(self._follow(), name="dispatcher pair")
             stack.push_async_callback(_cancelled, self._following)
             self._stack = stack.pop_all()
@@ -81,8 +82,11 @@ class PairedDispatcher:
         await self._stack.aclose()
 
     async def failed(self) -> None:
-        """Wait until a task ends by an error, and raise it."""
-        await asyncio.shield(self._following)
+        """Wait until a task, or the dispatcher at work, ends by an error, and raise it."""
+        await asyncio.wait((self._following, self._failure), return_when=asyncio.FIRST_COMPLETED)
+        for ended in (self._failure, self._following):
+            if ended.done():
+                ended.result()
 
     # --- the watch connection's listener ---
 
@@ -139,8 +143,16 @@ class PairedDispatcher:
         dispatcher = self._make()
         self._works = AsyncExitStack()
         await self._works.enter_async_context(dispatcher)
+        self._works.push_async_callback(_cancelled, asyncio.create_task(self._watch(dispatcher), name="pair watches"))
         self.dispatcher = dispatcher
         self._active.set(1)
+
+    async def _watch(self, dispatcher: Dispatcher) -> None:
+        try:
+            await dispatcher.failed()
+        except Exception as error:  # noqa: BLE001 - handed to whoever waits for `failed`
+            if not self._failure.done():
+                self._failure.set_exception(error)
 
     async def _stop_work(self) -> None:
         if self.dispatcher is not None:

@@ -71,6 +71,15 @@ MIGRATIONS: Final[Sequence[str]] = (
     ALTER TABLE records ADD COLUMN lane TEXT; -- the long lane it waits in, when it is on the shelf
     CREATE INDEX records_by_lane ON records (lane, number) WHERE lane IS NOT NULL;
     """,
+    """
+    CREATE TABLE crashes (
+        fingerprint TEXT PRIMARY KEY,  -- of a message
+        phase TEXT NOT NULL,           -- what was being done with it
+        topic TEXT NOT NULL,           -- for people who look here
+        count INTEGER NOT NULL,        -- how often the program has ended meanwhile
+        at REAL NOT NULL               -- the last time, in seconds since the epoch
+    ) WITHOUT ROWID;
+    """,
 )
 
 Change = Callable[[sqlite3.Connection], None]

@@ -120,6 +120,7 @@ class Site:
         self.settings = DispatcherSettings(
             state_dir=folder / "state", mappings=self.mapping_file, http=HttpSettings(port=0)
         )
+        self.mint_id: Any = None
         self._stack = AsyncExitStack()
         self.dispatcher: Dispatcher
 
@@ -128,11 +129,14 @@ class Site:
         fresh.write_text(text, encoding="utf-8")
         fresh.replace(self.mapping_file)
 
-    async def start(self) -> Dispatcher:
+    async def start(self, *, subscribed: bool = True) -> Dispatcher:
         self._stack = AsyncExitStack()
-        dispatcher = Dispatcher(self.settings, clock=self.clock, connect=self.broker.connect, invoker=self.invoker)
+        dispatcher = Dispatcher(
+            self.settings, clock=self.clock, connect=self.broker.connect, invoker=self.invoker, mint_id=self.mint_id
+        )
         self.dispatcher = await self._stack.enter_async_context(dispatcher)
-        await until(lambda: "subscriptions" not in dispatcher.health.not_ready(), "subscribed")
+        if subscribed:
+            await until(lambda: "subscriptions" not in dispatcher.health.not_ready(), "subscribed")
         return dispatcher
 
     async def stop(self) -> None:
