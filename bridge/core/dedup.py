@@ -14,6 +14,8 @@ from bridge.core.sequences import Sequences
 
 EPOCHS_PER_SOURCE = 4
 """An agent whose outbox was made anew begins another epoch; what the broker still holds of older ones stays known."""
+RUNS = 1_000
+"""So many gaps one epoch may have, more than an outbox leaves; who leaves more must send again later."""
 IDS = 20_000
 """How many ids of uncounted events are remembered, over all sources."""
 
@@ -57,6 +59,14 @@ class Dedup:
         epochs = self._sources.get(identity.source)
         known = epochs.get(identity.epoch) if epochs else None
         return known is not None and identity.sequence in known
+
+    def crowded(self, identity: Identity, *, first: int | None = None) -> bool:
+        """Whether the event cannot be added now: it would begin one more run, and its epoch has as many as it may."""
+        epochs = self._sources.get(identity.source)
+        known = epochs.get(identity.epoch) if epochs else None
+        if known is None or len(known) < RUNS:
+            return False
+        return not known.touches(identity.sequence if first is None else first, identity.sequence)
 
     def add(self, identity: Identity, *, first: int | None = None) -> None:
         """Note that the event has a record; with `first`, all sequences from there to its own (a tombstone's range)."""

@@ -53,6 +53,7 @@ from bridge.core.steps import (
     NodeOffline,
     NotCommitted,
     Parked,
+    Postponed,
     Received,
     Repeated,
     Replay,
@@ -289,6 +290,10 @@ class Ledger:
             if given.covers_from is not None:  # its own sequence arrived before its sender dropped it
                 self._dedup.add(identity, first=given.covers_from)
             self._join(entry, ticket)
+            return
+        if self._dedup.crowded(identity, first=given.covers_from):
+            self._effects.append(Postponed(event))
+            self._join(None, ticket)
             return
         entry = Entry(next(self._numbers), identity, event, now.wall)
         if ticket is not None:

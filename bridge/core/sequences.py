@@ -39,6 +39,14 @@ class Sequences:
     def __repr__(self) -> str:
         return f"Sequences({list(self)})"
 
+    def __len__(self) -> int:
+        """How many runs there are."""
+        return len(self._firsts)
+
+    def touches(self, first: int, last: int) -> bool:
+        """Whether adding all from `first` to `last` would join a run that is there."""
+        return bisect_right(self._lasts, first - 2) < bisect_right(self._firsts, last + 1)
+
     def add(self, first: int, last: int | None = None) -> None:
         """Add `first`, or all from `first` to `last` inclusive; runs that touch become one."""
         last = first if last is None else last

@@ -211,6 +211,13 @@ class Repeated:
 
 
 @dataclass(frozen=True, slots=True)
+class Postponed:
+    """An event was let go, neither remembered nor confirmed: its sender left too many gaps, and must send it again."""
+
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
 class Retrying:
     """For the trace: an attempt failed, another follows in `delay_s` (None: when the parked function answers)."""
 
@@ -290,6 +297,7 @@ Effect: TypeAlias = (
     | Judged
     | Bereaved
     | Repeated
+    | Postponed
     | Retrying
     | Parked
     | Answered

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from bridge.core.delivery import Ledger
+from bridge.core.invocation import Invocation
+from bridge.core.retry import Outcome
 from bridge.core.steps import (
     Acknowledge,
     Bereaved,
@@ -19,6 +22,7 @@ from bridge.core.steps import (
     Instant,
     Invoke,
     Judged,
+    Postponed,
     Repeated,
     Retrying,
 )
@@ -59,6 +63,10 @@ class Metrics:
             f"{prefix}_event_age_seconds", "From the event's time to the start of its first attempt",
             buckets=SECONDS, registry=registry,
         )  # fmt: skip
+        self._postponed = Counter(
+            f"{prefix}_postponed", "Events let go because their sender left too many gaps; it sends them again",
+            registry=registry,
+        )  # fmt: skip
         self._letters = Counter(f"{prefix}_dead_letters", "Dead letters", registry=registry)
         self._parked = Gauge(
             f"{prefix}_function_parked", "1 while a function is parked and probed", ["function"], registry=registry
@@ -79,6 +87,19 @@ class Metrics:
             f"{prefix}_traces_lost", "Decisions that are in no trace", ["why"], registry=registry
         )
         self._trace_bytes = Gauge(f"{prefix}_traces_bytes", "What traces take on the disk", registry=registry)
+        self._counted: dict[type, Callable[[Any, Instant], None]] = {
+            Judged: self._count_judged,
+            Invoke: self._count_invoke,
+            Ended: self._count_ended,
+            Cancelled: self._count_cancelled,
+            Retrying: lambda effect, _: self._count_attempt(effect.invocation, effect.outcome),
+            Acknowledge: lambda effect, _: self._acknowledged.inc(len(effect.tickets)),
+            Bereaved: lambda effect, _: self._bereaved.inc((effect.event.sequence or effect.first) - effect.first + 1),
+            Postponed: lambda effect, _: self._postponed.inc(),
+            Repeated: lambda effect, _: self._duplicate.inc(),
+            Expired: lambda effect, _: self._dropped.labels(effect.invocation.mapping, effect.rule).inc(),
+            Buried: lambda effect, _: self._letters.inc(),
+        }
         self.commit_failures = Counter(f"{prefix}_commit_failures", "Commits that failed", registry=registry)
         self._registry = registry
         self._prefix = prefix
@@ -123,35 +144,30 @@ class Metrics:
 
     def count(self, effect: Effect, now: Instant) -> None:
         """Count one effect of the ledger."""
-        match effect:
-            case Judged(_, planned):
-                self._events.inc()
-                for judgement in planned.judgements:
-                    self._judged(judgement.mapping, judgement.result).inc()
-            case Invoke(_, event, 1):
-                self._latency.observe(max(0.0, (now.wall - event.time).total_seconds()))
-            case Acknowledge(tickets):
-                self._acknowledged.inc(len(tickets))
-            case Bereaved(event, first):
-                self._bereaved.inc((event.sequence or first) - first + 1)
-            case Repeated():
-                self._duplicate.inc()
-            case Retrying(invocation, _, _, outcome, _):
-                self._attempts(invocation.function, outcome.verdict.value).inc()
-                self._duration(invocation.function).observe(outcome.duration_s)
-            case Ended(invocation, _, _, outcome, letter):
-                if outcome is not None:
-                    self._attempts(invocation.function, outcome.verdict.value).inc()
-                    self._duration(invocation.function).observe(outcome.duration_s)
-                result = "dead" if letter else "succeeded"
-                self._invocations(invocation.mapping, invocation.function, result).inc()
-                if letter:
-                    self._letters.inc()
-            case Expired(invocation, _, rule):
-                self._dropped.labels(invocation.mapping, rule).inc()
-            case Cancelled(invocation, _, _):
-                self._invocations(invocation.mapping, invocation.function, "cancelled").inc()
-            case Buried():
-                self._letters.inc()
-            case _:
-                pass
+        counted = self._counted.get(type(effect))
+        if counted is not None:
+            counted(effect, now)
+
+    def _count_judged(self, effect: Judged, now: Instant) -> None:
+        self._events.inc()
+        for judgement in effect.plan.judgements:
+            self._judged(judgement.mapping, judgement.result).inc()
+
+    def _count_invoke(self, effect: Invoke, now: Instant) -> None:
+        if effect.attempt == 1:
+            self._latency.observe(max(0.0, (now.wall - effect.event.time).total_seconds()))
+
+    def _count_attempt(self, invocation: Invocation, outcome: Outcome) -> None:
+        self._attempts(invocation.function, outcome.verdict.value).inc()
+        self._duration(invocation.function).observe(outcome.duration_s)
+
+    def _count_ended(self, effect: Ended, now: Instant) -> None:
+        invocation = effect.invocation
+        if effect.outcome is not None:
+            self._count_attempt(invocation, effect.outcome)
+        self._invocations(invocation.mapping, invocation.function, "dead" if effect.letter else "succeeded").inc()
+        if effect.letter:
+            self._letters.inc()
+
+    def _count_cancelled(self, effect: Cancelled, now: Instant) -> None:
+        self._invocations(effect.invocation.mapping, effect.invocation.function, "cancelled").inc()

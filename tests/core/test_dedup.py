@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core import dedup
-from bridge.core.dedup import EPOCHS_PER_SOURCE, Dedup, SourceRow
+from bridge.core.dedup import EPOCHS_PER_SOURCE, RUNS, Dedup, SourceRow
 from bridge.core.event import Identity
 
 COUNTED = st.builds(Identity, st.sampled_from(["s", "t"]), st.sampled_from(["e1", "e2"]), st.integers(1, 40))
@@ -102,3 +102,24 @@ def test_an_id_is_handed_over_once_and_the_oldest_is_forgotten() -> None:
     assert not known.knows(Identity("s", "id-0", 0))
     assert known.knows(Identity("s", "id-1", 0))
     assert len(known.take_ids()) == dedup.IDS + 1
+
+
+def test_an_epoch_with_as_many_gaps_as_it_may_have_takes_only_what_closes_one() -> None:
+    dedup = Dedup()
+    for sequence in range(1, 2 * RUNS, 2):
+        assert not dedup.crowded(numbered(sequence))
+        dedup.add(numbered(sequence))
+
+    assert dedup.crowded(numbered(2 * RUNS + 1))
+    assert dedup.crowded(numbered(2 * RUNS + 9), first=2 * RUNS + 1)
+    assert not dedup.crowded(numbered(2 * RUNS))
+    assert not dedup.crowded(numbered(4))
+    assert not dedup.crowded(numbered(2 * RUNS + 9), first=2 * RUNS)
+    assert not dedup.crowded(Identity("s", "another epoch", 9))
+    assert not dedup.crowded(Identity("s", "an id", 0))
+    dedup.add(numbered(2))
+    assert not dedup.crowded(numbered(2 * RUNS + 1))
+
+
+def numbered(sequence: int) -> Identity:
+    return Identity("s", "e", sequence)

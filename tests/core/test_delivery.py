@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from bridge.core.conditions import compile_condition
+from bridge.core.dedup import RUNS
 from bridge.core.delivery import Ledger, Limits
 from bridge.core.event import Event, Observation, encode, parse, parse_foreign
 from bridge.core.mapping import Cooldown, Mapping, MappingSet
@@ -38,6 +39,7 @@ from bridge.core.steps import (
     NodeOffline,
     NotCommitted,
     Parked,
+    Postponed,
     Received,
     Repeated,
     Retrying,
@@ -178,6 +180,19 @@ def test_rule_7_what_an_event_changed_is_kept_before_it_is_acknowledged() -> Non
 
     bench.commit()
     assert bench.acknowledged == tickets
+
+
+def test_what_leaves_too_many_gaps_is_let_go_and_taken_when_it_is_sent_again() -> None:
+    bench = Bench()
+    for sequence in range(1, 2 * RUNS, 2):
+        bench.receive(event(sequence))
+    (ticket,) = bench.receive(event(3 * RUNS))
+    assert [postponed.event.sequence for postponed in bench.told(Postponed)] == [3 * RUNS]
+    assert bench.acknowledged == [ticket]
+    bench.receive(event(2), event(3 * RUNS))
+    assert not bench.told(Postponed)
+    (row,) = bench.ledger.confirmed()
+    assert row.runs[-1] == (3 * RUNS, 3 * RUNS)
 
 
 def test_rule_8_what_is_finished_is_acknowledged_before_a_disk_has_spun() -> None:
