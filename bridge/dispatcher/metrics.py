@@ -95,10 +95,10 @@ class Metrics:
             Retrying: lambda effect, _: self._count_attempt(effect.invocation, effect.outcome),
             Acknowledge: lambda effect, _: self._acknowledged.inc(len(effect.tickets)),
             Bereaved: lambda effect, _: self._bereaved.inc((effect.event.sequence or effect.first) - effect.first + 1),
-            Postponed: lambda effect, _: self._postponed.inc(),
-            Repeated: lambda effect, _: self._duplicate.inc(),
+            Postponed: lambda _, _now: self._postponed.inc(),
+            Repeated: lambda _, _now: self._duplicate.inc(),
             Expired: lambda effect, _: self._dropped.labels(effect.invocation.mapping, effect.rule).inc(),
-            Buried: lambda effect, _: self._letters.inc(),
+            Buried: lambda _, _now: self._letters.inc(),
         }
         self.commit_failures = Counter(f"{prefix}_commit_failures", "Commits that failed", registry=registry)
         self._registry = registry
