@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as Map
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Final, Literal
 
 from bridge.core.conditions import Condition, Template
 from bridge.core.event import Event
@@ -102,24 +102,41 @@ class MappingSet:
         return self._foreign
 
 
+REMEMBERED: Final = 10_000
+"""So many kinds of events are remembered with the mappings that select them."""
+
+
 class _Index:
-    """Finds mappings by the most telling exact name in each selector, so that an event tests few of them."""
+    """Finds mappings by the most telling exact name in each selector, so that an event tests few of them.
+
+    What was found is remembered: selectors look at nothing but an event's topic, kind and name.
+    """
 
     def __init__(self, entries: list[tuple[Mapping, tuple[Selector, ...]]]) -> None:
         self._mappings = [mapping for mapping, _ in entries]
+        self._found: dict[tuple[str, str | None, str | None], tuple[Mapping, ...]] = {}
         self._buckets: dict[tuple[str, str], list[tuple[int, Callable[[Event], bool]]]] = {}
         for position, (_, selectors) in enumerate(entries):
             for selector in selectors:
                 self._buckets.setdefault(_bucket(selector), []).append((position, selector.matches))
 
     def find(self, event: Event) -> Sequence[Mapping]:
+        key = (event.topic, event.kind, event.name)
+        found = self._found.get(key)
+        if found is None:
+            if len(self._found) >= REMEMBERED:  # topics can be made up
+                self._found.clear()
+            found = self._found[key] = self._look_up(event)
+        return found
+
+    def _look_up(self, event: Event) -> tuple[Mapping, ...]:
         if event.node is None:
             keys = [("topic", event.topic), ("level", event.topic.split("/", 1)[0]), ("topic", "")]
         else:
             keys = [("sensor", event.sensor or ""), ("event", event.name or ""), ("kind", event.kind or "")]
             keys += [("node", event.node), ("sensor", "")]
         found = {position for key in keys for position, matches in self._buckets.get(key, ()) if matches(event)}
-        return [self._mappings[position] for position in sorted(found)]
+        return tuple(self._mappings[position] for position in sorted(found))
 
 
 def _bucket(selector: Selector) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """What mappings remember between events: cooldowns, waiting `for` timers, and what was last known of each sensor.
 
-Plain data, changed by `apply` alone; every change is one key and one JSON value, so that a journal can keep it with the
-event that made it (PROTOCOL.md, rule 7). What may not live here: deciding.
+Plain data, changed by `apply` alone; every change is one key and one value that becomes JSON, so that a journal can
+keep it with the event that made it (PROTOCOL.md, rule 7). What may not live here: deciding.
 """
 
 from __future__ import annotations
@@ -20,14 +20,6 @@ FIRES_KEPT: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class StateChange:
-    """The new value of a key; None forgets it."""
-
-    key: str
-    value: JSON
-
-
-@dataclass(frozen=True, slots=True)
 class LastValue:
     """What was last known of a sensor. `level` is the last event that named a state, such as `temperature.high`."""
 
@@ -35,6 +27,17 @@ class LastValue:
     value: Value
     time: datetime
     level: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """The new value of a key; None forgets it.
+
+    What was last known of a sensor changes with each event and is written once a commit: it is made JSON only then.
+    """
+
+    key: str
+    value: JSON | LastValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +108,8 @@ class MappingState:
 
     def overflow(self, changes: Iterable[StateChange]) -> list[StateChange]:
         """What is to be forgotten so that `changes` find room."""
+        if len(self.last) < MAX_KEPT and len(self.cooldowns) < MAX_KEPT and len(self.waiting) < MAX_KEPT:
+            return []
         forgotten = []
         stores: dict[str, Any] = {"last": self.last, "cooldown": self.cooldowns, "waiting": self.waiting}
         for change in changes:
@@ -119,7 +124,10 @@ class MappingState:
             self.last.pop(key, None)
             self.known.pop(key, None)
             return
-        last = LastValue(value["event"], value["value"], _time(value["time"]), value["level"])
+        if isinstance(value, LastValue):
+            last = value
+        else:
+            last = LastValue(value["event"], value["value"], _time(value["time"]), value["level"])
         self.last[key] = last
         self.known[key] = {"event": last.event, "value": last.value, "time": last.time}
 
@@ -146,8 +154,7 @@ class MappingState:
 
 def last_change(sensor: str, last: LastValue) -> StateChange:
     """That this is now known of a sensor ("node/sensor")."""
-    value: JSON = {"event": last.event, "value": last.value, "time": rfc3339(last.time), "level": last.level}
-    return StateChange(f"last|{sensor}", value)
+    return StateChange(f"last|{sensor}", last)
 
 
 def cooldown_change(key: str, fires: Iterable[datetime]) -> StateChange:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from bridge.core.delivery import Ledger
 from bridge.core.invocation import Invocation
@@ -26,9 +25,8 @@ from bridge.core.steps import (
     Repeated,
     Retrying,
 )
+from bridge.dispatcher.tallies import Spread, Tally
 
-CACHED = 4096
-"""Combinations of labels that are remembered; a thousand mappings have fewer."""
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -37,31 +35,26 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         prefix = "gpio_bridge_dispatcher"
-        self._events = Counter(f"{prefix}_events", "Events received for the first time", registry=registry)
+        self._events = Tally(f"{prefix}_events", "Events received for the first time", registry=registry)
         self._bereaved = Counter(
             f"{prefix}_outbox_dropped", "Sequences that agents' tombstones stand for", registry=registry
         )
-        self._acknowledged = Counter(f"{prefix}_acknowledged", "Deliveries acknowledged", registry=registry)
-        judged = Counter(
+        self._acknowledged = Tally(f"{prefix}_acknowledged", "Deliveries acknowledged", registry=registry)
+        self._judged = Tally(
             f"{prefix}_judgements", "What mappings said to events", ["mapping", "result"], registry=registry
         )
-        attempts = Counter(
+        self._attempts = Tally(
             f"{prefix}_attempts", "Attempts by their verdict", ["function", "verdict"], registry=registry
         )
-        invocations = Counter(
+        self._invocations = Tally(
             f"{prefix}_invocations", "Invocations that ended", ["mapping", "function", "result"], registry=registry
         )
-        duration = Histogram(
-            f"{prefix}_attempt_seconds", "Duration of attempts", ["function"], buckets=SECONDS, registry=registry
+        self._duration = Spread(
+            f"{prefix}_attempt_seconds", "Duration of attempts", ["function"], bounds=SECONDS, registry=registry
         )
-        # `labels` takes a lock and builds a key; these are asked several times for each event.
-        self._judged = lru_cache(CACHED)(judged.labels)
-        self._attempts = lru_cache(CACHED)(attempts.labels)
-        self._invocations = lru_cache(CACHED)(invocations.labels)
-        self._duration = lru_cache(CACHED)(duration.labels)
-        self._latency = Histogram(
+        self._latency = Spread(
             f"{prefix}_event_age_seconds", "From the event's time to the start of its first attempt",
-            buckets=SECONDS, registry=registry,
+            bounds=SECONDS, registry=registry,
         )  # fmt: skip
         self._postponed = Counter(
             f"{prefix}_postponed", "Events let go because their sender left too many gaps; it sends them again",
@@ -93,7 +86,7 @@ class Metrics:
             Ended: self._count_ended,
             Cancelled: self._count_cancelled,
             Retrying: lambda effect, _: self._count_attempt(effect.invocation, effect.outcome),
-            Acknowledge: lambda effect, _: self._acknowledged.inc(len(effect.tickets)),
+            Acknowledge: lambda effect, _: self._acknowledged.add((), len(effect.tickets)),
             Bereaved: lambda effect, _: self._bereaved.inc((effect.event.sequence or effect.first) - effect.first + 1),
             Postponed: lambda _, _now: self._postponed.inc(),
             Repeated: lambda _, _now: self._duplicate.inc(),
@@ -149,25 +142,25 @@ class Metrics:
             counted(effect, now)
 
     def _count_judged(self, effect: Judged, now: Instant) -> None:
-        self._events.inc()
+        self._events.add()
         for judgement in effect.plan.judgements:
-            self._judged(judgement.mapping, judgement.result).inc()
+            self._judged.add((judgement.mapping, judgement.result))
 
     def _count_invoke(self, effect: Invoke, now: Instant) -> None:
         if effect.attempt == 1:
-            self._latency.observe(max(0.0, (now.wall - effect.event.time).total_seconds()))
+            self._latency.add((), max(0.0, (now.wall - effect.event.time).total_seconds()))
 
     def _count_attempt(self, invocation: Invocation, outcome: Outcome) -> None:
-        self._attempts(invocation.function, outcome.verdict.value).inc()
-        self._duration(invocation.function).observe(outcome.duration_s)
+        self._attempts.add((invocation.function, outcome.verdict.value))
+        self._duration.add((invocation.function,), outcome.duration_s)
 
     def _count_ended(self, effect: Ended, now: Instant) -> None:
         invocation = effect.invocation
         if effect.outcome is not None:
             self._count_attempt(invocation, effect.outcome)
-        self._invocations(invocation.mapping, invocation.function, "dead" if effect.letter else "succeeded").inc()
+        self._invocations.add((invocation.mapping, invocation.function, "dead" if effect.letter else "succeeded"))
         if effect.letter:
             self._letters.inc()
 
     def _count_cancelled(self, effect: Cancelled, now: Instant) -> None:
-        self._invocations(effect.invocation.mapping, effect.invocation.function, "cancelled").inc()
+        self._invocations.add((effect.invocation.mapping, effect.invocation.function, "cancelled"))

@@ -80,6 +80,9 @@ MIGRATIONS: Final[Sequence[str]] = (
         at REAL NOT NULL               -- the last time, in seconds since the epoch
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE INDEX sources_by_begun ON sources (begun); -- each new row asks for the highest
+    """,
 )
 
 Change = Callable[[sqlite3.Connection], None]
