@@ -16,18 +16,17 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bridge.core import letters
-from bridge.core.dedup import Dedup, SourceRow
-from bridge.core.event import FOREIGN_TYPE, Event, Identity
-from bridge.core.invocation import DeadLetter
+from bridge.core.books import Books, known
+from bridge.core.dedup import SourceRow
+from bridge.core.event import FOREIGN_TYPE, Event
 from bridge.core.lanes import Lanes
+from bridge.core.long_lanes import LongLanes
 from bridge.core.mapping import MappingSet
 from bridge.core.mapping_state import StateChange, waiting_change
 from bridge.core.plan import Plan, node_offline, plan, succeeded, timer_key
 from bridge.core.quarantine import plan_none
-from bridge.core.receipts import Receipts, Ticket
 from bridge.core.records import Commit, Record, Restored
 from bridge.core.retry import GiveUp, Outcome, Park, RetryAfter, Verdict, decide
-from bridge.core.shelf import Shelf
 from bridge.core.steps import (
     Acknowledge,
     Answered,
@@ -42,7 +41,6 @@ from bridge.core.steps import (
     Effect,
     Ended,
     Expired,
-    Fetch,
     Fetched,
     Ignored,
     Input,
@@ -70,7 +68,6 @@ from bridge.core.work import (
     expired,
     invocation_of,
     on_failure,
-    opened,
     place_of,
     replay_key,
     shelf_key,
@@ -99,10 +96,6 @@ MAPPING_REMOVED: Final = "mapping removed"
 IN_WORK: Final = "another event with the id {} is in work"
 MAX_AGE: Final = "max_age"
 LATEST: Final = "backlog latest"
-SLOW_S: Final = 2.0
-"""A lane whose first invocation has been in memory for longer is slow; a burst through quick functions is not."""
-LANE_MEMORY: Final = 16
-"""How many invocations of a slow lane stay in memory, when there is room for so many of each lane."""
 
 
 class Ledger:
@@ -116,22 +109,22 @@ class Ledger:
         self._lanes: Lanes[Work] = Lanes(
             per_function=limits.per_function, total=limits.total, failures=limits.breaker_failures
         )
-        self._receipts = Receipts()
-        self._dedup = Dedup.restore(restored.sources, restored.ids)
-        self._numbers = itertools.count(restored.next_number)
-        self._entries: dict[Identity, Entry] = {}
+        self._books = Books(restored, acknowledge_stored=limits.acknowledge_stored)
         self._works: dict[str, Work] = {}
-        self._held: list[Entry] = []
+        numbers = itertools.count(restored.next_number)
+        self._number = numbers.__next__
+        self._long = LongLanes(
+            self._lanes,
+            self._books,
+            self._works,
+            self._number,
+            limits.open_events,
+            {one.lane: one.count for one in restored.shelved},
+        )
         self._timers = Timers()
-        self._dirty: dict[int, Entry] = {}
-        self._letters: list[DeadLetter] = []
-        self._changes: dict[str, StateChange] = {}
         self._effects: list[Effect] = []
         self._slots: dict[str, Work] = {}
         self._why_parked: dict[str, str] = {}
-        self._replayed: list[int] = []
-        self._shelf: Shelf[Work] = Shelf({one.lane: one.count for one in restored.shelved})
-        self._relieve_at: float | None = None
         self._restore(restored, now)
         self._timers.held = len(self._timers) > 0
         self._bury_removed(now)
@@ -141,17 +134,17 @@ class Ledger:
     @property
     def open_events(self) -> int:
         """Events that are not finished; of one that waits in several long lanes, each of these counts."""
-        return len(self._entries) + self._shelf.stored
+        return len(self._books) + self._long.stored
 
     @property
     def stored_events(self) -> int:
         """Those of them that are on the disk alone."""
-        return self._shelf.stored
+        return self._long.stored
 
     @property
     def open_invocations(self) -> int:
         """Invocations that have not ended."""
-        return len(self._works) + self._shelf.stored
+        return len(self._works) + self._long.stored
 
     @property
     def running(self) -> int:
@@ -161,7 +154,7 @@ class Ledger:
     @property
     def unacknowledged(self) -> int:
         """Deliveries of the current connection that are not acknowledged."""
-        return len(self._receipts)
+        return len(self._books.receipts)
 
     @property
     def parked(self) -> tuple[str, ...]:
@@ -191,17 +184,19 @@ class Ledger:
     @property
     def dirty(self) -> bool:
         """Whether `take` has something to hand over."""
-        return bool(self._dirty or self._letters or self._changes or self._dedup.changed)
+        return self._books.dirty
 
     @property
     def wake_at(self) -> float | None:
         """When `step` has something to do although nothing happened (monotonic)."""
-        times = [time for time in (self._lanes.wake_at, self._timers.wake_at, self._relieve_at) if time is not None]
+        times = [
+            time for time in (self._lanes.wake_at, self._timers.wake_at, self._long.relieve_at) if time is not None
+        ]
         return min(times) if times else None
 
     def confirmed(self) -> tuple[SourceRow, ...]:
         """Everything that has a record, per source; all of it is finished or stored once nothing is dirty."""
-        return self._dedup.rows()
+        return self._books.dedup.rows()
 
     # --- steps ---
 
@@ -211,8 +206,8 @@ class Ledger:
             self._take_in(given, now)
         self._wake(now)
         self._start(now)
-        self._relieve(now)
-        self._fetch()
+        self._long.relieve(now.monotonic)
+        self._effects += self._long.wanted()
         self._release()
         effects, self._effects = self._effects, []
         return effects
@@ -226,12 +221,12 @@ class Ledger:
             case Committed(commit):
                 self._committed(commit)
             case NotCommitted(commit):
-                self._not_committed(commit)
+                self._books.not_committed(commit)
             case Fetched(lane, records):
                 self._fetched(lane, records, now)
             case Ignored(ticket):
-                self._receipts.receive(ticket)
-                self._receipts.complete(ticket)
+                self._books.receipts.receive(ticket)
+                self._books.receipts.complete(ticket)
             case NodeOffline():
                 self._node_offline(given, now)
             case Unreadable():
@@ -246,65 +241,38 @@ class Ledger:
                 self.mappings = mappings
                 self._bury_removed(now)
             case Connected(generation):  # pragma: no branch - the last of them, as mypy knows
-                self._connected(generation)
+                self._books.connect(generation)
 
     def take(self) -> Commit | None:
         """What the next commit has to keep, or None. Answer with `Committed` or `NotCommitted` before taking again."""
-        if not self.dirty:
-            return None
-        records, finished = [], []
-        for entry in self._dirty.values():
-            if entry.open:
-                entry.written = True
-                records.append(Record(entry.number, entry.event, entry.received_at, tuple(opened(entry)), entry.lane))
-            elif entry.written:
-                finished.append(entry.number)
-        commit = Commit(
-            tuple(records),
-            tuple(finished),
-            tuple(self._letters),
-            self._dedup.take(),
-            self._dedup.take_ids(),
-            tuple(self._changes.values()),
-            tuple(self._replayed),
-            tuple(self._dirty.values()),
-        )
-        self._dirty, self._letters, self._changes, self._replayed = {}, [], {}, []
-        return commit
-
-    def _connected(self, generation: int) -> None:
-        self._receipts.begin(generation)
-        self._held.clear()
-        for entry in self._entries.values():
-            entry.tickets.clear()
+        return self._books.take()
 
     def _received(self, given: Received, now: Instant) -> None:
-        event, ticket = given.event, given.ticket
+        event, ticket, books = given.event, given.ticket, self._books
         if ticket is not None:
-            self._receipts.receive(ticket)
+            books.receipts.receive(ticket)
         identity = event.identity
-        entry = self._entries.get(identity)
-        if entry is not None or self._dedup.knows(identity):
+        entry = books.find(identity)
+        if entry is not None or books.dedup.knows(identity):
             self._effects.append(Repeated(event))
-            self._dedup.touch(identity)
+            books.dedup.touch(identity)
             if given.covers_from is not None:  # its own sequence arrived before its sender dropped it
-                self._dedup.add(identity, first=given.covers_from)
-            self._join(entry, ticket)
+                books.dedup.add(identity, first=given.covers_from)
+            books.join(entry, ticket)
             return
-        if self._dedup.crowded(identity, first=given.covers_from):
+        if books.dedup.crowded(identity, first=given.covers_from):
             self._effects.append(Postponed(event))
-            self._join(None, ticket)
+            books.join(None, ticket)
             return
-        entry = Entry(next(self._numbers), identity, event, now.wall)
+        entry = Entry(self._number(), identity, event, now.wall)
         if ticket is not None:
             entry.tickets.append(ticket)
         if event.type != FOREIGN_TYPE:
-            self._dedup.add(identity, first=given.covers_from)
-        self._entries[identity] = entry
-        self._dirty[entry.number] = entry
+            books.dedup.add(identity, first=given.covers_from)
+        books.open(entry)
         if given.covers_from is not None:
             self._effects.append(Bereaved(event, given.covers_from))
-            self._finish(entry)
+            books.finish(entry)
             return
         if given.quarantined is None:
             planned = plan(event, self.mappings, self.state, received_at=now.wall, backlog=given.backlog)
@@ -313,14 +281,14 @@ class Ledger:
         self._effects.append(Judged(event, planned))
         self._carry_out(planned, entry, now)
         if not entry.open:
-            self._finish(entry)
+            self._books.finish(entry)
 
     def _carry_out(self, planned: Plan, entry: Entry, now: Instant) -> None:
         for key in planned.cancelled:
             self._cancel(key, entry.event.id)
         self._remember(planned.changes, entry)
         for failure in planned.failures:
-            self._bury(letters.of_failure(failure, entry, now.wall), entry)
+            self._books.bury(letters.of_failure(failure, entry, now.wall), entry)
         for one in planned.invocations:
             work = Work(invocation_of(one, self.mappings), entry)
             if one.id in self._works:
@@ -336,6 +304,7 @@ class Ledger:
         self._admit(work, now)
         self._drop_slot(work.lane)
         self._slots[work.lane] = work
+        work.slot = True
 
     def _drop_slot(self, lane: str) -> None:
         earlier = self._slots.pop(lane, None)
@@ -347,10 +316,11 @@ class Ledger:
         for lane, work in list(self._slots.items()):
             if place_of(work.entry.event) == place:
                 del self._slots[lane]
+                work.slot = False
                 self._queue(work, now)
 
     def _replay(self, given: Replay, now: Instant) -> None:
-        entry = Entry(next(self._numbers), replay_key(given.number), given.event, now.wall, must_commit=True)
+        entry = Entry(self._number(), replay_key(given.number), given.event, now.wall, must_commit=True)
         refused = self._replan(given, entry, now) if given.invocation is None else None
         if given.invocation is not None:
             if given.invocation.id in self._works:
@@ -359,9 +329,8 @@ class Ledger:
                 self._queue(Work(replace(given.invocation, due_at=None, max_age_s=None), entry), now)
         self._effects.append(Replayed(given.number, given.event, given.mapping, refused))
         if refused is None:
-            self._replayed.append(given.number)
-            self._entries[entry.key] = entry
-            self._dirty[entry.number] = entry  # also when all of it went to the shelf
+            self._books.replay(given.number)
+            self._books.open(entry)  # also when all of it went to the shelf
 
     def _replan(self, given: Replay, entry: Entry, now: Instant) -> str | None:
         """Ask the mapping again; the reason when it is not there or says no."""
@@ -389,7 +358,7 @@ class Ledger:
         invocation, entry = work.invocation, work.entry
         self._admit(work, now)
         if invocation.due_at is None:
-            self._into_lane(work)
+            self._long.enter(work)
             return
         due = now.monotonic + max(0.0, (invocation.due_at - now.wall).total_seconds())
         key = timer_key(invocation.mapping, entry.event)
@@ -398,34 +367,22 @@ class Ledger:
             self._fall_due(earlier)
         self._timers.add(key, work, due)
 
-    def _into_lane(self, work: Work) -> None:
-        """Let it take its turn; in a long lane that is behind what is on the disk."""
-        if not self._shelf:
-            self._lanes.add(work.lane, work.invocation.function, work)
-            return
-        lane = shelf_of(work.invocation)
-        if lane not in self._shelf:
-            self._lanes.add(work.lane, work.invocation.function, work)
-        else:
-            self._put_away(work, lane)
-
     def _unreadable(self, given: Unreadable, now: Instant) -> None:
         if given.ticket is not None:
-            self._receipts.receive(given.ticket)
+            self._books.receipts.receive(given.ticket)
         event = Event(id=given.id, source="", type="", time=now.wall, data={}, body=given.payload, topic=given.topic)
         tickets = [given.ticket] if given.ticket is not None else []
-        entry = Entry(next(self._numbers), event.identity, event, now.wall, tickets)
+        entry = Entry(self._number(), event.identity, event, now.wall, tickets)
         letter = letters.of_unreadable(given, now.wall)
-        self._entries[event.identity] = entry
-        self._dirty[entry.number] = entry
-        self._bury(letter, entry)
+        self._books.open(entry)
+        self._books.bury(letter, entry)
         self._effects.append(Buried(letter))
-        self._finish(entry)
+        self._books.finish(entry)
 
     def _node_offline(self, given: NodeOffline, now: Instant) -> None:
         if given.ticket is not None:
-            self._receipts.receive(given.ticket)
-            self._receipts.complete(given.ticket)
+            self._books.receipts.receive(given.ticket)
+            self._books.receipts.complete(given.ticket)
         planned = node_offline(given.site, given.node, self.mappings, self.state, at=now.wall)
         for key in planned.cancelled:
             self._cancel(key, f"the node {given.node} went offline")
@@ -464,7 +421,7 @@ class Ledger:
                 self._effects.append(Retrying(invocation, entry.event, work.attempts, outcome, delay_s))
                 failed_at = now.monotonic if outcome.unwell else None
                 self._lanes.again(work.lane, now.monotonic + delay_s, failed_at=failed_at)
-                self._dirty[entry.number] = entry
+                self._books.change(entry)
             case Park():
                 self._effects.append(Retrying(invocation, entry.event, work.attempts, outcome, None))
                 work.attempts -= 1  # it never reached the function
@@ -484,24 +441,12 @@ class Ledger:
             self._effects.append(Answered(function))
 
     def _committed(self, commit: Commit) -> None:
-        for entry in commit.entries:
-            entry.stored = True
+        for entry in self._books.committed(commit):
             if entry.lane is not None:
-                self._arrived(entry, entry.lane)
-            if self._limits.acknowledge_stored or not entry.open:
-                self._held.append(entry)
-            if not entry.open:
-                self._entries.pop(entry.key, None)
-        known = tuple(row for row in commit.sources if row.runs)
-        if known:
-            self._effects.append(Confirm(known))
-
-    def _not_committed(self, commit: Commit) -> None:
-        self._dirty = {entry.number: entry for entry in commit.entries} | self._dirty
-        self._letters[:0] = commit.letters
-        self._replayed[:0] = commit.replayed
-        self._changes = {change.key: change for change in commit.changes} | self._changes
-        self._dedup.put_back(commit.sources, commit.ids)
+                self._long.arrived(entry)
+        rows = known(commit.sources)
+        if rows:
+            self._effects.append(Confirm(rows))
 
     def _bury_removed(self, now: Instant) -> None:
         """What waits for a mapping that is gone becomes a dead letter (rule 13); what runs may end."""
@@ -515,7 +460,7 @@ class Ledger:
             elif self._slots.get(work.lane) is work:
                 del self._slots[work.lane]
                 self._give_up_unqueued(work, MAPPING_REMOVED, now)
-            elif self._withdraw(work) or self._lanes.remove(work.lane, work):
+            elif self._long.withdraw(work) or self._lanes.remove(work.lane, work):
                 self._give_up_unqueued(work, MAPPING_REMOVED, now)
         for function in [name for name in self._why_parked if not self._lanes.is_parked(name)]:
             del self._why_parked[function]
@@ -528,26 +473,6 @@ class Ledger:
 
     # --- what steps share ---
 
-    def _join(self, entry: Entry | None, ticket: Ticket | None) -> None:
-        """A duplicate is acknowledged with its original, or at once when that is finished or stored."""
-        if ticket is None:
-            return
-        if entry is None or (entry.stored and entry.open and self._limits.acknowledge_stored):
-            self._receipts.complete(ticket)
-        else:
-            entry.tickets.append(ticket)
-
-    def _finish(self, entry: Entry) -> None:
-        """Nothing of the event is open any more."""
-        self._dirty[entry.number] = entry
-        if not entry.must_commit and not entry.written:
-            self._complete(entry)
-
-    def _complete(self, entry: Entry) -> None:
-        for ticket in entry.tickets:
-            self._receipts.complete(ticket)
-        entry.tickets.clear()
-
     def _end(self, work: Work, failed_at: float | None = None) -> None:
         self._lanes.end(work.lane, failed_at=failed_at)
         self._close(work)
@@ -555,15 +480,11 @@ class Ledger:
     def _close(self, work: Work) -> None:
         del self._works[work.invocation.id]
         del work.entry.open[work.invocation.id]
-        self._dirty[work.entry.number] = work.entry
-        if work.long is not None and work.long in self._shelf:
-            self._shelf.left(work.long)
-        if not work.entry.open:
-            self._finish(work.entry)
-
-    def _bury(self, letter: DeadLetter, entry: Entry) -> None:
-        self._letters.append(letter)
-        entry.must_commit = True
+        self._long.left(work)
+        if work.entry.open:
+            self._books.change(work.entry)
+        else:
+            self._books.finish(work.entry)
 
     def _give_up(self, work: Work, reason: str, now: Instant, outcome: Outcome) -> None:
         self._dead(work, reason, now, outcome)
@@ -576,22 +497,16 @@ class Ledger:
     def _dead(self, work: Work, reason: str, now: Instant, outcome: Outcome | None) -> None:
         invocation, event = work.invocation, work.entry.event
         letter = letters.of_work(work, reason, now.wall, outcome)
-        self._bury(letter, work.entry)
+        self._books.bury(letter, work.entry)
         self._effects.append(Ended(invocation, event, work.attempts, outcome, letter))
         if invocation.on_failure is not None and invocation.id + ON_FAILURE not in self._works:
             self._queue(Work(on_failure(invocation, letter), work.entry), now)
 
     def _remember(self, changes: Iterable[StateChange], entry: Entry | None) -> None:
-        """Change the mapping state.
-
-        What an event changes is kept before it is acknowledged, except what was last known of a sensor: that is only
-        looked at, and told again by the next event.
-        """
+        """Change the mapping state, on behalf of an event."""
         for change in changes:
             self.state.apply((change,))
-            self._changes[change.key] = change
-            if entry is not None and not change.key.startswith("last|"):
-                entry.must_commit = True
+            self._books.remember(change, entry)
 
     def _cancel(self, key: str, by: str) -> None:
         """Call off a waiting invocation; plan has seen to it that it did not fall due before (rule 15)."""
@@ -617,8 +532,8 @@ class Ledger:
         """It takes its place in its lane now, which it must not lose by a restart."""
         self._timers.forget(work)
         work.invocation = replace(work.invocation, due_at=None)
-        self._dirty[work.entry.number] = work.entry
-        self._into_lane(work)
+        self._books.change(work.entry)
+        self._long.enter(work)
 
     def _start(self, now: Instant) -> None:
         while started := self._lanes.start():
@@ -636,114 +551,19 @@ class Ledger:
 
     def _release(self) -> None:
         """Acknowledge, in order, what is finished or stored; withhold it while too much is open."""
-        if self._held and not self._over_full and self._shelf.stored <= self._limits.stored_events:
-            for entry in self._held:
-                self._complete(entry)
-            self._held.clear()
-        tickets = self._receipts.release()
+        full = self._long.over_full or self._long.stored > self._limits.stored_events
+        tickets = self._books.release(withhold=full)
         if tickets:
             self._effects.append(Acknowledge(tickets))
 
-    # --- long lanes: what is on the disk alone ---
-
-    @property
-    def _over_full(self) -> bool:
-        return len(self._entries) > self._limits.open_events
-
-    def _relieve(self, now: Instant) -> None:
-        """When too much is open, put away what is behind the first ones of slow lanes.
-
-        In a pair nothing is put away: what is stored alone must not be acknowledged (rule 17).
-        """
-        if not self._over_full or not self._limits.acknowledge_stored:
-            self._relieve_at = None
-            return
-        if self._relieve_at is None:
-            self._relieve_at = now.monotonic + SLOW_S
-        if now.monotonic < self._relieve_at:
-            return
-        self._relieve_at = now.monotonic + SLOW_S / 2
-        lanes: dict[str, list[Work]] = {}
-        for work in self._works.values():
-            if work.timer is None and self._slots.get(work.lane) is not work:
-                lanes.setdefault(shelf_of(work.invocation), []).append(work)
-        keep = self._share(len(lanes))
-        for lane, works in lanes.items():
-            slow = len(works) > keep and now.monotonic - works[0].since >= SLOW_S
-            if slow and lane not in self._shelf:
-                self._lengthen(lane, works, keep)
-
-    def _share(self, lanes: int) -> int:
-        """How many invocations of each of so many lanes may be in memory."""
-        return max(1, min(LANE_MEMORY, self._limits.open_events // (2 * max(1, lanes))))
-
-    def _lengthen(self, lane: str, works: Sequence[Work], keep: int) -> None:
-        """Let the first of a lane's invocations stay, and put the others away."""
-        if works[0].invocation.lane:
-            behind = self._lanes.cut(lane, keep)
-        else:
-            behind = [work for work in works[keep:] if self._lanes.remove(work.lane, work)]
-        if not behind:
-            return
-        self._shelf.begin(lane, len(works) - len(behind), after=next(self._numbers))
-        for work in works:
-            work.long = lane
-        for work in behind:
-            self._put_away(work, lane)
-
-    def _join_long(self, work: Work, lane: str) -> None:
-        work.long = lane
-        self._shelf.joined(lane)
-        self._lanes.add(work.lane, work.invocation.function, work)
-
-    def _put_away(self, work: Work, lane: str) -> None:
-        """Give it a record of its own, which the next commit keeps, and with that forget it until its turn comes."""
-        event = work.entry
-        number = next(self._numbers)
-        part = Entry(number, shelf_key(number), event.event, event.received_at, lane=lane)
-        del event.open[work.invocation.id]
-        part.open[work.invocation.id] = work
-        work.entry, work.long = part, None
-        event.must_commit = True
-        self._entries[part.key] = part
-        self._dirty[number] = part
-        self._shelf.put(lane, number, work)
-        self._dirty[event.number] = event
-        if not event.open:
-            self._finish(event)
-
-    def _arrived(self, part: Entry, lane: str) -> None:
-        """A commit has kept a record of the shelf: what it holds is forgotten until its turn comes."""
-        work = self._shelf.arrived(lane, part.number)
-        if work is not None:
-            del self._works[work.invocation.id]
-            part.open.clear()
-
-    def _withdraw(self, work: Work) -> bool:
-        """Whether it was on its way to the disk, and no longer is."""
-        lane = work.entry.lane
-        return lane is not None and self._shelf.withdraw(lane, work.entry.number)
-
-    def _fetch(self) -> None:
-        """Ask for what long lanes need next."""
-        if self._shelf:
-            share = self._share(len(self._shelf))
-            for lane, after in self._shelf.wanted(share // 2):
-                self._effects.append(Fetch(lane, after, share))
-
     def _fetched(self, lane: str, records: Sequence[Record] | None, now: Instant) -> None:
-        self._shelf.read(lane)
-        assert records != (), f"what waits in {lane} has vanished from the journal"
-        for record in records or ():
-            if self._shelf.is_coming(lane, record.number):
-                break  # it is on the disk, and we have not been told yet
-            if self._shelf.taken(lane, record.number):
-                self._come_back(record, lane, now)
+        for record in self._long.fetched(lane, records):
+            self._come_back(record, lane, now)
 
     def _come_back(self, record: Record, lane: str, now: Instant) -> None:
         key = shelf_key(record.number)
         entry = Entry(record.number, key, record.event, record.received_at, stored=True, written=True, lane=lane)
-        self._entries[key] = entry
+        self._books.open(entry, restored=True)
         for kept in record.open:
             work = Work(kept.invocation, entry, attempts=kept.attempts)
             if work.invocation.id in self._works:
@@ -753,22 +573,22 @@ class Ledger:
             if self._removed(work):
                 self._give_up_unqueued(work, MAPPING_REMOVED, now)
             else:
-                self._join_long(work, lane)
+                self._long.join(work, lane)
         if not entry.open:
-            self._finish(entry)
+            self._books.finish(entry)
 
     def _restore(self, restored: Restored, now: Instant) -> None:
         begun = {one.lane: one.first for one in restored.shelved}
         for record in restored.records:
             key = record.event.identity
-            if key in self._entries:  # a replay of what is still in work for another mapping
+            if self._books.find(key) is not None:  # a replay of what is still in work for another mapping
                 key = replay_key(record.number)
             entry = Entry(record.number, key, record.event, record.received_at, stored=True, written=True)
-            self._entries[key] = entry
+            self._books.open(entry, restored=True)
             for kept in record.open:
                 work, lane = Work(kept.invocation, entry, attempts=kept.attempts), shelf_of(kept.invocation)
                 if kept.invocation.due_at is None and record.number < begun.get(lane, 0):
                     self._admit(work, now)
-                    self._join_long(work, lane)  # it is ahead of what is on the disk
+                    self._long.join(work, lane)  # it is ahead of what is on the disk
                 else:
                     self._queue(work, now)

@@ -30,11 +30,18 @@ class Work:
     attempts: int = 0
     first_at: float | None = None
     timer: str | None = None
+    slot: bool = False
+    """Whether it is kept until a backlog is over."""
     lane: str = ""
     since: float = 0.0
     """When it came into memory (monotonic)."""
     long: str | None = None
     """The long lane of which it is one that is in memory."""
+
+    @property
+    def queued(self) -> bool:
+        """Whether it is in its lane, waiting or running."""
+        return self.timer is None and not self.slot
 
 
 @dataclass(slots=True, eq=False)

@@ -1,0 +1,166 @@
+"""The books: which events are open, what the next commit has to keep, and what may be acknowledged (rules 7 and 8).
+
+An event that is finished before a commit never has its body written; one that is not has a record, and is acknowledged
+when that is on the disk. What may not live here: what becomes of an event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from bridge.core.dedup import Dedup, SourceRow
+from bridge.core.event import Identity
+from bridge.core.invocation import DeadLetter
+from bridge.core.mapping_state import StateChange
+from bridge.core.receipts import Receipts, Ticket
+from bridge.core.records import Commit, Record, Restored
+from bridge.core.work import Entry, opened
+
+
+class Books:
+    """One ledger's books.
+
+    `acknowledge_stored` says whether what is stored and not finished may be acknowledged.
+    """
+
+    def __init__(self, restored: Restored, *, acknowledge_stored: bool) -> None:
+        self.acknowledge_stored = acknowledge_stored
+        self.receipts = Receipts()
+        self.dedup = Dedup.restore(restored.sources, restored.ids)
+        self._entries: dict[Identity, Entry] = {}
+        self._held: list[Entry] = []
+        self._dirty: dict[int, Entry] = {}
+        self._letters: list[DeadLetter] = []
+        self._changes: dict[str, StateChange] = {}
+        self._replayed: list[int] = []
+
+    def __len__(self) -> int:
+        """Events that are open and in memory."""
+        return len(self._entries)
+
+    # --- events ---
+
+    def find(self, identity: Identity) -> Entry | None:
+        """The event, when it is open."""
+        return self._entries.get(identity)
+
+    def open(self, entry: Entry, *, restored: bool = False) -> None:
+        """An event is open from now on; one of an earlier life is kept already."""
+        self._entries[entry.key] = entry
+        if not restored:
+            self._dirty[entry.number] = entry
+
+    def change(self, entry: Entry) -> None:
+        """What is open of the event has changed: the next commit tells the disk."""
+        self._dirty[entry.number] = entry
+
+    def finish(self, entry: Entry) -> None:
+        """Nothing of the event is open any more."""
+        self._dirty[entry.number] = entry
+        if not entry.must_commit and not entry.written:
+            self._complete(entry)
+
+    def bury(self, letter: DeadLetter, entry: Entry) -> None:
+        """The event has a dead letter, which is kept before the event is acknowledged."""
+        self._letters.append(letter)
+        entry.must_commit = True
+
+    def remember(self, change: StateChange, entry: Entry | None) -> None:
+        """The mapping state has changed.
+
+        What an event changes is kept before it is acknowledged, except what was last known of a sensor: that is only
+        looked at, and told again by the next event.
+        """
+        self._changes[change.key] = change
+        if entry is not None and not change.key.startswith("last|"):
+            entry.must_commit = True
+
+    def replay(self, number: int) -> None:
+        """A dead letter has become an invocation again."""
+        self._replayed.append(number)
+
+    # --- acknowledging ---
+
+    def connect(self, generation: int) -> None:
+        """A new connection: tickets of the old one are void."""
+        self.receipts.begin(generation)
+        self._held.clear()
+        for entry in self._entries.values():
+            entry.tickets.clear()
+
+    def join(self, entry: Entry | None, ticket: Ticket | None) -> None:
+        """A duplicate is acknowledged with its original, or at once when that is finished or stored."""
+        if ticket is None:
+            return
+        if entry is None or (entry.stored and entry.open and self.acknowledge_stored):
+            self.receipts.complete(ticket)
+        else:
+            entry.tickets.append(ticket)
+
+    def release(self, *, withhold: bool) -> tuple[Ticket, ...]:
+        """What to acknowledge now, in order; nothing of what was only stored while that is withheld."""
+        if self._held and not withhold:
+            for entry in self._held:
+                self._complete(entry)
+            self._held.clear()
+        return self.receipts.release()
+
+    def _complete(self, entry: Entry) -> None:
+        for ticket in entry.tickets:
+            self.receipts.complete(ticket)
+        entry.tickets.clear()
+
+    # --- commits ---
+
+    @property
+    def dirty(self) -> bool:
+        """Whether `take` has something to hand over."""
+        return bool(self._dirty or self._letters or self._changes or self.dedup.changed)
+
+    def take(self) -> Commit | None:
+        """What the next commit has to keep, or None; answer with `committed` or `not_committed`."""
+        if not self.dirty:
+            return None
+        records, finished = [], []
+        for entry in self._dirty.values():
+            if entry.open:
+                entry.written = True
+                records.append(Record(entry.number, entry.event, entry.received_at, tuple(opened(entry)), entry.lane))
+            elif entry.written:
+                finished.append(entry.number)
+        commit = Commit(
+            tuple(records),
+            tuple(finished),
+            tuple(self._letters),
+            self.dedup.take(),
+            self.dedup.take_ids(),
+            tuple(self._changes.values()),
+            tuple(self._replayed),
+            tuple(self._dirty.values()),
+        )
+        self._dirty, self._letters, self._changes, self._replayed = {}, [], {}, []
+        return commit
+
+    def committed(self, commit: Commit) -> Iterator[Entry]:
+        """It is on the disk. Each event of it, to be looked at before it counts as stored."""
+        entry: Entry
+        for entry in commit.entries:
+            entry.stored = True
+            yield entry
+            if self.acknowledge_stored or not entry.open:
+                self._held.append(entry)
+            if not entry.open:
+                self._entries.pop(entry.key, None)
+
+    def not_committed(self, commit: Commit) -> None:
+        """It could not be kept, and is handed over again."""
+        self._dirty = {entry.number: entry for entry in commit.entries} | self._dirty
+        self._letters[:0] = commit.letters
+        self._replayed[:0] = commit.replayed
+        self._changes = {change.key: change for change in commit.changes} | self._changes
+        self.dedup.put_back(commit.sources, commit.ids)
+
+
+def known(rows: Iterable[SourceRow]) -> tuple[SourceRow, ...]:
+    """Those rows that tell of something; the others tell that an epoch is forgotten."""
+    return tuple(row for row in rows if row.runs)
