@@ -236,9 +236,11 @@ def _check(text: str, what: str) -> None:
         raise TopicError(f"the {what} is empty")
     if "\0" in text:
         raise TopicError(f"the {what} {text!r} holds a null character")
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise TopicError(f"the {what} {text!r} is no Unicode text")
-    if len(text.encode()) > MAX_BYTES:
+    try:
+        size_bytes = len(text.encode())
+    except UnicodeEncodeError as error:  # half of a surrogate pair
+        raise TopicError(f"the {what} {text!r} is no Unicode text") from error
+    if size_bytes > MAX_BYTES:
         raise TopicError(f"the {what} is longer than {MAX_BYTES} bytes")
 
 

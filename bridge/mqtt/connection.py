@@ -3,6 +3,9 @@
 A client is used for one connection and thrown away with it, so that nothing in paho's own store can be sent again
 (PROTOCOL.md, rule 3). No thread of paho runs. What paho calls back is only noted down; it is told to the program after
 paho has returned, because paho holds locks while it calls, and an exception there would leave it half-way.
+
+paho has the session, the subscriptions and the keep-alive. Publications, which are nearly all of the traffic, pass it
+by on the same stream: whole packets, between paho's own, with packet ids from the same source.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from bridge.errors import TransportError
 from bridge.mqtt.ending import Cause, Ended, Version
-from bridge.mqtt.packet import PUBLISH, UndecodableTopic, decode_publish, pack_properties
+from bridge.mqtt.packet import PUBACK, PUBLISH, UndecodableTopic, decode_puback, decode_publish, will_properties
+from bridge.mqtt.packet_ids import PacketIds
 from bridge.mqtt.publications import Publications, answer
 from bridge.mqtt.settings import MqttSettings
 from bridge.mqtt.stream import Stream
@@ -57,9 +61,9 @@ class Owner:
 
 
 class _Client(paho.Client):
-    """paho's client over our stream."""
+    """paho's client over our stream, with our packet ids."""
 
-    def __init__(self, stream: Stream, client_id: str, version: Version) -> None:
+    def __init__(self, stream: Stream, packet_ids: PacketIds, client_id: str, version: Version) -> None:
         five = version == "5"
         super().__init__(
             CallbackAPIVersion.VERSION2,
@@ -70,9 +74,13 @@ class _Client(paho.Client):
             manual_ack=True,
         )
         self._stream = stream
+        self._packet_ids = packet_ids
 
     def _create_socket(self) -> paho.SocketLike:  # the place where paho makes its sockets, since 2.0
         return self._stream  # what paho uses of a socket is what Stream has
+
+    def _mid_generate(self) -> int:  # where paho takes the ids of subscriptions from
+        return self._packet_ids.take()
 
 
 class Connection:
@@ -94,7 +102,7 @@ class Connection:
         self._owner = owner
         self._five = version == "5"
         self._fd = stream.fileno()
-        self._writing = self._flush_due = self._in_write = False
+        self._writing = self._flush_due = False
         self._accepted = False
         self._over = False
         self._ended: Ended | None = None
@@ -104,20 +112,20 @@ class Connection:
         self._paused = False
         self._grants: dict[int, asyncio.Future[list[ReasonCode]]] = {}
         self._tick: asyncio.TimerHandle | None = None
+        self._outgoing: list[bytes] = []
+        self._packet_ids = PacketIds()
         self._client = self._make_client(client_id, will)
-        self._publications = Publications(self._client, five=self._five)
+        self._publications = Publications(self._send, self._packet_ids, five=self._five)
 
     def _make_client(self, client_id: str, will: Message | None) -> _Client:
-        client = _Client(self._stream, client_id, self._version)
-        client.max_inflight_messages = 0  # ours counts; paho's own walks all open messages at each PUBACK
+        client = _Client(self._stream, self._packet_ids, client_id, self._version)
         if self._settings.username is not None:
             client.username_pw_set(self._settings.username, self._settings.read_password())
         if will is not None:
-            packed = pack_properties(will, PacketTypes.WILLMESSAGE) if self._five else None
+            packed = will_properties(will) if self._five else None
             client.will_set(will.topic, will.payload, will.qos, will.retain, packed)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_publish = self._on_publish
         client.on_subscribe = self._on_granted
         client.on_unsubscribe = self._on_granted
         client.on_socket_close = self._on_socket_close
@@ -167,6 +175,7 @@ class Connection:
 
     async def subscribe(self, subscriptions: Sequence[Subscription]) -> None:
         """Subscribe and wait for the answer. Raises TransportError that names the filters refused."""
+        self._hand_over()  # what was published before leaves before
         if self._five:
             options = [
                 (s.filter, SubscribeOptions(s.qos, s.no_local, False, _RETAIN_HANDLING[s.retained]))
@@ -180,6 +189,7 @@ class Connection:
 
     async def unsubscribe(self, filters: Sequence[str]) -> None:
         """Unsubscribe and wait for the answer. Raises TransportError."""
+        self._hand_over()  # as above
         code, packet_id = self._client.unsubscribe(list(filters))
         await self._granted("unsubscribe from", filters, code, packet_id)
 
@@ -189,6 +199,8 @@ class Connection:
             return
         self._ended = Ended(Cause.CLOSED, "disconnected")
         self._stream.linger = True
+        self._client.loop_write()  # with that, paho is at the end of a packet
+        self._hand_over()
         self._client.disconnect()
         self._client.loop_write()
         self._end(self._ended, abort=False)
@@ -210,6 +222,9 @@ class Connection:
                 first, begin, end = packet
                 if first & 0xF0 == PUBLISH:
                     self._take_message(first, stream.take(begin, end))
+                    continue
+                if first & 0xF0 == PUBACK:
+                    self._publications.acknowledged(decode_puback(stream.take(begin, end), five=self._five))
                     continue
                 stream.release(end)
                 while stream.unread and client.socket() is not None:
@@ -248,23 +263,36 @@ class Connection:
         self._flush_due = False
         if self._over:
             return
-        self._in_write = True
-        try:
-            self._client.loop_write()
-        finally:
-            self._in_write = False
+        self._client.loop_write()
+        self._hand_over()
         self._stream.flush()
-        wants = bool(self._stream.unsent) or self._client.want_write()
+        wants = bool(self._stream.unsent or self._outgoing) or self._client.want_write()
         if wants != self._writing:
             self._writing = wants
             if wants:
                 self._loop.add_writer(self._fd, self._flush)
             else:
                 self._loop.remove_writer(self._fd)
-        if not self._stream.unsent:
+        if not self._stream.unsent and not self._outgoing:
             self._publications.flushed()
         if self._publications.answered or self._stream.end or self._ended:
             self._settle()
+
+    def _send(self, packet: bytes) -> None:
+        """Send a whole packet of ours with the next flush."""
+        self._outgoing.append(packet)
+        self._flush_soon()
+
+    def _hand_over(self) -> None:
+        """Put our packets into the stream, but never into the middle of a packet that paho could not finish."""
+        if self._outgoing and not self._client.want_write():
+            self._stream.put(b"".join(self._outgoing))
+            self._outgoing.clear()
+
+    def _flush_soon(self) -> None:
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
 
     def _watch(self) -> None:
         """Each second, or more often with a short keep-alive: ping when it is time, notice a broker that is silent."""
@@ -313,18 +341,6 @@ class Connection:
         else:
             self._ended = Ended(Cause.LOST, f"it ended the connection: {_words(code)}")
 
-    def _on_publish(
-        self, _client: paho.Client, _data: object, packet_id: int, code: ReasonCode, found: Properties | None
-    ) -> None:
-        if self._in_write:
-            self._publications.written(packet_id)
-            return
-        reason = ""
-        if code.value >= _ERROR:
-            said = vars(found).get("ReasonString") if found is not None else None
-            reason = said or _words(code)
-        self._publications.acknowledged(packet_id, code.value, reason)
-
     def _on_granted(
         self,
         _client: paho.Client,
@@ -334,7 +350,10 @@ class Connection:
         _found: Properties | None,
     ) -> None:
         future = self._grants.pop(packet_id, None)
-        if future is not None and not future.done():
+        if future is None:
+            return
+        self._packet_ids.release(packet_id)
+        if not future.done():
             future.set_result(codes)
 
     def _on_socket_close(self, _client: paho.Client, _data: object, _sock: object) -> None:
@@ -342,9 +361,7 @@ class Connection:
         self._loop.remove_writer(self._fd)
 
     def _on_register_write(self, _client: paho.Client, _data: object, _sock: object) -> None:
-        if not self._flush_due:
-            self._flush_due = True
-            self._loop.call_soon(self._flush)
+        self._flush_soon()
 
     # What follows from it
 

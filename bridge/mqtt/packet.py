@@ -1,21 +1,109 @@
-"""PUBLISH, the hot packet, decoded here: paho builds a dozen objects for the properties of each, even of none.
+"""PUBLISH and PUBACK, the hot packets, read and written here: paho builds a dozen objects for each, and takes locks.
 
-Source: MQTT 5.0, section 3.3 (and 3.1.1, section 3.3, which is the same without properties).
+Sources: MQTT 5.0, sections 3.3 and 3.4 (and those of 3.1.1, which are the same without properties and reason codes).
 """
 
 from __future__ import annotations
 
 import struct
-from typing import Final, cast
+from functools import lru_cache
+from typing import Final, NamedTuple, cast
 
 from paho.mqtt import MQTTException
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 from bridge.mqtt.transport import Message
 
 PUBLISH: Final = 0x30
 """The upper half of a PUBLISH packet's first byte."""
+PUBACK: Final = 0x40
+
+_LONGEST: Final = 2**28 - 1  # MQTT 5.0, 1.5.5
+_LONGEST_EXPIRY_S: Final = 2**32 - 1
+_EXPIRY, _CONTENT_TYPE, _USER = b"\x02", b"\x03", b"\x26"  # MQTT 5.0, 2.2.2.2
+_ERROR: Final = 0x80  # MQTT 5.0, 2.4: reason codes from here on are failures
+
+
+class Puback(NamedTuple):
+    """The broker's answer to a publication of QoS 1; `reason` is what it said, or its code in words, of a refusal."""
+
+    packet_id: int
+    code: int
+    reason: str
+
+    @property
+    def refused(self) -> bool:
+        """Whether the broker does not take it."""
+        return self.code >= _ERROR
+
+
+def encode_publish(message: Message, packet_id: int, *, five: bool) -> bytes:
+    """The whole packet. Raises ValueError for a message that does not fit into one."""
+    topic = message.topic.encode()
+    parts = [len(topic).to_bytes(2, "big"), topic]
+    if message.qos:
+        parts.append(packet_id.to_bytes(2, "big"))
+    if five:
+        parts.append(_properties(message.content_type, message.expiry_s, message.user_properties))
+    parts.append(message.payload)
+    first = PUBLISH | message.dup << 3 | message.qos << 1 | message.retain
+    return b"".join((bytes((first,)), _length(sum(map(len, parts))), *parts))
+
+
+@lru_cache(maxsize=64)
+def _properties(content_type: str | None, expiry_s: int | None, user: tuple[tuple[str, str], ...]) -> bytes:
+    """The properties behind their length. Kept, because a program's messages have the same few."""
+    found = b""
+    if expiry_s is not None:
+        if not 0 <= expiry_s <= _LONGEST_EXPIRY_S:
+            raise ValueError(f"an expiry of {expiry_s} s is not one that MQTT can carry")
+        found += _EXPIRY + expiry_s.to_bytes(4, "big")
+    if content_type is not None:
+        found += _CONTENT_TYPE + _text(content_type)
+    for name, value in user:
+        found += _USER + _text(name) + _text(value)
+    return _length(len(found)) + found
+
+
+def _text(text: str) -> bytes:
+    raw = text.encode()
+    if len(raw) > 0xFFFF:
+        raise ValueError(f"a property has {len(raw)} bytes, more than MQTT can carry")
+    return len(raw).to_bytes(2, "big") + raw
+
+
+def _length(size_bytes: int) -> bytes:
+    """A length as MQTT writes it: seven bits a byte, the lowest first (1.5.5)."""
+    if size_bytes > _LONGEST:
+        raise ValueError(f"a message of {size_bytes} bytes is larger than MQTT can carry")
+    found = bytearray()
+    while size_bytes > 0x7F:
+        found.append(size_bytes & 0x7F | 0x80)
+        size_bytes >>= 7
+    found.append(size_bytes)
+    return bytes(found)
+
+
+def decode_puback(body: bytes, *, five: bool) -> Puback:
+    """What the broker answers. Raises ValueError for what is no PUBACK packet."""
+    size = len(body)
+    if size == 2:  # in MQTT 5 too, when all is well and there is nothing to say (3.4.2.1)
+        return Puback(body[0] << 8 | body[1], 0, "")
+    if not five or size < 2:
+        raise ValueError(f"not a PUBACK packet: it has {size} bytes")
+    try:
+        code = ReasonCode(PacketTypes.PUBACK, identifier=body[2])
+        said = ""
+        if size > 3 and body[3]:
+            found = Properties(PacketTypes.PUBACK)  # type: ignore[no-untyped-call]  # paho leaves this class untyped
+            found.unpack(body[3:])  # type: ignore[no-untyped-call]  # as above
+            said = vars(found).get("ReasonString", "")
+    except (LookupError, struct.error, MQTTException) as error:
+        raise ValueError(f"not a PUBACK packet: {error}") from error
+    refusal = (said or code.getName().lower()) if code.value >= _ERROR else ""
+    return Puback(body[0] << 8 | body[1], code.value, refusal)
 
 
 def decode_publish(first: int, body: bytes, *, five: bool) -> tuple[Message, int]:
@@ -73,15 +161,15 @@ class UndecodableTopic(ValueError):
         self.packet_id = packet_id
 
 
-def pack_properties(message: Message, packet_type: int = PacketTypes.PUBLISH) -> Properties | None:
-    """The MQTT 5 properties of a message or a will to send, in paho's form; None when it has none."""
-    if message.content_type is None and message.expiry_s is None and not message.user_properties:
+def will_properties(will: Message) -> Properties | None:
+    """The MQTT 5 properties of a last will, in paho's form; None when it has none."""
+    if will.content_type is None and will.expiry_s is None and not will.user_properties:
         return None
-    found = Properties(packet_type)  # type: ignore[no-untyped-call]  # paho leaves this class untyped
-    if message.content_type is not None:
-        found.ContentType = message.content_type
-    if message.expiry_s is not None:
-        found.MessageExpiryInterval = message.expiry_s
-    if message.user_properties:
-        found.UserProperty = list(message.user_properties)
+    found = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]  # paho leaves this class untyped
+    if will.content_type is not None:
+        found.ContentType = will.content_type
+    if will.expiry_s is not None:
+        found.MessageExpiryInterval = will.expiry_s
+    if will.user_properties:
+        found.UserProperty = list(will.user_properties)
     return found

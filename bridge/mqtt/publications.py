@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
-from paho.mqtt import client as paho
-from paho.mqtt.enums import MQTTErrorCode
-
 from bridge.mqtt.ending import guard
-from bridge.mqtt.packet import pack_properties
+from bridge.mqtt.packet import Puback, encode_publish
+from bridge.mqtt.packet_ids import PacketIds
 from bridge.mqtt.transport import Done, Message, Publication, Sent
 
 WINDOW: Final = 1000
@@ -17,25 +16,24 @@ WINDOW: Final = 1000
 MAX_WAITING: Final = 10_000
 """Publications that wait their turn; a further one is told LOST at once."""
 
-_ERROR: Final = 0x80  # MQTT 5.0, 2.4: reason codes from here on are failures
 _TOO_LARGE: Final = 0x95
-_HEADER_BYTES: Final = 16  # at most, without properties: fixed header, two lengths, packet id
+_ACCEPTED: Final = Publication(Sent.ACCEPTED)
 
 
 class Publications:
-    """Sends through a paho client within the broker's limits, and keeps every `done` until it is told.
+    """Sends packets by `send` within the broker's limits, and keeps every `done` until it is told.
 
-    Answers are noted down while paho calls (`acknowledged`, `written`), and told by `tell` after paho has returned.
+    Answers are noted down as they are read (`acknowledged`, `flushed`), and told by `tell`.
     """
 
-    def __init__(self, client: paho.Client, *, five: bool) -> None:
-        self._client = client
+    def __init__(self, send: Callable[[bytes], None], packet_ids: PacketIds, *, five: bool) -> None:
+        self._send_packet = send
+        self._packet_ids = packet_ids
         self._five = five
         self._window = WINDOW
         self._max_packet_bytes = 0
         self._open: dict[int, Done | None] = {}
-        self._unwritten: dict[int, Done | None] = {}
-        self._written: list[Done | None] = []
+        self._unflushed: list[Done | None] = []
         self._waiting: deque[tuple[Message, Done | None]] = deque()
         self._answers: list[tuple[Done | None, Publication]] = []
 
@@ -58,20 +56,18 @@ class Publications:
         else:
             answer(done, Publication(Sent.LOST, reason=f"{MAX_WAITING} publications are waiting already"))
 
-    def acknowledged(self, packet_id: int, code: int, reason: str) -> None:
+    def acknowledged(self, puback: Puback) -> None:
         """The broker has answered a QoS 1 publication."""
-        sent = Sent.REFUSED if code >= _ERROR else Sent.ACCEPTED
-        publication = Publication(sent, code, reason if sent is Sent.REFUSED else "")
-        self._answers.append((self._open.pop(packet_id, None), publication))
-
-    def written(self, packet_id: int) -> None:
-        """A QoS 0 publication has gone from paho to the stream."""
-        self._written.append(self._unwritten.pop(packet_id, None))
+        if puback.packet_id not in self._open:
+            return  # a second answer, or one to something else: it says nothing
+        self._packet_ids.release(puback.packet_id)
+        publication = Publication(Sent.REFUSED, puback.code, puback.reason) if puback.refused else _ACCEPTED
+        self._answers.append((self._open.pop(puback.packet_id), publication))
 
     def flushed(self) -> None:
-        """The stream has handed everything to the kernel."""
-        self._answers += [(done, Publication(Sent.ACCEPTED)) for done in self._written]
-        self._written.clear()
+        """The stream has handed everything to the kernel: that is all there is to know at QoS 0."""
+        self._answers += [(done, _ACCEPTED) for done in self._unflushed]
+        self._unflushed.clear()
 
     def tell(self) -> None:
         """Tell the answers that came."""
@@ -87,32 +83,31 @@ class Publications:
     def lose(self, reason: str) -> None:
         """The connection is over: tell the answers that came, and LOST for everything else."""
         lost = Publication(Sent.LOST, reason=reason)
-        unanswered = [
-            *self._written,
-            *self._unwritten.values(),
-            *self._open.values(),
-            *(done for _, done in self._waiting),
-        ]
-        for kept in (self._written, self._unwritten, self._open, self._waiting):
+        unanswered = [*self._unflushed, *self._open.values(), *(done for _, done in self._waiting)]
+        for kept in (self._unflushed, self._open, self._waiting):
             kept.clear()
         self.tell()
         for done in unanswered:
             answer(done, lost)
 
     def _send(self, message: Message, done: Done | None) -> None:
-        size_bytes = len(message.payload) + len(message.topic.encode()) + _HEADER_BYTES
-        if self._max_packet_bytes and size_bytes > self._max_packet_bytes:
-            reason = f"larger than the broker's limit of {self._max_packet_bytes} bytes"
-            answer(done, Publication(Sent.REFUSED, _TOO_LARGE, reason))
+        packet_id = self._packet_ids.take() if message.qos else 0
+        too_large = ""
+        try:
+            packet = encode_publish(message, packet_id, five=self._five)
+            if self._max_packet_bytes and len(packet) > self._max_packet_bytes:
+                too_large = f"larger than the broker's limit of {self._max_packet_bytes} bytes"
+        except ValueError as error:
+            too_large = str(error)
+        if too_large:
+            self._packet_ids.release(packet_id)
+            answer(done, Publication(Sent.REFUSED, _TOO_LARGE, too_large))
             return
-        packed = pack_properties(message) if self._five else None
-        sent = self._client.publish(message.topic, message.payload, message.qos, message.retain, packed)
-        if sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:  # paho may have kept it even so; it goes with this client
-            answer(done, Publication(Sent.LOST, reason=paho.error_string(sent.rc)))
-        elif message.qos:
-            self._open[sent.mid] = done
+        if message.qos:
+            self._open[packet_id] = done
         else:
-            self._unwritten[sent.mid] = done
+            self._unflushed.append(done)
+        self._send_packet(packet)
 
 
 def answer(done: Done | None, publication: Publication) -> None:

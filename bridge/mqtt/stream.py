@@ -125,6 +125,10 @@ class Stream:
         self._unsent += piece
         return len(piece)
 
+    def put(self, packets: bytes) -> None:
+        """Take whole packets to be flushed, also when many bytes wait already: their number is bounded elsewhere."""
+        self._unsent += packets
+
     def flush(self) -> None:
         """Write what waits, as much as the kernel takes; a failure shows in `end`."""
         while self._unsent:

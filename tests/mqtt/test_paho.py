@@ -408,6 +408,61 @@ async def test_a_message_above_the_brokers_size_limit_is_refused_here_and_not_se
         assert transport.connected
 
 
+async def test_a_subscription_gets_no_packet_id_of_a_publication_that_is_not_answered() -> None:
+    # CONNACK with a receive maximum of 2; nothing for the publications; SUBACK for id 3; then a late PUBACK for id 1.
+    connack = b"\x20\x06\x00\x00\x03\x21\x00\x02"
+    script = [connack, b"\xd0\x00", b"\xd0\x00", b"\x90\x04\x00\x03\x00\x01" + b"\x40\x02\x00\x01"]
+    async with ScriptedBroker([script]) as broker, client(broker.settings) as (transport, recorder):
+        for name in ("first", "second"):
+            transport.publish(text("a", name), recorder.done(name))
+        await transport.subscribe([Subscription("b")])
+        await until(lambda: "first accepted" in recorder.story, "the answer")
+        kinds = [packet[0] & 0xF0 for packet in broker.heard[0]]
+        assert kinds == [0x10, 0x30, 0x30, 0x80]
+        assert broker.heard[0][3][1:3] == b"\x00\x03"
+
+
+async def test_a_refusal_says_the_brokers_reason() -> None:
+    script = [CONNACK_5, b"\x40\x0a\x00\x01\x97\x06\x1f\x00\x03why" + b"\x40\x03\x00\x02\x87"]
+    async with ScriptedBroker([script]) as broker, client(broker.settings) as (transport, _):
+        answers: list[Publication] = []
+        transport.publish(text("a", "1"), answers.append)
+        transport.publish(text("a", "2"), answers.append)
+        await until(lambda: len(answers) == 2, "two answers")
+        assert answers == [Publication(Sent.REFUSED, 0x97, "why"), Publication(Sent.REFUSED, 0x87, "not authorized")]
+
+
+async def test_an_answer_to_nothing_says_nothing() -> None:
+    script = [CONNACK_5, b"\x40\x02\x00\x09" + b"\x40\x02\x00\x01" + b"\x40\x02\x00\x01"]
+    async with ScriptedBroker([script]) as broker, client(broker.settings) as (transport, recorder):
+        transport.publish(text("a", "1"), recorder.done("it"))
+        await until(lambda: "it accepted" in recorder.story, "the answer")
+        assert transport.connected
+        assert recorder.story.count("it accepted") == 1
+
+
+async def test_a_message_that_fits_into_no_packet_is_refused_here() -> None:
+    async with ScriptedBroker([[CONNACK_5]]) as broker, client(broker.settings) as (transport, _):
+        answers: list[Publication] = []
+        transport.publish(Message("a", b"", content_type="x" * 65_536), answers.append)
+        assert [(answer.sent, answer.code) for answer in answers] == [(Sent.REFUSED, 0x95)]
+        assert transport.connected
+
+
+async def test_large_messages_and_subscriptions_leave_whole_when_the_socket_is_full(broker: Mosquitto) -> None:
+    payload = b"x" * 60_000
+    async with client(broker.settings) as (transport, recorder):
+        await transport.subscribe([Subscription("a")])
+        for i in range(100):
+            transport.publish(Message("a", b"%d " % i + payload))
+        await transport.subscribe([Subscription("b"), Subscription("c" * 60_000)])  # behind 6 MB, in pieces
+        for i in range(100, 200):
+            transport.publish(Message("a", b"%d " % i + payload))
+        await recorder.got(200)
+        assert [int(payload.split()[0]) for payload in recorder.payloads] == list(range(200))
+        assert transport.generation == 1
+
+
 async def test_too_many_waiting_publications_are_lost_at_once() -> None:
     async with (
         ScriptedBroker([[b"\x20\x06\x00\x00\x03\x21\x00\x01"]]) as broker,
