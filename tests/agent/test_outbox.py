@@ -17,7 +17,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from bridge.agent.outbox import PURGE_S, WAITING, Accept, Durability, Outbox, OutboxSettings, Priority
+from bridge.agent.outbox import Accept, Durability, Outbox, OutboxSettings, Priority
+from bridge.agent.outbox.acceptance import WAITING
+from bridge.agent.outbox.confirmation import PURGE_S
 from bridge.clock import VirtualClock
 from bridge.core.confirm import Confirmed, encode
 from bridge.core.event import Event, Observation, parse
@@ -208,7 +210,7 @@ class World:
                 return
             await self.clock.advance(5)
         raise AssertionError(
-            f"never done: {list(self.outbox._sender)}, {self.dispatcher.known}, {self.transport.status}"
+            f"never done: {list(self.outbox._stock.sender)}, {self.dispatcher.known}, {self.transport.status}"
         )
 
 

@@ -16,7 +16,7 @@ NOTES: Final[dict[str, str]] = {
     # bridge/agent/board.py
     "PinsSettings.factory": "The driver of the pins; `mock` makes a virtual Pi. Name `lgpio` on a real one.",
     "PinsSettings.w1_root": "Where the kernel shows 1-Wire devices.",
-    # bridge/agent/outbox.py
+    # bridge/agent/outbox/settings.py
     "OutboxSettings.max_events": "How many events are kept while nobody confirms them.",
     "OutboxSettings.max_age_s": "Older unconfirmed events are dropped.",
     # bridge/mqtt/settings.py

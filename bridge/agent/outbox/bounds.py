@@ -1,0 +1,99 @@
+"""The outbox's bounds: what is too much or too old is dropped, a tombstone takes its place, and it is counted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+
+from bridge.agent.outbox.confirmation import Confirmation
+from bridge.agent.outbox.stock import Stock
+from bridge.core.tombstone import Tombstone, encode_tombstone
+from bridge.core.topics import SensorEventTopic
+from bridge.errors import JournalError
+from bridge.journal import outbox as store
+
+_log = logging.getLogger(__name__)
+
+
+class Bounds:
+    """Keeps the stock within its settings."""
+
+    def __init__(self, stock: Stock, confirmation: Confirmation) -> None:
+        self._stock = stock
+        self._confirmation = confirmation
+        self._expire_at = 0.0
+        self._oldest: tuple[float, float, str] | None = None
+
+    @property
+    def oldest_age_s(self) -> float:
+        """How long the oldest event on the disk has been there, when it was last looked at; 0 for none."""
+        if self._oldest is None:
+            return 0.0
+        wall, monotonic, epoch = self._oldest
+        if epoch == self._stock.epoch:
+            return max(0.0, self._stock.clock.monotonic() - monotonic)
+        return max(0.0, self._stock.clock.now().timestamp() - wall)
+
+    def excess(self, entries: Sequence[store.Entry], now: datetime) -> store.Excess | None:
+        """How much must go when these come in; None when there is room."""
+        # Confirmed events that are not purged yet take no part: they go with the next purge.
+        events = self._stock.events + len(entries) - self._stock.unpurged - self._stock.settings.max_events
+        size = self._stock.bytes + sum(len(entry.body) for entry in entries) - self._stock.settings.max_bytes
+        if events <= 0 and size <= 0:
+            return None
+        return store.Excess(max(0, events), max(0, size), self._stock.settings.policy, self.burial(now))
+
+    def burial(self, now: datetime) -> store.Bury:
+        """Encodes tombstones on the writer's thread, so it holds copies of what changes here."""
+        names, timesynced = dict(self._stock.by_number), self._stock.clock.synchronized()
+        topics, site, node = self._stock.topics, self._stock.site, self._stock.node
+
+        def bury(stream: int, stone: Tombstone) -> bytes:
+            sensor, epoch = names[stream]
+            at = SensorEventTopic(topics.event(site, node, sensor), site, node, sensor)
+            return encode_tombstone(stone, at=at, epoch=epoch, time=now, timesynced=timesynced)
+
+        return bury
+
+    def note_dropped(self, dropped: store.Dropped) -> None:
+        """Take account of what the disk has dropped."""
+        if not dropped.events:
+            return
+        self._stock.events -= dropped.events
+        self._stock.bytes -= dropped.bytes
+        by_number = {stream.number: stream for stream in self._stock.sender}
+        for number, first, last in dropped.runs:
+            stream = by_number.get(number)
+            if stream is not None:
+                self._stock.sender.dropped(stream, first)
+                _log.warning(
+                    "events dropped: the outbox is full or they are too old",
+                    extra={"op": "outbox.drop", "sensor": stream.sensor, "first": first, "last": last},
+                )
+        for reason, events in dropped.reasons.items():
+            self._stock.counters.dropped[reason] = self._stock.counters.dropped.get(reason, 0) + events
+        self._stock.tell_flaw(
+            f"the outbox dropped {dropped.events} events ({', '.join(dropped.reasons)} over its bound); "
+            "see that the broker and the dispatcher are reachable, or raise the bound"
+        )
+
+    async def look_after(self) -> None:
+        """Drop what is too old, and see how old the oldest is."""
+        now = self._stock.clock.monotonic()
+        try:
+            if now >= self._expire_at:
+                self._expire_at = now + min(60.0, max(1.0, self._stock.settings.max_age_s / 10))
+                synchronized = self._stock.clock.synchronized()
+                moment = self._stock.clock.now()
+                self._confirmation.purge()
+                expire = store.expire(
+                    monotonic=now - self._stock.settings.max_age_s,
+                    wall=moment.timestamp() - self._stock.settings.max_age_s if synchronized else None,
+                    current_epoch=self._stock.epoch,
+                    bury=self.burial(moment),
+                )
+                self.note_dropped(await self._stock.journal.write(expire))
+            self._oldest = await self._stock.journal.read(store.oldest)
+        except JournalError as error:
+            _log.warning("outbox not looked after", extra={"op": "outbox.age", "why": str(error)})

@@ -1,0 +1,187 @@
+"""The outbox as the agent sees it: puts its parts together, and starts and stops them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import string
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, Self
+
+from bridge.agent.outbox.acceptance import Accept, Acceptance
+from bridge.agent.outbox.bounds import Bounds
+from bridge.agent.outbox.confirmation import Confirmation
+from bridge.agent.outbox.sending import Sending
+from bridge.agent.outbox.settings import OutboxSettings
+from bridge.agent.outbox.stock import OutboxCounters, Stock
+from bridge.clock import Clock, Timer
+from bridge.core.topics import Topics
+from bridge.journal import outbox as store
+from bridge.journal.engine import Journal
+from bridge.journal.outbox import Level
+from bridge.mqtt.transport import Transport
+
+_log = logging.getLogger(__name__)
+
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+TICK_S: Final = 1.0
+
+
+class Outbox:
+    """One node's outbox: an async context manager; entering raises JournalError when its file cannot be used.
+
+    `attach` a transport, then tell it of `connected`, `disconnected` and `confirmed`. `mint_id` makes ids of events.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        topics: Topics,
+        site: str,
+        node: str,
+        clock: Clock,
+        settings: OutboxSettings,
+        *,
+        mint_id: Callable[[], str],
+        epoch: str | None = None,
+        boot: str | None = None,
+    ) -> None:
+        self.journal = Journal(path, store.MIGRATIONS, name="outbox")
+        self._clock = clock
+        self._new_epoch = epoch or "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
+        self._boot = boot or _boot_id()
+        self._stock = Stock(self.journal, topics, site, node, clock, settings)
+        self._confirmation = Confirmation(self._stock)
+        self._bounds = Bounds(self._stock, self._confirmation)
+        self._sending = Sending(self._stock, self._confirmation)
+        self._acceptance = Acceptance(self._stock, self._bounds, self._confirmation, self._sending, mint_id)
+        self._timer: Timer | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.journal.__aenter__()
+        try:
+            begin = store.begin(self._stock.site, self._stock.node, self._boot, self._new_epoch)
+            found = await self.journal.write(begin, power=True)
+        except BaseException:
+            await self.journal.__aexit__()
+            raise
+        self._stock.load(found)
+        self._tick()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Stop sending, commit what waits, purge what is confirmed, close the file."""
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._sending.stop()
+        await self._acceptance.stop()
+        self._confirmation.purge()
+        await self.journal.__aexit__(*exc)
+
+    # What the agent asks.
+
+    @property
+    def counters(self) -> OutboxCounters:
+        """What it has done."""
+        return self._stock.counters
+
+    @property
+    def epoch(self) -> str:
+        """In which events are numbered now."""
+        return self._stock.epoch
+
+    @property
+    def backlog(self) -> int:
+        """Events that are not confirmed, those not yet on the disk included; 0 exactly when there are none."""
+        if all(stream.confirmed >= stream.last for stream in self._stock.sender):
+            return self._acceptance.events
+        return max(1, self._stock.events - self._stock.unpurged) + self._acceptance.events
+
+    @property
+    def size_bytes(self) -> int:
+        """The bodies of the events on the disk."""
+        return self._stock.bytes
+
+    @property
+    def oldest_age_s(self) -> float:
+        """How long the oldest event has been waiting for its confirmation; looked up once a second."""
+        return self._bounds.oldest_age_s if self.backlog else 0.0
+
+    @property
+    def in_flight(self) -> int:
+        """Events sent and not confirmed."""
+        return self._stock.sender.in_flight
+
+    @property
+    def problem(self) -> str | None:
+        """For health: why events are, or just were, not kept; None when all is well."""
+        return self._stock.problem
+
+    def level(self, sensor: str) -> Level | None:
+        """The last level that the sensor told in a kept event, also in an earlier life of the agent."""
+        return self._stock.levels.get(sensor)
+
+    def accept(self, seen: Sequence[Accept]) -> asyncio.Future[tuple[str, ...]]:
+        """Take events in order; the future has their ids when they are on the disk, and they are promised.
+
+        When the disk refuses, it is tried again; the future raises JournalError when too much waits already or the
+        outbox closes, and EventError when one of them cannot be encoded; then none of its events is accepted.
+        """
+        return self._acceptance.accept(seen)
+
+    # What the transport tells.
+
+    def attach(self, transport: Transport) -> None:
+        """Send through this transport from now on."""
+        self._sending.attach(transport)
+
+    def connected(self, generation: int, *, remembered: bool = True) -> None:
+        """A connection stands: everything that is not confirmed is sent, from the start.
+
+        `remembered` says that the broker still knew our session.
+        """
+        self._stock.sender.connected(self._clock.monotonic(), remembered=remembered)
+        self._sending.pump()
+
+    def heard(self) -> None:
+        """A dispatcher has just begun to listen: do not let wait what it may have missed."""
+        self._stock.sender.heard(self._clock.monotonic())
+        self._sending.pump()
+
+    def disconnected(self) -> None:
+        """The connection is gone: send nothing until the next one."""
+        self._stock.sender.disconnected()
+
+    def confirmed(self, message: bytes) -> None:
+        """A confirm document came; one that cannot be read is logged and changes nothing."""
+        self._confirmation.take(message)
+        self._sending.pump()
+
+    # Now and then.
+
+    def _tick(self) -> None:
+        now = self._clock.monotonic()
+        self._timer = self._clock.call_at(now + TICK_S, self._tick)
+        self._confirmation.tick(now)
+        for stream in self._stock.sender.wake(now):
+            _log.warning(
+                "no confirmation: sent again",
+                extra={"op": "outbox.resend", "sensor": stream.sensor, "after": stream.confirmed},
+            )
+        if self._stock.events and not self._sending.busy:
+            self._sending.start(self._look_after)
+        self._sending.pump()
+
+    async def _look_after(self) -> None:
+        await self._bounds.look_after()
+        self._sending.pump()
+
+
+def _boot_id() -> str:
+    """What names this run of the machine; where the system does not say, each start counts as one."""
+    try:
+        return BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return secrets.token_hex(16)
