@@ -20,12 +20,13 @@ from bridge.agent.presence import Presence, birth
 from bridge.agent.readers import LoopReader, Reader, ThreadReader
 from bridge.agent.sensors.plan import Plan, Polled
 from bridge.agent.settings import AgentSettings
+from bridge.agent.states import States
 from bridge.agent.supervisor import Supervisor
 from bridge.clock import Clock, RealClock, Timer
 from bridge.core.event import Observation
 from bridge.core.topics import DispatcherTopic, NodeTopic, OutputTopic, Topics, client_id
 from bridge.errors import BridgeError, TransportError
-from bridge.mqtt.transport import Connector, Delivery, Message, Publication, Sent, Subscription, Transport
+from bridge.mqtt.transport import Connector, Delivery, Done, Message, Publication, Sent, Subscription, Transport
 from bridge.runtime.http import Server
 from bridge.service import Health, status_server
 from bridge.ulid import mint
@@ -71,6 +72,7 @@ class Agent:
         self._stack = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
         self._accepting: set[asyncio.Future[tuple[str, ...]]] = set()
+        self._states = States(clock, self._publish_state, lambda: bool(self._accepting))
         self._subscribing: asyncio.Task[None] | None = None
         self._stopping = False
         self._unsubscribed: str | None = None
@@ -143,6 +145,7 @@ class Agent:
                 output.stop()
                 self._publish_output(output.name)
             await self._drain()
+            self._states.stop()
             for sensor in self.sensors.values():
                 sensor.stop("the agent has stopped")
             self._presence.stop()
@@ -218,9 +221,8 @@ class Agent:
         accepted.add_done_callback(functools.partial(self._accepted, sensor))
 
     def state_changed(self, sensor: str) -> None:
-        """A sensor's retained state."""
-        topic = self._topics.state(self.settings.site, self.settings.node, sensor)
-        self._publish(Message(topic, self.sensors[sensor].state.document(self._clock.now()), retain=True))
+        """A sensor's state is another one than before."""
+        self._states.changed(sensor)
 
     def _new_outbox(self) -> Outbox:
         settings = self.settings
@@ -372,6 +374,17 @@ class Agent:
         if self._transport.connected:
             self._transport.publish(message, functools.partial(self._published, message.topic))
 
+    def _publish_state(self, sensor: str, done: Done) -> None:
+        """A sensor's retained state."""
+        topic = self._topics.state(self.settings.site, self.settings.node, sensor)
+
+        def published(publication: Publication) -> None:
+            self._published(topic, publication)
+            done(publication)
+
+        state = self.sensors[sensor].state.document(self._clock.now())
+        self._transport.publish(Message(topic, state, retain=True), published)
+
     def _published(self, topic: str, publication: Publication) -> None:
         if publication.sent is Sent.REFUSED:
             _log.error(
@@ -385,6 +398,8 @@ class Agent:
 
     def _accepted(self, sensor: str, accepted: asyncio.Future[tuple[str, ...]]) -> None:
         self._accepting.discard(accepted)
+        if not self._accepting:
+            self._states.caught_up()
         if accepted.cancelled():
             return
         error = accepted.exception()

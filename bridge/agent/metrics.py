@@ -60,14 +60,18 @@ class Metrics:
             "gpio_bridge_agent_connections", "Connections to the broker since the start.", registry=self.registry
         )
 
+        self._healths: dict[str, str] = {}
+
     def watch(self, outbox: Outbox) -> None:
         """Show what the outbox counts, at the moment it is asked for."""
         self.registry.register(_OutboxCollector(outbox))
 
     def set_health(self, sensor: str, health: str) -> None:
-        """Show a sensor's health."""
-        for each in HEALTHS:
-            self.health.labels(sensor, each).set(each == health)
+        """Show a sensor's health; looking up labels is slow, and most often nothing has changed."""
+        if self._healths.get(sensor) != health:
+            self._healths[sensor] = health
+            for each in HEALTHS:
+                self.health.labels(sensor, each).set(each == health)
 
 
 class _OutboxCollector(Collector):

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
+
+from prometheus_client import Counter
 
 from bridge.agent.board import Board
 from bridge.agent.door import Door, Edge
@@ -68,6 +69,8 @@ class Supervisor:
         self._reader = reader
         self._sink = sink
         self._metrics = metrics
+        self._edges = metrics.edges.labels(name) if isinstance(plan.source, Edges) else None
+        self._events: dict[str, Counter] = {}
         self._known = dict(known)
         self._seen: set[Aspect] = set()
         self._faulty = False
@@ -156,8 +159,9 @@ class Supervisor:
             device.close()
 
     def _edge(self, edge: Edge) -> None:
-        self._metrics.edges.labels(self.name).inc()
         assert self._door is not None
+        assert self._edges is not None
+        self._edges.inc()
         if self._door.dropped > self._dropped:
             self._metrics.edges_dropped.labels(self.name).inc(self._door.dropped - self._dropped)
             self._dropped = self._door.dropped
@@ -204,14 +208,14 @@ class Supervisor:
         self, outlook: Outlook, at: datetime, health: HealthWord | None = None, reason: str | None = None
     ) -> None:
         """Make events of findings, and show the state once."""
-        before = replace(self.state)
+        before = self.state.facts
         for finding in outlook.findings:
             self._find(finding, at)
         self._schedule(outlook.wake_at)
         if health is None:
             health = "warming_up" if self._warming_up() else "ok"
         self.state.health, self.state.reason = health, reason
-        if self.state != before:
+        if self.state.facts != before:
             self._show(health, reason)
 
     def _find(self, finding: Finding, at: datetime) -> None:
@@ -231,7 +235,10 @@ class Supervisor:
             state.level = finding.name
 
     def _tell(self, name: str, value: Value, unit: str | None, at: datetime, *, initial: bool) -> None:
-        self._metrics.events.labels(self.name, name).inc()
+        counter = self._events.get(name)
+        if counter is None:
+            counter = self._events[name] = self._metrics.events.labels(self.name, name)
+        counter.inc()
         synchronized = self._clock.synchronized()
         self._sink.observed(self.name, Observation(
             kind=self.kind, name=name, value=value, unit=unit, initial=initial, time=at, timesynced=synchronized,

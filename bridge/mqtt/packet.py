@@ -23,6 +23,7 @@ PUBACK: Final = 0x40
 _LONGEST: Final = 2**28 - 1  # MQTT 5.0, 1.5.5
 _LONGEST_EXPIRY_S: Final = 2**32 - 1
 _EXPIRY, _CONTENT_TYPE, _USER = b"\x02", b"\x03", b"\x26"  # MQTT 5.0, 2.2.2.2
+_NOBODY_THERE: Final = 0x10  # no matching subscribers: good, and frequent
 _ERROR: Final = 0x80  # MQTT 5.0, 2.4: reason codes from here on are failures
 
 
@@ -91,6 +92,8 @@ def decode_puback(body: bytes, *, five: bool) -> Puback:
     size = len(body)
     if size == 2:  # in MQTT 5 too, when all is well and there is nothing to say (3.4.2.1)
         return Puback(body[0] << 8 | body[1], 0, "")
+    if size == 3 and five and body[2] == _NOBODY_THERE:
+        return Puback(body[0] << 8 | body[1], _NOBODY_THERE, "")
     if not five or size < 2:
         raise ValueError(f"not a PUBACK packet: it has {size} bytes")
     try:

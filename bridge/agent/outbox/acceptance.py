@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -59,7 +60,7 @@ class Acceptance:
         self._mint_id = mint_id
         self.events = 0
         """Events that wait for their commit."""
-        self._waiting: list[_Waiting] = []
+        self._waiting: deque[_Waiting] = deque()
         self._committing = False
         self._retry_s = 0.0
         self._commit_timer: Timer | None = None
@@ -108,7 +109,7 @@ class Acceptance:
         power = False
         now = self._stock.clock.now()
         while self._waiting and len(entries) < _GROUP:
-            waiting = self._waiting.pop(0)
+            waiting = self._waiting.popleft()
             if waiting.accepted.cancelled():
                 self.events -= len(waiting.seen)
                 continue
@@ -216,7 +217,7 @@ class Acceptance:
         self._commit()
 
     def _put_back(self, group: list[_Waiting], error: BaseException) -> None:
-        self._waiting[:0] = group
+        self._waiting.extendleft(reversed(group))
         self._retry_s = min(max(1.0, self._retry_s * 2), 15.0)
         _log.error(
             "events wait for the disk",
