@@ -279,9 +279,15 @@ class Connection:
             self._settle()
 
     def _send(self, packet: bytes) -> None:
-        """Send a whole packet of ours with the next flush."""
+        """Send a whole packet of ours.
+
+        The first one of a wake-up leaves at once, because it may be the only one; those that follow leave together.
+        """
         self._outgoing.append(packet)
-        self._flush_soon()
+        if not self._flush_due:
+            self._flush_soon()
+            self._hand_over()
+            self._stream.flush()
 
     def _hand_over(self) -> None:
         """Put our packets into the stream, but never into the middle of a packet that paho could not finish."""
