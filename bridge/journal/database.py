@@ -21,13 +21,12 @@ _log = logging.getLogger(__name__)
 BUSY_S: Final = 5.0
 """How long to wait for somebody else's lock on the file, such as a `sqlite3` shell's."""
 
-_WAL_PAGES: Final = 1000
-"""Checkpoint about every 4 MB: seldom enough that a page that is written again and again reaches its place once."""
+_WAL_BYTES: Final = 4 * 1024 * 1024
+"""Checkpoint about this often: seldom enough that a page that is written again and again reaches its place once."""
 
 _WRITER: Final = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
-    f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}",
     # After a checkpoint the log is written over from its start; it is cut only when it had grown beyond this.
     f"PRAGMA journal_size_limit = {8 * 1024 * 1024}",
     "PRAGMA cache_size = -512",
@@ -174,6 +173,8 @@ def connect(path: Path, *, create: bool = False, page_bytes: int = 4096) -> sqli
         connection.execute(f"PRAGMA page_size = {page_bytes}")
         for pragma in _WRITER:
             connection.execute(pragma)
+        (size_bytes,) = connection.execute("PRAGMA page_size").fetchone()  # of an older file it may be another
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_BYTES // size_bytes}")
     except sqlite3.Error:
         connection.close()
         raise

@@ -47,6 +47,19 @@ async def test_what_was_written_is_there_after_reopening(path: Path) -> None:
         assert journal.quarantined is None
 
 
+@pytest.mark.parametrize("page_bytes", [512, 4096])
+async def test_the_log_grows_to_the_same_size_whatever_the_pages(path: Path, page_bytes: int) -> None:
+    for _ in range(2):  # made, and opened again
+        async with Journal(path, SCHEMA, page_bytes=page_bytes) as journal:
+            pages = await journal.write(lambda db: db.execute("PRAGMA wal_autocheckpoint").fetchone()[0])
+            size_bytes = await journal.write(lambda db: db.execute("PRAGMA page_size").fetchone()[0])
+            assert size_bytes == page_bytes
+            assert pages * size_bytes == 4 * 1024 * 1024
+    async with Journal(path, SCHEMA, page_bytes=1024) as journal:
+        assert await journal.write(lambda db: db.execute("PRAGMA page_size").fetchone()[0]) == page_bytes
+        assert await journal.write(lambda db: db.execute("PRAGMA wal_autocheckpoint").fetchone()[0]) == pages
+
+
 async def test_many_changes_share_a_commit_and_resolve_in_order(path: Path) -> None:
     async with Journal(path, SCHEMA) as journal:
         done: list[int] = []

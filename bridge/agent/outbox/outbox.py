@@ -27,6 +27,11 @@ _log = logging.getLogger(__name__)
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 TICK_S: Final = 1.0
+PAGE_BYTES: Final = 512
+"""A commit writes whole pages, and most commits hold one event of some 600 bytes: small pages spare the SD card.
+
+A file that an older version has made keeps its larger pages, and works.
+"""
 
 
 class Outbox:
@@ -48,7 +53,7 @@ class Outbox:
         epoch: str | None = None,
         boot: str | None = None,
     ) -> None:
-        self.journal = Journal(path, store.MIGRATIONS, name="outbox")
+        self.journal = Journal(path, store.MIGRATIONS, name="outbox", page_bytes=PAGE_BYTES)
         self._clock = clock
         self._new_epoch = epoch or "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
         self._boot = boot or _boot_id()

@@ -10,6 +10,8 @@ import pytest
 
 from bridge.agent.outbox.confirmation import PURGE_S
 from bridge.errors import JournalError
+from bridge.journal.engine import Journal
+from bridge.journal.outbox import MIGRATIONS
 from tests.agent.outbox.world import START, World, one
 
 
@@ -114,6 +116,23 @@ async def test_a_damaged_outbox_is_set_aside_counted_and_begins_a_new_epoch(path
         await world.start()
         assert world.outbox.counters.quarantined == 1
         assert world.outbox.epoch == "epoch2"
+
+
+async def test_a_new_file_has_small_pages_and_one_of_an_older_version_keeps_its_own(path: Path) -> None:
+    page_size = "PRAGMA page_size"
+    async with World(path) as world:
+        assert await world.outbox.journal.read(lambda db: db.execute(page_size).fetchone()) == (512,)
+    older = path.with_name("older.db")
+    async with Journal(older, MIGRATIONS, page_bytes=4096):
+        pass
+    async with World(older) as world:
+        await world.connect()
+        await world.outbox.accept([one("door", float(n)) for n in range(300)])
+        await world.restart()
+        assert await world.outbox.journal.read(lambda db: db.execute(page_size).fetchone()) == (4096,)
+        await world.connect()
+        await world.finish()
+        assert len(world.dispatcher.events) == 300
 
 
 CHILD = """
