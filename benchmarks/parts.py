@@ -86,10 +86,10 @@ def agent(folder: Path, broker_port: int) -> Iterator[Part]:
 
 
 @contextmanager
-def pins(folder: Path, broker_port: int, confirm: str, sensors: int = 1) -> Iterator[Role]:
+def pins(folder: Path, broker_port: int, confirm: str, sensors: int = 1, *, in_flight: int = 1_000) -> Iterator[Role]:
     """An agent on mock pins that toggles its sensors, in turn, when it is asked to."""
     port = free_port()
-    settings = _settings(folder, "agent", port, _agent_settings(broker_port, confirm, sensors))
+    settings = _settings(folder, "agent", port, _agent_settings(broker_port, confirm, sensors, in_flight))
     with Role("pins", folder, settings) as role:
         _until(role, lambda: get(port, "/readyz")[0] == 200)
         yield role
@@ -108,13 +108,13 @@ def get(port: int, path: str, method: str = "GET") -> tuple[int, bytes]:
         connection.close()
 
 
-def _agent_settings(broker_port: int, confirm: str, sensors: int) -> dict[str, Any]:
+def _agent_settings(broker_port: int, confirm: str, sensors: int, in_flight: int = 1_000) -> dict[str, Any]:
     return {
         "node": "bench",
         "mqtt": {"port": broker_port},
         "clock": "always",
         "pins": {"factory": "mock"},
-        "outbox": {"confirm": confirm},
+        "outbox": {"confirm": confirm, "in_flight": in_flight},
         "sensors": {
             f"{SENSOR}-{i}": {"kind": "digital", "pin": _FIRST_PIN + i, "debounce": "0s"} for i in range(sensors)
         },

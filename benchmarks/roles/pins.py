@@ -9,6 +9,8 @@ import threading
 import time
 from pathlib import Path
 
+from gpiozero import DigitalInputDevice
+
 from benchmarks.roles.conversation import Command, commands, say
 from bridge.agent.settings import AgentSettings
 from bridge.cli.logs import configure
@@ -16,6 +18,7 @@ from bridge.cli.run import run_program
 from bridge.clock import RealClock
 from bridge.config import load
 from bridge.mqtt.paho import connector
+from bridge.virtual.factory import VirtualFactory
 from bridge.virtual.node import VirtualNode
 
 
@@ -43,7 +46,31 @@ class Toggler:
 def _obey(toggler: Toggler) -> None:
     say(ready=True)
     for command in commands():
-        say(at_ns=toggler.toggle(command))
+        if command["do"] == "bare":
+            say(seconds=_bare(int(command["count"])))
+        else:
+            say(at_ns=toggler.toggle(command))
+
+
+def _bare(count: int) -> float:
+    """How long a mock pin of its own and gpiozero take for so many edges when the callback only counts."""
+    seen = 0
+
+    def changed() -> None:
+        nonlocal seen
+        seen += 1
+
+    factory = VirtualFactory()
+    with DigitalInputDevice(4, pin_factory=factory) as device:
+        device.when_activated = device.when_deactivated = changed
+        pin = factory.pin(4)
+        began = time.thread_time()
+        for i in range(count):
+            pin.hold(high=not i % 2)
+        took = time.thread_time() - began
+    if seen != count:
+        raise ValueError(f"{count} edges made {seen} callbacks")
+    return took
 
 
 def main(config: Path) -> int:
