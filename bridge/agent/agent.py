@@ -375,7 +375,10 @@ class Agent:
             self._transport.publish(message, functools.partial(self._published, message.topic))
 
     def _publish_state(self, sensor: str, done: Done) -> None:
-        """A sensor's retained state."""
+        """A sensor's retained state: now or never, as above."""
+        if not self._transport.connected:
+            done(Publication(Sent.LOST, reason="not connected"))
+            return
         topic = self._topics.state(self.settings.site, self.settings.node, sensor)
 
         def published(publication: Publication) -> None:
