@@ -18,7 +18,7 @@ TINY = Size(rounds=1, share=0.0)
 
 ROWS = {
     "latency": ["edge -> function started", "edge -> at an MQTT subscriber", "MQTT subscriber -> function started"],
-    "agent": ["agent"],
+    "agent": ["confirmed by the broker", "confirmed by a dispatcher", "mock pins and gpiozero's callback alone"],
     "dispatcher": ["50 sensors", "50 foreign topics", "50 sensors, a function of 10 ms"],
     "paced": ["100 a second", "1,000 a second"],
     "gateway": ["direct, 1 in flight", "through the gateway, 1 in flight", "through the gateway, 32 in flight"],
