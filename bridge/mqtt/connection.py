@@ -27,7 +27,15 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from bridge.errors import TransportError
 from bridge.mqtt.ending import Cause, Ended, Version
-from bridge.mqtt.packet import PUBACK, PUBLISH, UndecodableTopic, decode_puback, decode_publish, will_properties
+from bridge.mqtt.packet import (
+    PUBACK,
+    PUBLISH,
+    UndecodableTopic,
+    decode_puback,
+    decode_publish,
+    encode_pubacks,
+    will_properties,
+)
 from bridge.mqtt.packet_ids import PacketIds
 from bridge.mqtt.publications import Publications, answer
 from bridge.mqtt.settings import MqttSettings
@@ -163,8 +171,8 @@ class Connection:
         """Send PUBACKs, in this order."""
         if self._over:
             return
-        for packet_id in packet_ids:
-            self._client.ack(packet_id, 1)
+        self._outgoing.append(encode_pubacks(packet_ids))
+        self._flush_soon()
         self._unacknowledged = max(0, self._unacknowledged - len(packet_ids))
         if self._paused and self._unacknowledged <= self._settings.receive_maximum:
             self._paused = False
@@ -257,7 +265,8 @@ class Connection:
         except UndecodableTopic as undecodable:
             _log.warning("a message was dropped: its topic is no UTF-8", extra={"op": "mqtt.receive"})
             if undecodable.packet_id:
-                self._client.ack(undecodable.packet_id, 1)
+                self._outgoing.append(encode_pubacks((undecodable.packet_id,)))
+                self._flush_soon()
 
     def _flush(self) -> None:
         self._flush_due = False

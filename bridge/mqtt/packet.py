@@ -6,8 +6,9 @@ Sources: MQTT 5.0, sections 3.3 and 3.4 (and those of 3.1.1, which are the same 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple, TypeAlias, cast
 
 from paho.mqtt import MQTTException
 from paho.mqtt.packettypes import PacketTypes
@@ -23,6 +24,7 @@ PUBACK: Final = 0x40
 _LONGEST: Final = 2**28 - 1  # MQTT 5.0, 1.5.5
 _LONGEST_EXPIRY_S: Final = 2**32 - 1
 _EXPIRY, _CONTENT_TYPE, _USER = b"\x02", b"\x03", b"\x26"  # MQTT 5.0, 2.2.2.2
+_PUBACK_OK: Final = b"\x40\x02"
 _NOBODY_THERE: Final = 0x10  # no matching subscribers: good, and frequent
 _ERROR: Final = 0x80  # MQTT 5.0, 2.4: reason codes from here on are failures
 
@@ -130,30 +132,51 @@ def _decode(first: int, body: bytes, *, five: bool) -> tuple[Message, int]:
     if qos:
         packet_id = body[at] << 8 | body[at + 1]
         at += 2
-    values: dict[str, object] = {}
+    told = _UNTOLD
     if five:
         if body[at]:
-            found = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves this class untyped
-            _, length = found.unpack(body[at:])  # type: ignore[no-untyped-call]  # as above
-            values = vars(found)
-            at += length
+            length, size = _read_length(body, at)
+            told = _told(body[at : at + size + length])
+            at += size + length
         else:
             at += 1
     try:
         topic = raw_topic.decode()
     except UnicodeDecodeError as error:
         raise UndecodableTopic(packet_id) from error
-    message = Message(
-        topic,
-        body[at:],
-        1 if qos else 0,
-        bool(first & 1),
-        bool(first & 8),
-        cast("str | None", values.get("ContentType")),
-        cast("int | None", values.get("MessageExpiryInterval")),
+    return Message(topic, body[at:], 1 if qos else 0, bool(first & 1), bool(first & 8), *told), packet_id
+
+
+_Told: TypeAlias = "tuple[str | None, int | None, tuple[tuple[str, str], ...]]"
+_UNTOLD: Final[_Told] = (None, None, ())
+
+
+@lru_cache(maxsize=256)
+def _told(properties: bytes) -> _Told:
+    """What a PUBLISH packet's properties tell us. Kept, because a sender's messages have the same ones."""
+    found = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]  # paho leaves this class untyped
+    found.unpack(properties)  # type: ignore[no-untyped-call]  # as above
+    values = vars(found)
+    return (
+        values.get("ContentType"),
+        values.get("MessageExpiryInterval"),
         tuple(cast("list[tuple[str, str]]", values.get("UserProperty", ()))),
     )
-    return message, packet_id
+
+
+def _read_length(body: bytes, at: int) -> tuple[int, int]:
+    """A length as MQTT writes it, and how many bytes that takes. Raises ValueError for one that is none (1.5.5)."""
+    length = 0
+    for i in range(4):
+        length |= (body[at + i] & 0x7F) << 7 * i
+        if body[at + i] < 0x80:
+            return length, i + 1
+    raise ValueError("a length has more than four bytes")
+
+
+def encode_pubacks(packet_ids: Iterable[int]) -> bytes:
+    """One packet each, which says that all is well (3.4.2.1)."""
+    return b"".join(_PUBACK_OK + packet_id.to_bytes(2, "big") for packet_id in packet_ids)
 
 
 class UndecodableTopic(ValueError):

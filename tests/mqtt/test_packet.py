@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from bridge.mqtt.packet import Puback, UndecodableTopic, decode_puback, decode_publish, encode_publish
+from bridge.mqtt.packet import (
+    Puback,
+    UndecodableTopic,
+    decode_puback,
+    decode_publish,
+    encode_pubacks,
+    encode_publish,
+)
 from bridge.mqtt.transport import Message
 
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
@@ -162,3 +169,16 @@ def test_a_topic_that_is_no_utf_8_says_which_packet_to_acknowledge() -> None:
     with pytest.raises(UndecodableTopic) as caught:
         decode_publish(0x32, b"\0\1\xff\0\7x", five=False)
     assert caught.value.packet_id == 7
+
+
+@given(st.lists(st.integers(1, 65_535), max_size=5))
+def test_acknowledgements_are_one_packet_each(packet_ids: list[int]) -> None:
+    packets = encode_pubacks(packet_ids)
+    bodies = [packets[at : at + 4] for at in range(0, len(packets), 4)]
+    assert [decode_puback(body[2:], five=True).packet_id for body in bodies] == packet_ids
+    assert {body[:2] for body in bodies} <= {b"\x40\x02"}
+
+
+def test_a_length_of_more_than_four_bytes_is_none() -> None:
+    with pytest.raises(ValueError, match="four bytes"):
+        decode_publish(0x30, b"\0\1t" + b"\x80" * 5, five=True)
