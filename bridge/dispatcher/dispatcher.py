@@ -11,7 +11,8 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
+from functools import partial
 from typing import Self
 
 from prometheus_client import CollectorRegistry
@@ -107,8 +108,11 @@ class Dispatcher:
         self.auditor = Auditor(self._topics, self.now(), self.metrics.dropped)
         self.traces = self._tracing()
         """None when they are switched off."""
-        self._attempts: set[asyncio.Task[None]] = set()
         self._fetches: set[asyncio.Task[None]] = set()
+        self._under_way = 0  # attempts that nothing has been heard of
+        self._ended: list[Attempted] = []  # attempts whose end the ledger is told at the loop's next turn
+        self._idle = asyncio.Event()
+        self._draining = False
         self._fenced = False
         self._broken: asyncio.Future[None] | None = None
         self._timer: Timer | None = None
@@ -219,8 +223,7 @@ class Dispatcher:
     def fence(self) -> None:
         """Invoke nothing more from now on: somebody else may be at work. What follows is the stop."""
         self._fenced = True
-        for task in self._attempts:
-            task.cancel()
+        self._give_up()
 
     # --- the transport's listener ---
 
@@ -296,12 +299,10 @@ class Dispatcher:
 
     def _carry_out(self, effect: Effect, now: Instant) -> None:
         match effect:
-            case Invoke() if self._fenced:
+            case Invoke() if self._fenced or self._draining:
                 return
             case Invoke():
-                task = asyncio.create_task(self._attempt(effect), name=f"attempt {effect.invocation.id}")
-                self._attempts.add(task)
-                task.add_done_callback(self._attempts.discard)
+                self._attempt(effect)
             case Acknowledge(tickets):
                 self._transport.acknowledge([_delivery(ticket.generation, ticket.packet_id) for ticket in tickets])
                 return
@@ -331,15 +332,29 @@ class Dispatcher:
         if inputs:
             self.step(inputs)
 
-    async def _attempt(self, invoke: Invoke) -> None:
+    def _attempt(self, invoke: Invoke) -> None:
+        self._under_way += 1
+        done = partial(self._attempted, invoke.invocation.id)
         try:
-            outcome = await self._invoker.invoke(invoke.invocation, invoke.event, invoke.attempt)
-        except Exception as error:  # noqa: BLE001 - the outermost frame of a task: an attempt must have an outcome
+            self._invoker.invoke(invoke.invocation, invoke.event, invoke.attempt, done)
+        except Exception as error:  # noqa: BLE001 - an attempt must have an outcome, or its lane waits for ever
             _log.exception("attempt broke", extra={"op": "attempt", "invocation": invoke.invocation.id})
-            outcome = Outcome(
-                verdict=Verdict.RETRYABLE, status=None, reason=f"{type(error).__name__}: {error}", duration_s=0.0
-            )
-        self.step((Attempted(invoke.invocation.id, outcome, self._random.random()),))
+            reason = f"{type(error).__name__}: {error}"
+            done(Outcome(verdict=Verdict.RETRYABLE, status=None, reason=reason, duration_s=0.0))
+
+    def _attempted(self, invocation_id: str, outcome: Outcome) -> None:
+        """Gather what ends in one turn of the loop: the ledger is stepped once with all of it, in the order it came."""
+        if not self._ended:
+            asyncio.get_running_loop().call_soon(self._step_ended)
+        self._ended.append(Attempted(invocation_id, outcome, self._random.random()))
+
+    def _step_ended(self) -> None:
+        ended, self._ended = self._ended, []
+        self._under_way -= len(ended)
+        if ended:
+            self.step(ended)
+        if not self._under_way:
+            self._idle.set()
 
     def _commit(self) -> None:
         commit = self.ledger.take() if not self.broken else None
@@ -467,11 +482,20 @@ class Dispatcher:
         return "; ".join(f"{function} is parked: {why}" for function, why in parked.items()) or None
 
     async def _drain(self) -> None:
-        if self._attempts:
-            await asyncio.wait(self._attempts, timeout=DRAIN_S)
-        for task in self._attempts:
-            task.cancel()
-        await asyncio.gather(*self._attempts, return_exceptions=True)
+        """Begin no more attempts, let those under way end for a moment, and give up the rest."""
+        self._draining = True
+        if self._under_way:
+            self._idle.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_S):
+                    await self._idle.wait()
+        self._step_ended()  # what came in the last turn
+        self._give_up()
+
+    def _give_up(self) -> None:
+        self._invoker.give_up()
+        self._under_way = 0
+        self._ended.clear()
 
     async def _finish_commits(self) -> None:
         self._backlog.stop()

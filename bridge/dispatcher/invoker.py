@@ -1,134 +1,109 @@
-"""The invoker: one attempt of an invocation over the gateway's HTTP API, and what its answer means.
+"""The invoker: attempts of invocations over the gateway's HTTP API, and what their answers mean.
 
-The seam is `Invoker`. This one is aiohttp's client: on the hot path httpx is many times slower (docs/performance.md has
-the measurement), and pyreqwest, as fast, needs more memory.
+The seam is `Invoker`: callbacks, because a task for each attempt was a third of an attempt's price. This one posts with
+our own client (`bridge/dispatcher/http/`); docs/performance.md tells why.
 """
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Protocol, Self
-
-import aiohttp
-from yarl import URL
+from typing import Final, Protocol, Self
 
 from bridge.clock import Clock
 from bridge.core.event import Event
 from bridge.core.invocation import Invocation, call
 from bridge.core.retry import Outcome, Verdict, classify
+from bridge.dispatcher.http.answer import Answer, Failed
+from bridge.dispatcher.http.pool import Pool
+from bridge.dispatcher.http.request import Origin, Requests
 from bridge.dispatcher.settings import GatewaySettings
 
-SHOWN_BYTES = 2048
-"""How much of an answer is kept for dead letters and traces."""
-READ_BYTES = 1024 * 1024
-"""How much of an answer is read so that its connection can be used again; beyond, the connection is closed."""
+Done = Callable[[Outcome], None]
+"""Is told the outcome of an attempt, on the loop."""
+
+_PLACES: Final = {"sync": "function", "async": "async-function"}
 
 
 class Invoker(Protocol):
-    """Carries out attempts."""
+    """Carries out attempts. Called from the loop's thread only."""
 
     async def __aenter__(self) -> Self:
         """Be ready to invoke."""
 
     async def __aexit__(self, *exc: object) -> None:
-        """Close the connections."""
+        """Give up what is under way, and close the connections."""
 
-    async def invoke(self, invocation: Invocation, event: Event, attempt: int) -> Outcome:
-        """Make one attempt. What the outside does is told by the outcome; it never raises for that."""
+    def invoke(self, invocation: Invocation, event: Event, attempt: int, done: Done) -> None:
+        """Begin one attempt. `done` is told exactly once, never before this returns, unless all is given up before.
+
+        What the outside does is told by the outcome; it never raises for that.
+        """
+
+    def give_up(self) -> None:
+        """Break off all attempts under way, at once: nothing of them is told any more."""
 
 
 class HttpInvoker:
     """Invokes over HTTP with kept-alive connections; redirects are not followed, cookies not kept."""
 
     def __init__(self, settings: GatewaySettings, clock: Clock, *, connections: int) -> None:
-        self._base = URL(settings.url.rstrip("/"))
         self._settings = settings
         self._clock = clock
-        self._connections = connections
-        self._urls: dict[tuple[str, str], URL] = {}
-        self._client: aiohttp.ClientSession | None = None
+        self._origin = Origin(settings.url)
+        self._requests = Requests(self._origin)
+        self._refused: list[tuple[Done, Outcome]] = []  # attempts that cannot be sent at all, to be told soon
+        self._pool = Pool(self._origin, clock, connections=connections, connect_timeout_s=settings.connect_timeout_s)
 
     async def __aenter__(self) -> Self:
-        auth = None
         if self._settings.username is not None and self._settings.password_file is not None:
             password = self._settings.password_file.read_text(encoding="utf-8").rstrip("\r\n")
-            auth = aiohttp.encode_basic_auth(self._settings.username, password)
-        self._client = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=30.0),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": "gpio-bridge"} | ({"Authorization": auth} if auth else {}),
-            auto_decompress=False,
-        )
+            self._requests = Requests(self._origin, username=self._settings.username, password=password)
+        await self._pool.__aenter__()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        assert self._client is not None
-        await self._client.close()
+        self.give_up()
+        await self._pool.__aexit__(*exc)
 
-    async def invoke(self, invocation: Invocation, event: Event, attempt: int) -> Outcome:
-        assert self._client is not None, "enter the invoker before invoking"
-        request = call(invocation, event, attempt)
-        timeout = aiohttp.ClientTimeout(total=invocation.timeout_s, sock_connect=self._settings.connect_timeout_s)
-        began = time.perf_counter()
+    def invoke(self, invocation: Invocation, event: Event, attempt: int, done: Done) -> None:
+        wanted = call(invocation, event, attempt)
         try:
-            async with self._client.post(
-                self._url(invocation),
-                data=request.body,
-                headers=request.headers,
-                timeout=timeout,
-                allow_redirects=False,
-            ) as answer:
-                body = await _read(answer)
-                return _outcome(answer.status, answer.headers, body, time.perf_counter() - began, self._clock.now())
-        except TimeoutError:
-            return _failed(f"no answer within {invocation.timeout_s:g} s", began)
-        except aiohttp.ClientConnectorError as error:
-            # Nothing was reached, so no attempt was made: a gateway that is away for an hour uses up no one's attempts.
-            return _failed(f"cannot connect to {self._base}: {_why(error.os_error)}", began, Verdict.PARKED)
-        except aiohttp.ClientError as error:
-            return _failed(f"{type(error).__name__}: {error}", began)
-        except OSError as error:
-            return _failed(f"connection failed: {_why(error)}", began)
+            request = self._requests.post(_PLACES[invocation.mode], invocation.function, wanted.headers, wanted.body)
+        except ValueError as error:
+            refused = Outcome(verdict=Verdict.REFUSED, status=None, reason=f"cannot be sent: {error}", duration_s=0.0)
+            self._refused.append((done, refused))
+            asyncio.get_running_loop().call_soon(self._tell_refused)
+            return
+        self._pool.post(
+            request, invocation.timeout_s, lambda result, duration_s: done(self._outcome(result, duration_s))
+        )
 
-    def _url(self, invocation: Invocation) -> URL:
-        key = (invocation.mode, invocation.function)
-        url = self._urls.get(key)
-        if url is None:
-            prefix = "function" if invocation.mode == "sync" else "async-function"
-            url = self._urls[key] = self._base / prefix / invocation.function
-        return url
+    def give_up(self) -> None:
+        self._refused.clear()
+        self._pool.give_up()
 
+    def _tell_refused(self) -> None:
+        refused, self._refused = self._refused, []
+        for done, outcome in refused:
+            done(outcome)
 
-def _why(error: OSError) -> str:
-    """What the system calls the error; asyncio's own text names the address again."""
-    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+    def _outcome(self, result: Answer | Failed, duration_s: float) -> Outcome:
+        if isinstance(result, Answer):
+            return _answered(result, duration_s, self._clock.now)
+        # Where nothing was reached no attempt was made: a gateway that is away for an hour uses up no one's attempts.
+        verdict = Verdict.RETRYABLE if result.reached else Verdict.PARKED
+        return Outcome(verdict=verdict, status=None, reason=result.reason, duration_s=duration_s)
 
 
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
-    """The beginning of the body; read to its end, so that half an answer is an error, unless it is very long."""
-    begun, count = b"", 0
-    while chunk := await answer.content.readany():
-        begun = (begun + chunk)[:SHOWN_BYTES] if len(begun) < SHOWN_BYTES else begun
-        count += len(chunk)
-        if count > READ_BYTES:
-            answer.close()
-            break
-    return begun
-
-
-def _failed(reason: str, began: float, verdict: Verdict = Verdict.RETRYABLE) -> Outcome:
-    return Outcome(verdict=verdict, status=None, reason=reason, duration_s=time.perf_counter() - began)
-
-
-def _outcome(status: int, headers: Mapping[str, str], body: bytes, duration_s: float, now: datetime) -> Outcome:
-    verdict = classify(status, from_gateway="X-OpenFaaS-Internal" in headers)
+def _answered(answer: Answer, duration_s: float, now: Callable[[], datetime]) -> Outcome:
+    status = answer.status
+    verdict = classify(status, from_gateway=answer.header("X-OpenFaaS-Internal") is not None)
     if verdict is Verdict.SUCCEEDED:
         return Outcome(verdict=verdict, status=status, reason="", duration_s=duration_s)
-    text = body.decode("utf-8", "replace")
+    text = answer.body.decode("utf-8", "replace")
     first = text.strip().splitlines()[0][:200] if text.strip() else ""
     return Outcome(
         verdict=verdict,
@@ -136,7 +111,7 @@ def _outcome(status: int, headers: Mapping[str, str], body: bytes, duration_s: f
         reason=f"HTTP {status}: {first}" if first else f"HTTP {status}",
         duration_s=duration_s,
         body=text,
-        retry_after_s=retry_after(headers.get("Retry-After"), now),
+        retry_after_s=retry_after(answer.header("Retry-After"), now()),
     )
 
 

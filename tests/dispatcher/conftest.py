@@ -18,6 +18,7 @@ from bridge.core.invocation import Invocation
 from bridge.core.retry import Outcome, Verdict
 from bridge.core.topics import SensorEventTopic, Topics
 from bridge.dispatcher.dispatcher import Dispatcher
+from bridge.dispatcher.invoker import Done
 from bridge.dispatcher.settings import DispatcherSettings, HttpSettings
 from bridge.mqtt.memory import MemoryBroker
 from bridge.mqtt.transport import Delivery, Message, Subscription, Transport
@@ -47,18 +48,28 @@ class RecordingInvoker:
         self.calls: list[tuple[str, str, int]] = []
         self.answer: Callable[[Invocation, int], Outcome] = lambda invocation, attempt: OK
         self.hold: asyncio.Event | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        pass
+        self.give_up()
 
-    async def invoke(self, invocation: Invocation, event: Event, attempt: int) -> Outcome:
+    def invoke(self, invocation: Invocation, event: Event, attempt: int, done: Done) -> None:
         self.calls.append((invocation.id, invocation.function, attempt))
+        task = asyncio.create_task(self._attempt(invocation, attempt, done))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    def give_up(self) -> None:
+        for task in self._under_way:
+            task.cancel()
+
+    async def _attempt(self, invocation: Invocation, attempt: int, done: Done) -> None:
         if self.hold is not None:
             await self.hold.wait()
-        return self.answer(invocation, attempt)
+        done(self.answer(invocation, attempt))
 
     @property
     def ids(self) -> list[str]:

@@ -78,9 +78,17 @@ def invocation(function: str, **changed: object) -> Invocation:
 EVENT: Event = parse(motion(1), FRONT_DOOR)
 
 
+async def outcome_of(invoker: HttpInvoker, wanted: Invocation) -> Outcome:
+    told = asyncio.get_running_loop().create_future()
+    invoker.invoke(wanted, EVENT, 1, told.set_result)
+    assert not told.done(), "told before invoke returned"
+    outcome: Outcome = await told
+    return outcome
+
+
 async def attempt(functions: Functions, wanted: Invocation) -> Outcome:
     async with HttpInvoker(GatewaySettings(functions.url), RealClock(), connections=2) as invoker:
-        return await invoker.invoke(wanted, EVENT, 1)
+        return await outcome_of(invoker, wanted)
 
 
 async def test_the_payload_event_posts_the_cloud_event_byte_for_byte_with_its_identity_in_headers(
@@ -151,7 +159,7 @@ async def test_a_function_that_does_not_answer_is_given_up_at_its_timeout(functi
 
 async def test_a_gateway_that_is_not_there_is_told_with_its_address() -> None:
     async with HttpInvoker(GatewaySettings("http://127.0.0.1:1"), RealClock(), connections=1) as invoker:
-        outcome = await invoker.invoke(invocation("fine"), EVENT, 1)
+        outcome = await outcome_of(invoker, invocation("fine"))
     assert outcome.verdict is Verdict.PARKED
     assert outcome.reason == "cannot connect to http://127.0.0.1:1: Connection refused"
 
@@ -161,7 +169,7 @@ async def test_basic_authentication_is_sent_where_it_is_set(functions: Functions
     password.write_text("secret\n", encoding="utf-8")
     settings = GatewaySettings(functions.url, username="admin", password_file=password)
     async with HttpInvoker(settings, RealClock(), connections=1) as invoker:
-        await invoker.invoke(invocation("fine"), EVENT, 1)
+        await outcome_of(invoker, invocation("fine"))
     assert functions.requests[0][1]["Authorization"] == "Basic YWRtaW46c2VjcmV0"
 
 
