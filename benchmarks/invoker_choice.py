@@ -1,4 +1,4 @@
-"""Which HTTP client invokes: httpx and aiohttp post to the same instant sink, in turns; a bare one shows the floor."""
+"""What the invoker's client is worth: httpx, aiohttp, ours and a bare one, the floor, post to one sink in turns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.figures import Size, Table, interleave, median, milliseconds, per_second
 from benchmarks.processes import Role
 
-LIBRARIES = ("httpx", "aiohttp", "bare")
+LIBRARIES = ("httpx", "aiohttp", "ours", "bare")
 IN_FLIGHT = (1, 4, 32)
 REQUESTS = 3_000
 BODY_BYTES = 250

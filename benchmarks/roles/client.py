@@ -42,6 +42,34 @@ async def _aiohttp(url: str, body: bytes, in_flight: int) -> AsyncIterator[Post]
         yield post
 
 
+async def _ours(url: str, body: bytes, in_flight: int) -> AsyncIterator[Post]:
+    """The dispatcher's client; a future for each request is the price of measuring it like the others."""
+    from bridge.clock import RealClock  # noqa: PLC0415 - only the client that is measured is in memory
+    from bridge.dispatcher.http import answer  # noqa: PLC0415
+    from bridge.dispatcher.http.pool import Pool  # noqa: PLC0415
+    from bridge.dispatcher.http.request import Origin, Requests  # noqa: PLC0415
+
+    parts = urlsplit(url)
+    place, _, name = parts.path.strip("/").partition("/")
+    origin, loop = Origin(f"{parts.scheme}://{parts.netloc}"), asyncio.get_running_loop()
+    requests, headers = Requests(origin), {"Content-Type": "application/octet-stream"}
+    async with Pool(origin, RealClock(), connections=in_flight, connect_timeout_s=_TIMEOUT_S) as pool:
+
+        async def post() -> int:
+            answered = loop.create_future()
+
+            def told(result: answer.Answer | answer.Failed, _: float) -> None:
+                answered.set_result(result)
+
+            pool.post(requests.post(place, name, headers, body), _TIMEOUT_S, told)
+            result: answer.Answer | answer.Failed = await answered
+            if isinstance(result, answer.Failed):
+                raise ConnectionError(result.reason)
+            return result.status
+
+        yield post
+
+
 async def _bare(url: str, body: bytes, in_flight: int) -> AsyncIterator[Post]:
     """HTTP/1.1 on asyncio's streams, as little as works with a length that is told: the floor."""
     parts = urlsplit(url)
@@ -73,6 +101,7 @@ async def _bare(url: str, body: bytes, in_flight: int) -> AsyncIterator[Post]:
 LIBRARIES: Final[dict[str, Callable[[str, bytes, int], AsyncIterator[Post]]]] = {
     "httpx": _httpx,
     "aiohttp": _aiohttp,
+    "ours": _ours,
     "bare": _bare,
 }
 

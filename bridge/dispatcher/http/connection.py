@@ -27,11 +27,16 @@ class Exchange:
         self.told = told
 
 
-class Connection(asyncio.Protocol):
-    """Carries exchanges one after another; `ended` is told of each, `made` and `lost` of the connection itself."""
+class Connection(asyncio.BufferedProtocol):
+    """Carries exchanges one after another; `ended` is told of each, `made` and `lost` of the connection itself.
+
+    All connections of a loop read into one `buffer`: what came is taken out before anything else is read. This halves
+    the price of an exchange, because asyncio's other kind of protocol takes 256 KiB of new memory at each reading.
+    """
 
     def __init__(
         self,
+        buffer: memoryview,
         made: Callable[[Connection], None],
         ended: Callable[[Connection, Exchange, Answer | Failed], None],
         lost: Callable[[Connection], None],
@@ -41,6 +46,7 @@ class Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self.over = False
         """Whether nothing more can be sent."""
+        self._buffer = buffer
         self._made, self._ended, self._lost = made, ended, lost
         self._reader = AnswerReader()
         self._transport: asyncio.Transport
@@ -88,12 +94,15 @@ class Connection(asyncio.Protocol):
         self._look = poll.poll
         self._made(self)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         exchange = self.exchange
         if exchange is None:
             self.abort()  # nobody asked
             return
-        result = self._reader.feed(data)
+        result = self._reader.feed(bytes(self._buffer[:nbytes]))
         if result is not None:
             # An answer that came before its request was sent whole leaves a connection that nobody can use.
             if isinstance(result, Failed) or not result.reusable or self._transport.get_write_buffer_size():

@@ -29,6 +29,7 @@ IDLE_S: Final = 30.0
 """How long a connection is kept without use: shorter than servers keep theirs, so that it is we who close it."""
 NEXT_ADDRESS_S: Final = 0.25
 """How long one address of a name is tried alone before the next one is tried beside it (RFC 8305, 5)."""
+_BUFFER_BYTES: Final = 64 * 1024
 _TICK_S: Final = 0.001  # what is late by less than the loop's clock can tell is late
 
 
@@ -42,6 +43,7 @@ class Pool:
         self._connect_timeout_s = connect_timeout_s
         self._tls: ssl.SSLContext | None = None
         self._next_address_s = None if _is_address(origin.host) else NEXT_ADDRESS_S
+        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._connections: set[Connection] = set()
         self._idle: list[Connection] = []  # the one that idles longest comes first; the last one is used next
         self._waiting: deque[Exchange] = deque()
@@ -138,7 +140,7 @@ class Pool:
         try:
             async with asyncio.timeout(self._connect_timeout_s):
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: Connection(self._made, self._ended, self._lost),
+                    lambda: Connection(self._buffer, self._made, self._ended, self._lost),
                     self._origin.host,
                     self._origin.port,
                     ssl=self._tls,
