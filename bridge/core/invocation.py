@@ -7,6 +7,7 @@ decisions.
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -130,6 +131,7 @@ def from_plain(plain: dict[str, Any]) -> Invocation:
     return Invocation(**known)
 
 
+_PLAIN: Final = re.compile(r"[!#$&-~]*")
 _FIELDS: Final = tuple(field.name for field in fields(Invocation))
 _RETRY_FIELDS: Final = tuple(field.name for field in fields(RetryPolicy))
 
@@ -147,7 +149,7 @@ def _binary(event: Event) -> dict[str, str]:
 
 def _header(value: str) -> str:
     """Percent-encoded as CloudEvents' HTTP binding asks (3.1.3.2): space, quote, percent and all outside of ASCII."""
-    if value.isascii() and value.isprintable() and not any(character in ' "%' for character in value):
+    if _PLAIN.fullmatch(value):
         return value
     return "".join(
         character

@@ -17,7 +17,7 @@ from bridge.core.invocation import Invocation
 from bridge.core.retry import Outcome, Verdict
 from bridge.dispatcher.invoker import HttpInvoker, retry_after
 from bridge.dispatcher.settings import GatewaySettings
-from tests.dispatcher.conftest import FRONT_DOOR, motion
+from tests.dispatcher.conftest import FRONT_DOOR, motion, until
 
 
 class Functions:
@@ -34,6 +34,9 @@ class Functions:
                 await asyncio.sleep(30)
             case "busy":
                 return web.Response(status=429, headers={"Retry-After": "7"}, text="later\nplease")
+            case "tomorrow":
+                date = format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True)
+                return web.Response(status=503, headers={"Retry-After": date})
             case "moved":
                 return web.Response(status=302, headers={"Location": "/function/fine"})
             case "internal":
@@ -151,6 +154,11 @@ async def test_a_refusal_is_told_with_the_first_line_of_its_body(functions: Func
     assert outcome.retry_after_s == 7
 
 
+async def test_a_date_in_retry_after_is_understood(functions: Functions) -> None:
+    outcome = await attempt(functions, invocation("tomorrow"))
+    assert outcome.retry_after_s == pytest.approx(86400, abs=60)
+
+
 async def test_a_function_that_does_not_answer_is_given_up_at_its_timeout(functions: Functions) -> None:
     outcome = await attempt(functions, invocation("slow", timeout_s=0.1))
     assert outcome.verdict is Verdict.RETRYABLE
@@ -160,6 +168,7 @@ async def test_a_function_that_does_not_answer_is_given_up_at_its_timeout(functi
 async def test_a_gateway_that_is_not_there_is_told_with_its_address() -> None:
     async with HttpInvoker(GatewaySettings("http://127.0.0.1:1"), RealClock(), connections=1) as invoker:
         outcome = await outcome_of(invoker, invocation("fine"))
+    assert outcome.status is None
     assert outcome.verdict is Verdict.PARKED
     assert outcome.reason == "cannot connect to http://127.0.0.1:1: Connection refused"
 
@@ -171,6 +180,40 @@ async def test_basic_authentication_is_sent_where_it_is_set(functions: Functions
     async with HttpInvoker(settings, RealClock(), connections=1) as invoker:
         await outcome_of(invoker, invocation("fine"))
     assert functions.requests[0][1]["Authorization"] == "Basic YWRtaW46c2VjcmV0"
+
+
+async def test_an_invocation_with_a_header_that_breaks_out_of_its_line_is_refused_and_nothing_is_sent(
+    functions: Functions,
+) -> None:
+    outcome = await attempt(functions, invocation("fine", headers=(("X-Mine", "a\r\nEvil: yes"),)))
+    assert outcome.verdict is Verdict.REFUSED
+    assert outcome.reason == "cannot be sent: the header 'X-Mine' holds a line break or NUL"
+    assert functions.requests == []
+
+
+async def test_what_is_given_up_is_told_to_nobody(functions: Functions) -> None:
+    told: list[Outcome] = []
+    async with HttpInvoker(GatewaySettings(functions.url), RealClock(), connections=2) as invoker:
+        invoker.invoke(invocation("fine"), EVENT, 1, told.append)
+        invoker.invoke(invocation("fine", headers=(("X-Mine", "\n"),)), EVENT, 1, told.append)
+        invoker.give_up()
+        assert (await outcome_of(invoker, invocation("fine"))).status == 200
+        invoker.invoke(invocation("slow"), EVENT, 1, told.append)
+        await until(lambda: len(functions.requests) == 2, "under way")
+    assert told == []
+
+
+async def test_a_thousand_attempts_under_way_need_no_task(functions: Functions) -> None:
+    told: list[Outcome] = []
+    async with HttpInvoker(GatewaySettings(functions.url), RealClock(), connections=2) as invoker:
+        await outcome_of(invoker, invocation("fine"))
+        await outcome_of(invoker, invocation("fine"))
+        before = len(asyncio.all_tasks())
+        for _ in range(1000):
+            invoker.invoke(invocation("fine"), EVENT, 1, told.append)
+        assert len(asyncio.all_tasks()) <= before + 2  # one for each connection that is being made
+        await until(lambda: len(told) == 1000, "all told", within_s=30)
+    assert {outcome.verdict for outcome in told} == {Verdict.SUCCEEDED}
 
 
 def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:

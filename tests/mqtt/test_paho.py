@@ -22,6 +22,7 @@ from bridge.mqtt.ending import Cause, Ended
 from bridge.mqtt.paho import PahoTransport, connector
 from bridge.mqtt.settings import MqttSettings, TlsSettings
 from bridge.mqtt.transport import Message, Publication, Sent, Subscription
+from tests.authority import make_authority
 from tests.mosquitto import Mosquitto
 from tests.mqtt.recorder import Recorder, until
 from tests.mqtt.scripted import CLOSE, CONNACK_4, CONNACK_5, ScriptedBroker
@@ -203,26 +204,10 @@ async def test_a_topic_that_is_not_allowed_is_refused_with_the_brokers_code(tmp_
 # TLS
 
 
-def openssl(folder: Path, *arguments: str) -> None:
-    require("openssl")
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an authority (ca.crt), a server certificate for localhost and one for a client."""
-    folder = tmp_path_factory.mktemp("tls")
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    extensions = ("-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
-    subject = ("-subj", "/CN=test authority")
-    openssl(folder, "req", "-x509", *key, *extensions, "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", *subject)
-    (folder / "localhost.ext").write_text("subjectAltName=DNS:localhost\nauthorityKeyIdentifier=keyid\n")
-    (folder / "agent.ext").write_text("extendedKeyUsage=clientAuth\nauthorityKeyIdentifier=keyid\n")
-    for name in ("localhost", "agent"):
-        openssl(folder, "req", *key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        signer = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", f"{name}.ext")
-        openssl(folder, "x509", "-req", "-in", f"{name}.csr", *signer, "-out", f"{name}.crt")
-    return folder
+    return make_authority(tmp_path_factory.mktemp("tls"))
 
 
 def tls_access(folder: Path, *more: str) -> tuple[str, ...]:
