@@ -9,7 +9,7 @@ from tests.real_parts import require
 
 
 def make_authority(folder: Path) -> Path:
-    """In this folder: an authority (ca.crt), and certificates with keys for a server (localhost) and a client (agent)."""
+    """In this folder: an authority (`ca`), and certificates with keys for a server (`localhost`) and a client."""
     key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
     extensions = ("-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
     subject = ("-subj", "/CN=test authority")

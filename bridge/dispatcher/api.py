@@ -11,11 +11,10 @@ GET  /v1/mappings          the mapping set in force and, if the file is bad, why
 
 from __future__ import annotations
 
-import logging
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import orjson
-from aiohttp import web
 
 from bridge.core.event import MAX_BYTES, Event, parse_any
 from bridge.core.plan import explain
@@ -24,15 +23,18 @@ from bridge.dispatcher.answers import json_answer, whole_number
 from bridge.dispatcher.audit_api import AuditApi
 from bridge.dispatcher.dead_letters import DeadLetterApi
 from bridge.dispatcher.feed import told
+from bridge.dispatcher.routes import Asked, Routes
 from bridge.dispatcher.trace_api import TraceApi
 from bridge.errors import BridgeError, EventError
 from bridge.journal.engine import Journal
+from bridge.runtime.http import Response, Server
 from bridge.service import page
 
 if TYPE_CHECKING:
     from bridge.dispatcher.dispatcher import Dispatcher
 
-_log = logging.getLogger(__name__)
+DRAIN_S: Final = 1.0
+"""How long answers under way may go on when the dispatcher stops; who follows the feed is cut off then."""
 
 
 class Api:
@@ -46,59 +48,56 @@ class Api:
         self.url = ""
 
     async def __aenter__(self) -> Self:
-        app = web.Application(client_max_size=2 * MAX_BYTES, middlewares=[_problems])
+        routes = Routes()
         for path in ("/healthz", "/readyz", "/metrics"):
-            app.router.add_get(path, self._page)
-        app.router.add_get("/v1/events", self._events)
-        app.router.add_post("/v1/explain", self._explain)
-        app.router.add_get("/v1/mappings", self._mappings)
-        DeadLetterApi(self._dispatcher, self._journal).add_routes(app.router)
-        TraceApi(self._dispatcher).add_routes(app.router)
-        AuditApi(self._dispatcher).add_routes(app.router)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await self._runner.setup()
+            routes.add("GET", path, self._page)
+        routes.add("GET", "/v1/events", self._events)
+        routes.add("POST", "/v1/explain", self._explain)
+        routes.add("GET", "/v1/mappings", self._mappings)
+        DeadLetterApi(self._dispatcher, self._journal).add_routes(routes)
+        TraceApi(self._dispatcher).add_routes(routes)
+        AuditApi(self._dispatcher).add_routes(routes)
+        self._server = Server(routes.answer, self._host, self._port, max_body_bytes=2 * MAX_BYTES)
         try:
-            site = web.TCPSite(self._runner, self._host, self._port)
-            await site.start()
+            await self._server.start()
         except OSError as error:
-            await self._runner.cleanup()
             raise BridgeError(
                 f"cannot serve the dispatcher's API on {self._host}:{self._port}: {error.strerror or error};"
                 " set http.port to another one"
             ) from error
-        port = self._runner.addresses[0][1]
-        self.url = f"http://{self._host}:{port}"
+        self.url = f"http://{self._host}:{self._server.port}"
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self._runner.cleanup()
+        await self._server.stop(DRAIN_S)
 
-    async def _page(self, request: web.Request) -> web.Response:
-        found = page(request.path, self._dispatcher.health, self._dispatcher.registry)
+    async def _page(self, asked: Asked) -> Response:
+        found = page(asked.path, self._dispatcher.health, self._dispatcher.registry)
         assert found is not None
         status, content_type, body = found
-        return web.Response(status=status, body=body, headers={"Content-Type": content_type})
+        return Response(status, body, (("Content-Type", content_type),))
 
-    async def _events(self, request: web.Request) -> web.StreamResponse:
-        limit = whole_number(request, "limit", 100)
+    async def _events(self, asked: Asked) -> Response:
+        limit = whole_number(asked, "limit", 100)
         recent = self._dispatcher.feed.recent(limit) if limit else []
         head = b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in recent)
-        if request.query.get("follow") not in ("1", "true"):
-            return web.Response(body=head, content_type="application/x-ndjson")
-        answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson", "Cache-Control": "no-store"})
-        await answer.prepare(request)
-        await answer.write(head)
-        async for lines in self._dispatcher.feed.follow():
-            await answer.write(lines)
-        return answer
+        if asked.query.get("follow") not in ("1", "true"):
+            return Response(200, head, (("Content-Type", "application/x-ndjson"),))
+        headers = (("Content-Type", "application/x-ndjson"), ("Cache-Control", "no-store"))
+        return Response(200, self._following(head), headers)
 
-    async def _explain(self, request: web.Request) -> web.Response:
+    async def _following(self, head: bytes) -> AsyncIterator[bytes]:
+        yield head
+        async for lines in self._dispatcher.feed.follow():
+            yield lines
+
+    async def _explain(self, asked: Asked) -> Response:
         ledger, now = self._dispatcher.ledger, self._dispatcher.now()
-        event = read_event(await request.read(), Topics(self._dispatcher.settings.root), now.wall)
+        event = read_event(asked.body, Topics(self._dispatcher.settings.root), now.wall)
         judgements = explain(event, ledger.mappings, ledger.state, received_at=now.wall)
         return json_answer({"event_id": event.id, "judgements": [told(judgement) for judgement in judgements]})
 
-    async def _mappings(self, request: web.Request) -> web.Response:
+    async def _mappings(self, asked: Asked) -> Response:
         mappings, problem = self._dispatcher.mappings, self._dispatcher.mapping_problem
         return json_answer(
             {
@@ -137,25 +136,3 @@ def read_event(payload: bytes, topics: Topics, received_at: Any) -> Event:
     content = document["payload"]
     raw = content.encode() if isinstance(content, str) else orjson.dumps(content)
     return parse_any(raw, topics.parse(topic) or topic, id="explained", received_at=received_at)
-
-
-@web.middleware
-async def _problems(request: web.Request, handler: Any) -> web.StreamResponse:
-    """Errors as problem+json (RFC 9457), with a text that says what to do."""
-    try:
-        answer: web.StreamResponse = await handler(request)
-    except web.HTTPException as error:
-        return _problem(error.status, error.reason)
-    except (EventError, ValueError) as error:
-        return _problem(400, str(error))
-    except ConnectionResetError:
-        raise  # the watcher has gone; there is nobody to tell
-    except BridgeError as error:
-        _log.warning("request failed", extra={"op": "api", "path": request.path, "why": str(error)})
-        return _problem(503, str(error))
-    return answer
-
-
-def _problem(status: int, detail: str) -> web.Response:
-    body = orjson.dumps({"status": status, "title": detail, "detail": detail})
-    return web.Response(status=status, body=body, content_type="application/problem+json")

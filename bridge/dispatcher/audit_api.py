@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from bridge.dispatcher.answers import json_answer
+from bridge.dispatcher.routes import Asked, Routes
+from bridge.runtime.http import Response
 
 if TYPE_CHECKING:
     from bridge.dispatcher.dispatcher import Dispatcher
@@ -25,15 +25,15 @@ class AuditApi:
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
 
-    def add_routes(self, router: web.UrlDispatcher) -> None:
+    def add_routes(self, routes: Routes) -> None:
         """Put the handlers where the module says."""
-        router.add_get("/v1/audit", self._audit)
-        router.add_post("/v1/audit/accept", self._accept)
+        routes.add("GET", "/v1/audit", self._audit)
+        routes.add("POST", "/v1/audit/accept", self._accept)
 
-    async def _audit(self, _: web.Request) -> web.Response:
+    async def _audit(self, _: Asked) -> Response:
         return json_answer(self._dispatcher.auditor.told(self._dispatcher.now()))
 
-    async def _accept(self, _: web.Request) -> web.Response:
+    async def _accept(self, _: Asked) -> Response:
         inputs, gaps = self._dispatcher.auditor.acceptance(self._dispatcher.now())
         self._dispatcher.take(inputs)
         self._dispatcher.auditor.observe(self._dispatcher.ledger.confirmed(), self._dispatcher.now())

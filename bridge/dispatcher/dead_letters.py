@@ -8,19 +8,21 @@ DELETE /v1/deadletters            the same choice as a query; all of them only w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from aiohttp import web
 
 from bridge.config import seconds
 from bridge.core.steps import Replayed
 from bridge.dispatcher.answers import json_answer, whole_number
+from bridge.dispatcher.routes import Asked, Routes, problem
 from bridge.errors import EventError
 from bridge.journal.dead_letters import Chosen, counted, listed, purge, replays
 from bridge.journal.engine import Journal
+from bridge.runtime.http import Response
 
 if TYPE_CHECKING:
     from bridge.dispatcher.dispatcher import Dispatcher
@@ -36,29 +38,31 @@ class DeadLetterApi:
         self._dispatcher = dispatcher
         self._journal = journal
 
-    def add_routes(self, router: web.UrlDispatcher) -> None:
+    def add_routes(self, routes: Routes) -> None:
         """Put the handlers where the module says."""
-        router.add_get("/v1/deadletters", self._list)
-        router.add_get(r"/v1/deadletters/{number:\d{1,18}}", self._show)
-        router.add_post("/v1/deadletters/replay", self._replay)
-        router.add_delete("/v1/deadletters", self._purge)
+        routes.add("GET", "/v1/deadletters", self._list)
+        routes.add("GET", "/v1/deadletters/*", self._show)
+        routes.add("POST", "/v1/deadletters/replay", self._replay)
+        routes.add("DELETE", "/v1/deadletters", self._purge)
 
-    async def _list(self, request: web.Request) -> web.Response:
-        chosen = choice(request.query, self._dispatcher.now().wall)
-        limit, offset = whole_number(request, "limit", 100), whole_number(request, "offset", 0, most=10**9)
+    async def _list(self, asked: Asked) -> Response:
+        chosen = choice(asked.query, self._dispatcher.now().wall)
+        limit, offset = whole_number(asked, "limit", 100), whole_number(asked, "offset", 0, most=10**9)
         letters = await self._journal.read(listed(chosen, limit=limit, offset=offset))
         return json_answer({"dead_letters": letters, "total": await self._journal.read(counted(chosen))})
 
-    async def _show(self, request: web.Request) -> web.Response:
-        number = int(request.match_info["number"])
+    async def _show(self, asked: Asked) -> Response:
+        if not re.fullmatch("[0-9]{1,18}", asked.place):
+            return problem(404, "a dead letter has a number, see /v1/deadletters")
+        number = int(asked.place)
         found = await self._journal.read(listed(Chosen(numbers=(number,)), limit=1))
         if not found:
-            raise web.HTTPNotFound(reason=f"there is no dead letter {number}; it was replayed or purged")
+            return problem(404, f"there is no dead letter {number}; it was replayed or purged")
         return json_answer(found[0])
 
-    async def _replay(self, request: web.Request) -> web.Response:
+    async def _replay(self, asked: Asked) -> Response:
         try:
-            document = orjson.loads(await request.read() or b"{}")
+            document = orjson.loads(asked.body or b"{}")
         except orjson.JSONDecodeError as error:
             raise ValueError(f"the body is not JSON: {error}") from error
         if not isinstance(document, dict):
@@ -72,9 +76,9 @@ class DeadLetterApi:
         left = await self._journal.read(counted(chosen)) - len(found)
         return json_answer({"replayed": len(outcomes) - len(refused), "refused": refused, "left": max(0, left)})
 
-    async def _purge(self, request: web.Request) -> web.Response:
-        chosen = choice(request.query, self._dispatcher.now().wall)
-        if chosen.everything and request.query.get("all") != "1":
+    async def _purge(self, asked: Asked) -> Response:
+        chosen = choice(asked.query, self._dispatcher.now().wall)
+        if chosen.everything and asked.query.get("all") != "1":
             raise ValueError("say which dead letters to purge (mapping, function, older_than, numbers), or all=1")
         return json_answer({"purged": await self._journal.write(purge(chosen))})
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from bridge.dispatcher.answers import json_answer, whole_number
 from bridge.dispatcher.feed import RING
+from bridge.dispatcher.routes import Asked, Routes, problem
 from bridge.dispatcher.traces import latency
+from bridge.runtime.http import Response
 
 if TYPE_CHECKING:
     from bridge.dispatcher.dispatcher import Dispatcher
@@ -26,34 +26,33 @@ class TraceApi:
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
 
-    def add_routes(self, router: web.UrlDispatcher) -> None:
+    def add_routes(self, routes: Routes) -> None:
         """Put the handlers where the module says."""
-        router.add_get("/v1/traces/{event_id}", self._trace)
-        router.add_get("/v1/why/{mapping}", self._why)
+        routes.add("GET", "/v1/traces/*", self._trace)
+        routes.add("GET", "/v1/why/*", self._why)
 
-    async def _trace(self, request: web.Request) -> web.Response:
-        event_id, traces = request.match_info["event_id"], self._dispatcher.traces
+    async def _trace(self, asked: Asked) -> Response:
+        event_id, traces = asked.place, self._dispatcher.traces
         if traces is not None:
             story = await traces.story(event_id)
         else:  # what the feed remembers is all there is
             story = [line for line in self._dispatcher.feed.recent(RING) if line.get("event_id") == event_id]
         if not story:
             how = "its trace was overwritten (traces: {max_size: ...}), or it never arrived here" if traces else _OFF
-            raise web.HTTPNotFound(
-                reason=f"no trace of the event {_shown(event_id)}: {how}; its id is the `event_id` of /v1/events"
-            )
+            shown = _shown(event_id)
+            return problem(404, f"no trace of the event {shown}: {how}; its id is the `event_id` of /v1/events")
         return json_answer({"event_id": event_id, "story": story, "latency": latency(story)})
 
-    async def _why(self, request: web.Request) -> web.Response:
-        mapping, traces = request.match_info["mapping"], self._dispatcher.traces
-        limit = whole_number(request, "limit", 20)
+    async def _why(self, asked: Asked) -> Response:
+        mapping, traces = asked.place, self._dispatcher.traces
+        limit = whole_number(asked, "limit", 20)
         if traces is None:
-            raise web.HTTPNotFound(reason=f"cannot say why {_shown(mapping)} did not fire: {_OFF}")
+            return problem(404, f"cannot say why {_shown(mapping)} did not fire: {_OFF}")
         found, since = await traces.why(mapping, limit)
         names = sorted(self._dispatcher.mappings.mappings)
         if not found and mapping not in names:
             known = f"there are {', '.join(names)}"
-            raise web.HTTPNotFound(reason=f"there is no mapping {_shown(mapping)}, and no trace of one; {known}"[:1000])
+            return problem(404, f"there is no mapping {_shown(mapping)}, and no trace of one; {known}"[:1000])
         return json_answer({"mapping": mapping, "since": since, "evaluations": found})
 
 

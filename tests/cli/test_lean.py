@@ -58,3 +58,12 @@ def test_a_program_starts_without_typer_and_pydantic(name: str, tmp_path: Path) 
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stderr) == (78, f"{missing}: cannot be read: No such file or directory\n")
+
+
+def test_a_dispatcher_loads_no_http_client_of_others() -> None:
+    code = (
+        "import sys, bridge.dispatcher.dispatcher, bridge.dispatcher.pair\n"
+        "assert not {'aiohttp', 'httpx', 'yarl', 'requests'} & set(sys.modules), sorted(sys.modules)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
