@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from bridge.config import Bytes, Name, Port, Seconds, Within
 from bridge.core.topics import DEFAULT_ROOT, DEFAULT_SITE, check_topic
+from bridge.dispatcher.http.request import Origin
 from bridge.errors import TopicError
 from bridge.mqtt.settings import MqttSettings
 
@@ -26,11 +26,15 @@ class GatewaySettings:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What the section's keys must agree on."""
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            yield "url", f"must be an http or https URL such as http://127.0.0.1:8080, not {self.url!r}"
-        elif parts.username or parts.password:
-            yield "url", "must not hold credentials; use username and password_file"
+        try:
+            origin = Origin(self.url)
+        except ValueError as error:
+            yield "url", f"must be an http or https URL such as http://127.0.0.1:8080, not {self.url!r}: {error}"
+        else:
+            if origin.credentials:
+                yield "url", "must not hold credentials; use username and password_file"
+        if self.username is not None and ":" in self.username:
+            yield "username", "must not hold a colon: basic authentication has no way to tell it (RFC 7617, 2)"
         if (self.username is None) != (self.password_file is None):
             yield "username" if self.username else "password_file", "username and password_file are given together"
         if self.password_file is not None and not self.password_file.is_file():

@@ -13,11 +13,13 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 class Origin:
-    """Where the gateway is, from its URL: what to connect to and what to call it."""
+    """Where the gateway is, from its URL: what to connect to and what to call it. Raises ValueError for no such URL."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        assert parts.hostname is not None, "the settings have been checked"
+        if parts.scheme not in _PORTS or not parts.hostname:
+            raise ValueError("it names no host by http or https")
+        self.credentials = parts.username is not None or parts.password is not None
         self.url = url.rstrip("/")
         self.tls = parts.scheme == "https"
         self.host = unquote(parts.hostname)  # the zone of an IPv6 address comes after %25 (RFC 6874)
