@@ -200,6 +200,13 @@ def test_one_reader_reads_many_answers_of_every_kind() -> None:
                 assert (answer.status, answer.body, answer.reusable) == (status, body, True)
 
 
+def test_interim_answers_count_against_their_own_answer_only() -> None:
+    reader = AnswerReader()
+    for _ in range(2 * HEAD_BYTES // len(OK)):
+        assert reader.feed(b"HTTP/1.1 100 Continue\r\n\r\n") is None
+        assert isinstance(reader.feed(OK + b"Content-Length: 0\r\n\r\n"), Answer)
+
+
 # --- h11 as the judge ---
 
 Judgement = tuple[int, int, bytes, bool] | None

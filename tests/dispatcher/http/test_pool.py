@@ -253,6 +253,18 @@ async def test_a_request_that_was_taken_is_not_sent_again_when_the_kept_connecti
         assert server.requests == [(1, REQUEST)] * 2
 
 
+async def test_a_request_of_which_the_system_took_nothing_is_sent_on_another_connection() -> None:
+    async with serving() as server, pool_to(server) as pool:
+        await post(pool)
+        (connection,) = pool._connections
+        plain = connection._transport.get_extra_info("socket").dup()
+        plain.shutdown(socket.SHUT_WR)  # the next write fails at once, and nothing of it is seen from outside
+        plain.close()
+        assert connection.quiet()
+        assert (await post(pool)).status == 200
+        assert server.requests == [(1, REQUEST), (2, REQUEST)]
+
+
 # --- connecting ---
 
 
@@ -342,9 +354,9 @@ async def test_the_duration_that_is_told_begins_with_the_post() -> None:
 async def test_a_connection_idles_for_half_a_minute_and_no_longer() -> None:
     clock = VirtualClock()
     async with serving() as server, pool_to(server, clock=clock) as pool:
-        await asyncio.gather(begin(pool), begin(pool))
+        await asyncio.gather(begin(pool, timeout_s=1000.0), begin(pool, timeout_s=1000.0))
         await clock.advance(IDLE_S / 2)
-        await post(pool)
+        await post(pool, timeout_s=1000.0)
         await clock.advance(IDLE_S / 2 + 0.1)
         assert pool.open == 1
         await clock.advance(IDLE_S / 2)
@@ -387,6 +399,20 @@ async def test_leaving_tells_nobody_and_waits_until_every_connection_is_gone() -
             forgotten += [begin(pool)]  # one whose connection is still being made
         assert pool.open == 0
         assert not any(told.done() for told in forgotten)
+
+
+async def test_leaving_ends_what_is_still_connecting() -> None:
+    async def behave(peer: Peer) -> None:
+        await peer.gone()
+
+    async with serving(behave) as server:  # it speaks no TLS, so the handshake never ends
+        before = set(asyncio.all_tasks())
+        async with pool_to(server, scheme="https") as pool:
+            forgotten = begin(pool)
+            await until(lambda: server.connections, "connecting")
+            before |= {task for task in asyncio.all_tasks() if "serve" in repr(task.get_coro())}
+        assert set(asyncio.all_tasks()) <= before
+        assert not forgotten.done()
 
 
 def remains() -> tuple[set[asyncio.Task[Any]], int]:
