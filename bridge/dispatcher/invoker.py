@@ -100,7 +100,7 @@ class HttpInvoker:
 
 def _answered(answer: Answer, duration_s: float, now: Callable[[], datetime]) -> Outcome:
     status = answer.status
-    verdict = classify(status, from_gateway=answer.header("X-OpenFaaS-Internal") is not None)
+    verdict = classify(status, from_gateway=status >= 500 and answer.header("X-OpenFaaS-Internal") is not None)
     if verdict is Verdict.SUCCEEDED:
         return Outcome(verdict=verdict, status=status, reason="", duration_s=duration_s)
     text = answer.body.decode("utf-8", "replace")

@@ -62,7 +62,7 @@ class Failed:
     reached: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Framing:
     """How a body ends: after `length_bytes`, with its last chunk, or else with the connection."""
 
