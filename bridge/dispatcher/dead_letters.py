@@ -41,7 +41,7 @@ class DeadLetterApi:
     def add_routes(self, routes: Routes) -> None:
         """Put the handlers where the module says."""
         routes.add("GET", "/v1/deadletters", self._list)
-        routes.add("GET", "/v1/deadletters/*", self._show)
+        routes.add("GET", "/v1/deadletters/{number}", self._show)
         routes.add("POST", "/v1/deadletters/replay", self._replay)
         routes.add("DELETE", "/v1/deadletters", self._purge)
 

@@ -22,7 +22,7 @@ class Asked:
     path: str
     query: Mapping[str, str]
     place: str
-    """What stands where the route has `*`; empty for a route without one."""
+    """What stands where the route has a name in braces; empty for a route without one."""
     body: bytes
 
 
@@ -30,16 +30,17 @@ Handle = Callable[[Asked], Awaitable[Response]]
 
 
 class Routes:
-    """Routes by method and path; the last part of a path may be `*`, which is any one part."""
+    """Routes by method and path; the last part of a path may be a name in braces, which stands for any one part."""
 
     def __init__(self) -> None:
         self._exact: dict[str, dict[str, Handle]] = {}
         self._below: dict[str, dict[str, Handle]] = {}
 
     def add(self, method: str, path: str, handle: Handle) -> None:
-        """Serve `path`; GET serves HEAD too. An exact path goes before one with `*`."""
-        routes, key = (self._below, path[:-1]) if path.endswith("/*") else (self._exact, path)
-        routes.setdefault(key, {})[method] = handle
+        """Serve `path`; GET serves HEAD too. An exact path goes before one with a name in it."""
+        above, brace, _ = path.partition("{")
+        routes = self._below if brace else self._exact
+        routes.setdefault(above, {})[method] = handle
 
     async def answer(self, request: Request) -> Response:
         """Find who answers, and make of what is wrong a text that says what to do."""

@@ -28,8 +28,8 @@ class TraceApi:
 
     def add_routes(self, routes: Routes) -> None:
         """Put the handlers where the module says."""
-        routes.add("GET", "/v1/traces/*", self._trace)
-        routes.add("GET", "/v1/why/*", self._why)
+        routes.add("GET", "/v1/traces/{event_id}", self._trace)
+        routes.add("GET", "/v1/why/{mapping}", self._why)
 
     async def _trace(self, asked: Asked) -> Response:
         event_id, traces = asked.place, self._dispatcher.traces

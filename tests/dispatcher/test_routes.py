@@ -28,7 +28,7 @@ def routes() -> Routes:
     routes = Routes()
     routes.add("GET", "/v1/letters", shown)
     routes.add("DELETE", "/v1/letters", shown)
-    routes.add("GET", "/v1/letters/*", shown)
+    routes.add("GET", "/v1/letters/{number}", shown)
     routes.add("POST", "/v1/letters/replay", shown)
     return routes
 
