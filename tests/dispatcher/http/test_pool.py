@@ -265,7 +265,37 @@ async def test_a_request_of_which_the_system_took_nothing_is_sent_on_another_con
         assert server.requests == [(1, REQUEST), (2, REQUEST)]
 
 
+async def test_what_waits_for_a_connection_that_takes_nothing_more_gets_another_one() -> None:
+    held = asyncio.Event()
+
+    async def behave(peer: Peer) -> None:
+        while request := await peer.request():
+            server.requests.append((peer.number, request))
+            await held.wait()
+            await peer.answer(OK)
+
+    async with serving(behave) as server, pool_to(server, connections=1) as pool:
+        first, second = begin(pool), begin(pool)
+        await until(lambda: server.requests, "one under way, one behind it")
+        (connection,) = pool._connections
+        plain = connection._transport.get_extra_info("socket").dup()
+        plain.shutdown(socket.SHUT_WR)
+        plain.close()
+        held.set()
+        assert isinstance(await first, Answer)
+        assert isinstance(await second, Answer)
+        assert server.requests == [(1, REQUEST), (2, REQUEST)]
+
+
 # --- connecting ---
+
+
+async def test_an_opening_that_breaks_is_told_to_who_waits_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async with pool_to(80, host="a%00b") as pool:
+        failed = await failure(pool)
+    assert not failed.reached
+    assert "ValueError" in failed.reason
+    assert "cannot open a connection" in caplog.text
 
 
 async def test_nobody_listening_is_told_as_not_reached() -> None:
