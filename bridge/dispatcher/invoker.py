@@ -1,7 +1,7 @@
 """The invoker: attempts of invocations over the gateway's HTTP API, and what their answers mean.
 
-The seam is `Invoker`: callbacks, because a task for each attempt was a third of an attempt's price. This one posts with
-our own client (`bridge/dispatcher/http/`); docs/performance.md tells why.
+The seam is `Invoker`: callbacks, so that an attempt needs no task. This one posts with our own client
+(`bridge/dispatcher/http/`); docs/performance.md tells why.
 """
 
 from __future__ import annotations
