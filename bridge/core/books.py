@@ -117,6 +117,16 @@ class Books:
         """Whether `take` has something to hand over."""
         return bool(self._dirty or self._letters or self._changes or self.dedup.changed)
 
+    @property
+    def unkept(self) -> int:
+        """Events of which the disk does not know yet what has become of them."""
+        return len(self._dirty)
+
+    @property
+    def waiting(self) -> int:
+        """Those of them that are finished, and are not acknowledged before they are kept."""
+        return sum(entry.must_commit and not entry.open for entry in self._dirty.values())
+
     def take(self) -> Commit | None:
         """What the next commit has to keep, or None; answer with `committed` or `not_committed`."""
         if not self.dirty:

@@ -96,6 +96,7 @@ MAPPING_REMOVED: Final = "mapping removed"
 IN_WORK: Final = "another event with the id {} is in work"
 MAX_AGE: Final = "max_age"
 LATEST: Final = "backlog latest"
+GATHER: Final = 64
 
 
 class Ledger:
@@ -185,6 +186,14 @@ class Ledger:
     def dirty(self) -> bool:
         """Whether `take` has something to hand over."""
         return self._books.dirty
+
+    @property
+    def may_gather(self) -> bool:
+        """Whether a commit had better wait a little: there is much to keep, and hardly anything waits for it.
+
+        Most of what a burst brings has ended by then, and needs no record.
+        """
+        return self._books.unkept >= GATHER and self._books.waiting < GATHER // 2
 
     @property
     def wake_at(self) -> float | None:

@@ -69,6 +69,8 @@ DRAIN_S = 3.0
 """How long attempts under way may go on when the dispatcher stops."""
 COMMIT_AGAIN_S = 1.0
 READ_AGAIN_S = 1.0
+GATHER_TURNS = 5
+"""A commit of much gathers at most so many times `commit_every`."""
 SUBSCRIBE_AGAIN_S = 5.0
 SUBSCRIBED = "subscriptions"
 
@@ -294,7 +296,7 @@ class Dispatcher:
         """Let what was decided be kept, and come back when the ledger wants to be asked."""
         if self.ledger.dirty and not self._committing:
             self._committing = True
-            self._clock.call_at(now.monotonic + self.settings.commit_every_s, self._commit)
+            self._clock.call_at(now.monotonic + self.settings.commit_every_s, self._commit_or_gather)
         self._set_timer()
 
     def _carry_out(self, effect: Effect, now: Instant) -> None:
@@ -355,6 +357,14 @@ class Dispatcher:
             self.step(ended)
         if not self._under_way:
             self._idle.set()
+
+    def _commit_or_gather(self, turn: int = 1) -> None:
+        """Commit, or under load gather for up to GATHER_TURNS times as long."""
+        if turn < GATHER_TURNS and not self.broken and self.ledger.may_gather:
+            at = self._clock.monotonic() + self.settings.commit_every_s
+            self._clock.call_at(at, partial(self._commit_or_gather, turn + 1))
+        else:
+            self._commit()
 
     def _commit(self) -> None:
         commit = self.ledger.take() if not self.broken else None

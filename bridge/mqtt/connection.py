@@ -47,6 +47,9 @@ _log = logging.getLogger(__name__)
 MAX_PACKET_BYTES: Final = 16 * 1024 * 1024
 """What we take (MQTT 5); the broker drops what is larger. In 3.1.1 the protocol's own limit of 256 MiB holds."""
 
+READ_AHEAD: Final = 256
+"""So many unacknowledged messages are read at most."""
+
 _RETAIN_HANDLING: Final = {"always": 0, "new": 1, "never": 2}  # MQTT 5.0, 3.8.3.1
 _ERROR: Final = 0x80  # MQTT 5.0, 2.4: reason codes from here on are failures
 _UNSUPPORTED_VERSION: Final = 0x84
@@ -117,6 +120,7 @@ class Connection:
         self._connack: tuple[bool, ReasonCode] | None = None
         self._inbox: list[tuple[Message, int]] = []
         self._unacknowledged = 0
+        self._read_ahead = min(READ_AHEAD, settings.receive_maximum)
         self._paused = False
         self._grants: dict[int, asyncio.Future[list[ReasonCode]]] = {}
         self._tick: asyncio.TimerHandle | None = None
@@ -174,7 +178,7 @@ class Connection:
         self._outgoing.append(encode_pubacks(packet_ids))
         self._flush_soon()
         self._unacknowledged = max(0, self._unacknowledged - len(packet_ids))
-        if self._paused and self._unacknowledged <= self._settings.receive_maximum:
+        if self._paused and self._unacknowledged <= self._read_ahead:
             self._paused = False
             self._stream.received_at = time.monotonic()
             self._client._ping_t = 0.0  # noqa: SLF001 - an answer that we did not read is not one that is late
@@ -225,7 +229,8 @@ class Connection:
             return
         client, stream = self._client, self._stream
         try:
-            more = stream.fill()
+            # What was read before and not taken comes first: it is bounded, as long as nothing is read on top of it.
+            more = stream.fill() if stream.packet() is None else True
             while not self._full() and client.socket() is not None and (packet := stream.packet()) is not None:
                 first, begin, end = packet
                 if first & 0xF0 == PUBLISH:
@@ -250,12 +255,15 @@ class Connection:
             self._loop.call_soon(self._on_readable)
 
     def _full(self) -> bool:
-        """Whether the broker has sent more than we said we take (MQTT 5, 4.9): read no more, so that memory is bounded.
+        """Whether enough is unacknowledged: read no more, so that memory is bounded.
 
-        Mosquitto 2.0.11 forgets the limit once messages wait in its queue and some have been acknowledged (measured:
-        7,000 of 8,000 in flight where 100 were allowed), and MQTT 3.1.1 has none.
+        A program has at hand what keeps it busy, and most of what comes in a burst has ended before it would have been
+        stored; the rest waits in the socket. The broker is told of more (Receive Maximum; MQTT 5, 4.9), or it would
+        queue, and drop what is above its limit. What it is told is no bound: Mosquitto 2.0.11 forgets it once messages
+        wait in its queue and some have been acknowledged (measured: 7,000 of 8,000 in flight where 100 were allowed),
+        and MQTT 3.1.1 has none.
         """
-        return self._unacknowledged > self._settings.receive_maximum
+        return self._unacknowledged > self._read_ahead
 
     def _take_message(self, first: int, body: bytes) -> None:
         try:

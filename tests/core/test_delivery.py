@@ -10,7 +10,7 @@ import pytest
 
 from bridge.core.conditions import compile_condition
 from bridge.core.dedup import RUNS
-from bridge.core.delivery import Ledger, Limits
+from bridge.core.delivery import GATHER, Ledger, Limits
 from bridge.core.event import Event, Observation, encode, parse, parse_foreign
 from bridge.core.mapping import Cooldown, Mapping, MappingSet
 from bridge.core.receipts import Ticket
@@ -180,6 +180,21 @@ def test_rule_7_what_an_event_changed_is_kept_before_it_is_acknowledged() -> Non
 
     bench.commit()
     assert bench.acknowledged == tickets
+
+
+def test_a_commit_of_a_burst_may_gather_as_long_as_nothing_waits_for_it_to_be_acknowledged() -> None:
+    bench = Bench(mapping(cooldown=Cooldown(1.0), selectors=(SensorSelector(sensor="gate"),)))
+    bench.receive(*(event(number) for number in range(1, GATHER)))
+    assert not bench.ledger.may_gather
+    bench.receive(event(GATHER))
+    assert bench.ledger.may_gather
+    bench.receive(*(event(number, sensor="gate", at_s=60.0 * number) for number in range(1, GATHER // 2 + 1)))
+    assert bench.ledger.may_gather  # none of these is finished
+    for number in range(1, GATHER // 2 + 1):
+        bench.attempted(f"gate-{number}:m")
+    assert not bench.ledger.may_gather
+    bench.commit()
+    assert not bench.ledger.may_gather
 
 
 def test_what_leaves_too_many_gaps_is_let_go_and_taken_when_it_is_sent_again() -> None:
