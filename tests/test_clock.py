@@ -130,6 +130,18 @@ def test_whether_the_clock_is_right_is_asked_of_the_kernel_or_told() -> None:
     assert RealClock("auto").synchronized() is kernel_synchronized()
 
 
+def test_a_mark_says_that_the_clock_is_right_instead_of_the_kernel(tmp_path: Path) -> None:
+    mark = tmp_path / "clock-is-set"
+    clock = RealClock("auto", mark=mark)
+    assert not clock.synchronized()
+
+    mark.touch()
+    assert clock.synchronized()
+    mark.unlink()
+    assert clock.synchronized(), "once true it stays true"
+    assert not RealClock("never", mark=mark).synchronized()
+
+
 def test_a_clock_that_was_right_once_stays_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mark = tmp_path / "synchronized"
     mark.touch()

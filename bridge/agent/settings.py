@@ -47,6 +47,9 @@ class AgentSettings:
     outbox: OutboxSettings = field(default_factory=OutboxSettings)
     clock: Literal["auto", "always", "never"] = "auto"
     """Whether wall time can be believed: `auto` asks the kernel."""
+    clock_mark: Path | None = None
+    """With `clock: auto`: a file whose existence says that the clock is right, asked instead of the kernel. For what
+    sets the clock without telling the kernel: a clock chip, a GPS receiver, the host of a virtual machine."""
     sensors: Mapping[Name, SensorSettings] = field(default_factory=dict)
     outputs: Mapping[Name, OutputSettings] = field(default_factory=dict)
 

@@ -47,7 +47,7 @@ def dispatcher(config: Path, log_level: str | None) -> int:
             return alone()
         return PairedDispatcher(settings, clock=clock, connect=connect, make=alone)
 
-    return run_program(make, settings.clock)
+    return run_program(make, settings.clock, clock_mark=settings.clock_mark)
 
 
 def gateway(config: Path, log_level: str | None) -> int:
@@ -74,7 +74,7 @@ def _real(settings: AgentSettings) -> int:
         def make(clock: RealClock) -> Agent:
             return Agent(settings, clock=clock, connect=connector(settings.mqtt, clock), board=board)
 
-        return run_program(make, settings.clock)
+        return run_program(make, settings.clock, clock_mark=settings.clock_mark)
 
 
 def _virtual(settings: AgentSettings, control_port: int) -> int:
@@ -88,4 +88,4 @@ def _virtual(settings: AgentSettings, control_port: int) -> int:
     def started(node: VirtualNode) -> None:
         print(f"virtual Pi {settings.node}: gpio-bridge simulate --url {node.control.url}", flush=True)
 
-    return run_program(make, settings.clock, started=started)
+    return run_program(make, settings.clock, started=started, clock_mark=settings.clock_mark)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, Generic, Literal, Self, TypeVar
 
 from bridge.cli import exit_codes
@@ -22,6 +23,7 @@ def run_program(
     make: Callable[[RealClock], P],
     synchronized: Literal["auto", "always", "never"] = "auto",
     started: Callable[[P], None] | None = None,
+    clock_mark: Path | None = None,
 ) -> int:
     """Run the program until SIGINT or SIGTERM; the exit code. Raises what the program raised.
 
@@ -29,7 +31,7 @@ def run_program(
     """
 
     async def main(stop: asyncio.Event) -> None:
-        clock = RealClock(synchronized)
+        clock = RealClock(synchronized, mark=clock_mark)
         program = make(clock)
         if started is None:
             await serve(program, stop, clock, Notifier())

@@ -72,6 +72,7 @@ from bridge.core.work import (
     replay_key,
     shelf_key,
     shelf_of,
+    waits_s,
 )
 
 
@@ -273,7 +274,7 @@ class Ledger:
             self._effects.append(Postponed(event))
             books.join(None, ticket)
             return
-        entry = Entry(self._number(), identity, event, now.wall)
+        entry = Entry(self._number(), identity, event, now.wall, arrived=now.monotonic)
         if ticket is not None:
             entry.tickets.append(ticket)
         if event.type != FOREIGN_TYPE:
@@ -369,7 +370,7 @@ class Ledger:
         if invocation.due_at is None:
             self._long.enter(work)
             return
-        due = now.monotonic + max(0.0, (invocation.due_at - now.wall).total_seconds())
+        due = now.monotonic + waits_s(work, now.wall)
         key = timer_key(invocation.mapping, entry.event)
         earlier = self._timers.find(key)
         if earlier is not None:  # by event time, which the plan goes by, it has fallen due: only this one waits now
@@ -548,7 +549,7 @@ class Ledger:
         while started := self._lanes.start():
             for work in started:
                 invocation, event = work.invocation, work.entry.event
-                if expired(work, now.wall):
+                if expired(work, now):
                     self._effects.append(Expired(invocation, event, MAX_AGE))
                     self._lanes.end(work.lane, answered=False)
                     self._close(work)

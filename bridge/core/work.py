@@ -16,6 +16,7 @@ from bridge.core.mapping import MappingSet
 from bridge.core.plan import Planned, decision_time
 from bridge.core.receipts import Ticket
 from bridge.core.records import OpenInvocation
+from bridge.core.steps import Instant
 
 ON_FAILURE: Final = ":on-failure"
 """The end of the id of an invocation that tells of another one's death; no mapping's name begins with a colon."""
@@ -58,6 +59,8 @@ class Entry:
     """A commit that holds its record, or its end, is on disk."""
     written: bool = False
     """A record of it may be on disk, so that its end must be written too."""
+    arrived: float | None = None
+    """When it was received (monotonic); None where that was in an earlier life."""
     must_commit: bool = False
     """Its end changes more than dedup (state, dead letters): it is acknowledged only after the commit."""
     lane: str | None = None
@@ -127,10 +130,24 @@ def place_of(event: Event) -> tuple[str, str] | None:
     return (event.site, event.node) if event.site is not None and event.node is not None else None
 
 
-def expired(work: Work, wall: datetime) -> bool:
-    """Whether it is older than its `max_age`, by the time that decides about its event."""
+def expired(work: Work, now: Instant) -> bool:
+    """Whether it is older than its `max_age`: its age at receipt, and the time since then that no clock can jump over.
+
+    What an earlier life has received ages by wall time.
+    """
     limit_s = work.invocation.max_age_s
     if limit_s is None:
         return False
-    since = decision_time(work.entry.event, work.entry.received_at)
-    return (wall - since).total_seconds() > limit_s
+    entry = work.entry
+    since = decision_time(entry.event, entry.received_at)
+    if entry.arrived is None:
+        return (now.wall - since).total_seconds() > limit_s
+    return (entry.received_at - since).total_seconds() + now.monotonic - entry.arrived > limit_s
+
+
+def waits_s(work: Work, wall: datetime) -> float:
+    """How long a `for` has still to wait; never longer than the `for` itself, however much two clocks disagree."""
+    due_at = work.invocation.due_at
+    assert due_at is not None
+    whole = due_at - decision_time(work.entry.event, work.entry.received_at)
+    return max(0.0, min(due_at - wall, whole).total_seconds())

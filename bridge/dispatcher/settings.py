@@ -110,6 +110,9 @@ class DispatcherSettings:
     """How long a group commit gathers: what finishes within it never has its body written to the disk."""
     clock: Literal["auto", "always", "never"] = "auto"
     """Whether wall time can be believed: ask the kernel, always, or never."""
+    clock_mark: Path | None = None
+    """With `clock: auto`: a file whose existence says that the clock is right, asked instead of the kernel. For what
+    sets the clock without telling the kernel: a clock chip, a GPS receiver, the host of a virtual machine."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What the keys must agree on."""

@@ -113,6 +113,11 @@ class Bench:
         self.now = Instant(self.now.wall + timedelta(seconds=seconds), self.now.monotonic + seconds)
         return self.step()
 
+    def jump(self, days: float) -> list[Effect]:
+        """The wall clock is set; no time has passed."""
+        self.now = Instant(self.now.wall + timedelta(days=days), self.now.monotonic)
+        return self.step()
+
     def take(self) -> Commit:
         commit = self.ledger.take()
         assert commit is not None
@@ -512,6 +517,56 @@ def test_rule_14_what_is_older_than_max_age_before_it_starts_is_dropped_and_told
     assert bench.invoked == []
     bench.attempted("gate-1:m")
     assert bench.ledger.open_invocations == 0
+
+
+@pytest.mark.parametrize("days", [1, -1])
+def test_rule_14_a_jump_of_our_wall_clock_makes_nothing_older_that_is_here_already(days: float) -> None:
+    bench = Bench(mapping(max_age_s=10.0, retry=RetryPolicy(attempts=9, first_s=6.0)))
+    bench.receive(event(1))
+    bench.attempted("door-1:m", Verdict.RETRYABLE)
+    bench.jump(days)
+    bench.wait(6.0)
+    assert (bench.invoked, bench.told(Expired)) == (["door-1:m"], [])
+
+    bench.attempted("door-1:m", Verdict.RETRYABLE)
+    bench.wait(12.0)
+    assert [effect.event.id for effect in bench.told(Expired)] == ["door-1"]
+
+
+def test_rule_14_what_an_earlier_life_received_ages_by_wall_time() -> None:
+    bench = Bench(mapping(max_age_s=10.0, retry=RetryPolicy(attempts=9, first_s=6.0)))
+    bench.receive(event(1))
+    bench.attempted("door-1:m", Verdict.RETRYABLE)
+    commit = bench.commit()
+    bench.wait(11.0)
+    other = bench.restart(commit, mapping(max_age_s=10.0))
+    assert [effect.event.id for effect in other.told(Expired)] == ["door-1"]
+
+
+@pytest.mark.parametrize("days", [1, -1])
+def test_rule_15_a_jump_of_our_wall_clock_neither_fires_nor_holds_what_waits(days: float) -> None:
+    bench = Bench(mapping(for_s=5.0))
+    bench.receive(event(1))
+    bench.wait(2.0)
+    assert bench.jump(days) == []
+    bench.wait(2.9)
+    assert bench.invoked == []
+    bench.wait(0.1)
+    assert bench.invoked == ["door-1:m"]
+
+
+def test_rule_15_nothing_waits_longer_than_its_for_however_much_two_clocks_disagree() -> None:
+    bench = Bench(mapping(for_s=5.0))
+    bench.jump(-1)
+    bench.receive(event(1))
+    commit = bench.commit()
+    other = bench.restart(commit, mapping(for_s=5.0))
+    for one in (bench, other):
+        one.step(TimersReleased())
+        one.wait(4.9)
+        assert one.invoked == []
+        one.wait(0.1)
+        assert one.invoked == ["door-1:m"]
 
 
 def test_rule_15_what_must_hold_fires_when_it_held_so_long_and_survives_a_restart() -> None:
