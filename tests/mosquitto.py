@@ -6,13 +6,15 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from bridge.broker import free_port, mosquitto_config
+from bridge.broker import mosquitto_config
 from bridge.mqtt.settings import MqttSettings
+from tests.ports import free_port
 from tests.real_parts import find, require
 
 START_S = 10.0
@@ -52,10 +54,14 @@ class Mosquitto:
         self.store.mkdir(exist_ok=True)
         config = mosquitto_config(self.host, self.port, self.store, self.access, save_s=self._save_s)
         self._config.write_text(config, encoding="utf-8")
-        command = find("mosquitto")
-        assert command is not None
+        mosquitto, setpriv = find("mosquitto"), find("setpriv")
+        assert mosquitto is not None
+        command = [mosquitto, "-c", str(self._config)]
+        if setpriv is not None and threading.current_thread() is threading.main_thread():
+            # The kernel ends it with the thread that started it: none is left when a run is killed.
+            command = [setpriv, "--pdeathsig", "KILL", *command]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen([command, "-c", str(self._config)], stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + START_S
         while True:
             try:

@@ -97,7 +97,7 @@ class _OutboxCollector(Collector):
             ("resent", "Publications of events that had been sent before.", counters.resent),
             ("refused", "Publications that the broker refused.", counters.refused),
             ("confirmed", "Events that were confirmed.", counters.confirmed),
-            ("lost", "Events that could not be committed.", counters.lost),
+            ("lost", "Events that could not be committed, or were lost with a damaged outbox.", counters.lost),
             ("quarantined", "Damaged outbox files that were set aside.", counters.quarantined),
         ):
             yield CounterMetricFamily(f"gpio_bridge_agent_outbox_{name}", text, count)

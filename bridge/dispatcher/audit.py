@@ -9,6 +9,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 from bridge.core.audit import Audit, Drop, Gap, dropped_by_outboxes
@@ -19,7 +20,10 @@ from bridge.core.tombstone import Tombstone, encode_tombstone
 from bridge.core.topics import SensorEventTopic, Topics
 from bridge.journal.drops import Dropped, keep_drops
 from bridge.journal.engine import Change
+from bridge.journal.salvage import Lost
 
+DAMAGED: Final = "journal damaged"
+"""The reason of a loss, not of a rule: what was stored and not finished in a journal that had to be set aside."""
 ACCEPTED: Final = "accepted"
 """The reason of a drop that a person has put up with: a gap that will never close."""
 SOURCES: Final = 10_000
@@ -46,6 +50,11 @@ class Auditor:
         for one in dropped:
             self._dropped[one.source, one.reason] = one
             self._on_drop(one.reason, one.count)
+
+    def bereave(self, lost: Lost, aside: Path) -> None:
+        """A damaged journal was set aside: count what it held, as far as that can be read."""
+        for source, count in lost.events.items():
+            self._drop(Drop(source, DAMAGED, count, f"in {aside}", self._began.wall))
 
     def before(self, inputs: Sequence[Input], rows: Callable[[], Iterable[SourceRow]], now: Instant) -> None:
         """Look at what is going to be stepped: afterwards nobody knows what of a tombstone's range was new."""

@@ -59,6 +59,7 @@ from bridge.errors import BrokenDecision, ConfigError, JournalError, TransportEr
 from bridge.journal.drops import load_drops
 from bridge.journal.engine import Journal
 from bridge.journal.ledger import MIGRATIONS, fact, keep, keep_fact, load, shelved
+from bridge.journal.salvage import lost_with_ledger
 from bridge.mqtt.transport import Connector, Delivery, Message, Subscription
 from bridge.service import Health
 from bridge.ulid import mint
@@ -172,6 +173,7 @@ class Dispatcher:
             self.metrics.observe(self.ledger)
             self._confirmations.note(self.ledger.confirmed())
             self.auditor.restore(self.ledger.confirmed(), await self._journal.read(load_drops), self.now())
+            await self._count_lost()
             if self.traces is not None:
                 await stack.enter_async_context(self.traces)
             self._check_health()
@@ -209,6 +211,25 @@ class Dispatcher:
     def broken(self) -> bool:
         """Whether a decision broke half-way: nothing that the ledger holds can be trusted any more."""
         return self._broken is not None and self._broken.done()
+
+    async def _count_lost(self) -> None:
+        """A damaged journal was set aside: what was stored in it and not finished is lost, and never in silence."""
+        aside = self._journal.quarantined
+        if aside is None:
+            return
+        lost = await asyncio.to_thread(lost_with_ledger, aside)
+        self.auditor.bereave(lost, aside)
+        self.metrics.quarantined.set(1)
+        _log.error(
+            "stored events are lost with a damaged journal",
+            extra={
+                "op": "dispatcher.lost",
+                "events": lost.events,
+                "dead_letters": lost.dead_letters,
+                "all_known": lost.whole,
+                "aside": str(aside),
+            },
+        )
 
     async def failed(self) -> None:
         """Wait until a task, or a decision, ends by an error, and raise it."""

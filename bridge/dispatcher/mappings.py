@@ -73,13 +73,22 @@ class MappingFile:
 
     def _read(self) -> MappingSet:
         mappings = load_mappings(self._path, local_timezone=self._timezone, root=self._root)
-        text = self._path.read_text(encoding="utf-8-sig")
-        self._kept.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self._kept.with_suffix(".new")
-        fresh.write_text(text, encoding="utf-8")
-        fresh.replace(self._kept)
+        self._keep(self._path.read_text(encoding="utf-8-sig"))
         self.problem = None
         return mappings
+
+    def _keep(self, text: str) -> None:
+        """A disk that takes nothing is no reason to refuse a good set, or to end; whether it does, the journal says."""
+        fresh = self._kept.with_suffix(".new")
+        try:
+            self._kept.parent.mkdir(parents=True, exist_ok=True)
+            fresh.write_text(text, encoding="utf-8")
+            fresh.replace(self._kept)
+        except OSError as error:
+            _log.warning(
+                "mappings are in force, but cannot be kept for a restart with a bad file",
+                extra={"op": "mappings.keep", "file": str(self._kept), "why": error.strerror or str(error)},
+            )
 
     def _refuse(self, error: ConfigError) -> None:
         self.problem = error

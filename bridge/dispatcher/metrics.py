@@ -73,9 +73,11 @@ class Metrics:
         )  # fmt: skip
         self._duplicate = Counter("gpio_bridge_events_duplicate", "Events that arrived again", registry=registry)
         self._lost = Counter(
-            "gpio_bridge_events_dropped", "Drops by a named rule, also those of earlier lives", ["reason"],
+            "gpio_bridge_events_dropped",
+            "Drops by a named rule, and losses with a damaged journal, also of earlier lives",
+            ["reason"],
             registry=registry,
-        )  # fmt: skip
+        )
         self._traces_lost = Counter(
             f"{prefix}_traces_lost", "Decisions that are in no trace", ["why"], registry=registry
         )
@@ -93,6 +95,9 @@ class Metrics:
             Expired: lambda effect, _: self._dropped.labels(effect.invocation.mapping, effect.rule).inc(),
             Buried: lambda _, _now: self._letters.inc(),
         }
+        self.quarantined = Gauge(
+            f"{prefix}_quarantined", "1 when a damaged journal was set aside at this start", registry=registry
+        )
         self.commit_failures = Counter(f"{prefix}_commit_failures", "Commits that failed", registry=registry)
         self._registry = registry
         self._prefix = prefix

@@ -7,12 +7,14 @@ pins and answers when they have changed. Errors are `{"error": "..."}` and say w
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
 import orjson
 
+from bridge.errors import BridgeError
 from bridge.runtime.http import Request, Response, Server
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.devices import NotAccepted
@@ -31,6 +33,7 @@ class Control:
 
     def __init__(self, boards: Mapping[str, VirtualBoard], port: int = 0) -> None:
         self._boards = boards
+        self._port = port
         self._server = Server(self._answer, _LOOPBACK, port, max_body_bytes=_MAX_BODY_BYTES)
 
     @property
@@ -39,7 +42,12 @@ class Control:
         return f"http://{_LOOPBACK}:{self._server.port}"
 
     async def __aenter__(self) -> Self:
-        await self._server.start()
+        try:
+            await self._server.start()
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            message = f"the pins cannot be driven over port {self._port}: {reason}; choose another --control-port"
+            raise BridgeError(message) from error
         return self
 
     async def __aexit__(

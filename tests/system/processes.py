@@ -73,6 +73,8 @@ class Program:
         self.log = folder / f"{name}.log"
         self.file = folder / f"{name}.yaml"
         self.arguments: tuple[str, ...] = ()
+        self.variables: dict[str, str] = {}
+        """What its environment has besides; counts from the next start."""
         self._process: subprocess.Popen[bytes] | None = None
         self.configure(settings)
 
@@ -104,7 +106,11 @@ class Program:
             command = [setpriv, "--pdeathsig", "KILL", *command]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(self.folder)
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment(self.folder) | self.variables,
             )
 
     def ready(self, within_s: float = READY_S) -> None:

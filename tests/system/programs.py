@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from bridge.broker import free_port
 from tests.mosquitto import Mosquitto
+from tests.ports import free_port
 from tests.real_parts import find, require
 from tests.system.processes import Program, ask, run, until
 
@@ -89,7 +89,9 @@ class Agent(Program):
 class Dispatcher(Program):
     """The dispatcher with its mapping file."""
 
-    def __init__(self, folder: Path, mqtt: Document, gateway_port: int, settings: Document) -> None:
+    def __init__(
+        self, folder: Path, mqtt: Document, gateway_port: int, settings: Document, name: str = "dispatcher"
+    ) -> None:
         self.mapping_file = folder / "mappings.yaml"
         port = free_port()
         document = {
@@ -100,7 +102,7 @@ class Dispatcher(Program):
             "clock": "always",
             **settings,
         }
-        super().__init__(folder, "dispatcher", document, port)
+        super().__init__(folder, name, document, port)
 
     @property
     def url(self) -> str:
@@ -122,6 +124,11 @@ class Dispatcher(Program):
         letters: list[dict[str, Any]] = document["dead_letters"]
         assert len(letters) < 1000, "there may be more dead letters than one answer holds"
         return letters
+
+    @property
+    def at_work(self) -> bool:
+        """Whether it takes events; the standby of a pair does not."""
+        return self.gauge("open_events") >= 0
 
     def gauge(self, name: str) -> float:
         """One of its metrics without labels; -1 when it does not answer."""
@@ -209,7 +216,8 @@ class Site:
     """A broker, agents, a dispatcher and a gateway; a context manager that starts them all and leaves nothing behind.
 
     `agents` are their settings by node. `between` lets somebody stand in between: it is asked with who speaks to whom
-    (agent-broker, dispatcher-broker, dispatcher-gateway) and the port, and gives the port to use instead.
+    (<node>-broker, dispatcher-broker, dispatcher-gateway) and the port, and gives the port to use instead. With `pair`
+    a second dispatcher stands by; its cables are called standby-broker and standby-gateway.
     """
 
     def __init__(
@@ -224,23 +232,33 @@ class Site:
         between: Callable[[str, int], int] = lambda _, port: port,
         broker: Mosquitto | None = None,
         mqtt: Document | None = None,
+        pair: bool = False,
     ) -> None:
         require("mosquitto")
         self.folder = folder
         self.broker = broker or Mosquitto(folder)
         common = {"reconnect_max": "500ms", **(mqtt or {})}
         self.gateway = Gateway(folder, functions, gateway or {})
-        self.dispatcher = Dispatcher(
-            folder,
-            {"port": between("dispatcher-broker", self.broker.port), **common},
-            between("dispatcher-gateway", self.gateway.port),
-            dispatcher or {},
+        self.dispatchers = tuple(
+            Dispatcher(
+                folder,
+                {"port": between(f"{name}-broker", self.broker.port), **common},
+                between(f"{name}-gateway", self.gateway.port),
+                {**(dispatcher or {}), **({"id": name, "standby": {"takeover_after": "1s"}} if pair else {})},
+                name if name == "dispatcher" else f"dispatcher-{name}",
+            )
+            for name in (("dispatcher", "standby") if pair else ("dispatcher",))
         )
         self.agents = {
-            node: Agent(folder, node, {"port": between("agent-broker", self.broker.port), **common}, settings)
+            node: Agent(folder, node, {"port": between(f"{node}-broker", self.broker.port), **common}, settings)
             for node, settings in agents.items()
         }
         self.dispatcher.map(mappings)
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """The first dispatcher, or the only one."""
+        return self.dispatchers[0]
 
     @property
     def agent(self) -> Agent:
@@ -250,14 +268,19 @@ class Site:
     @property
     def programs(self) -> tuple[Program, ...]:
         """All programs, those that are asked before those that ask."""
-        return (self.gateway, self.dispatcher, *self.agents.values())
+        return (self.gateway, *self.dispatchers, *self.agents.values())
 
     def __enter__(self) -> Self:
         try:
             self.broker.start()
             self.gateway.start()
-            self.dispatcher.start()
-            self.dispatcher.ready()  # before the agents: else their first events wait until they are sent again
+            for dispatcher in self.dispatchers:
+                dispatcher.start()
+            for dispatcher in self.dispatchers:
+                dispatcher.ready()
+            until(
+                self._somebody_at_work, "a dispatcher is at work", told=self.told
+            )  # before the agents: else their first events wait until they are sent again
             for agent in self.agents.values():
                 agent.start()
             self.ready()
@@ -294,7 +317,14 @@ class Site:
         until(self.is_quiet, "nothing is under way any more", within_s, self.told)
 
     def is_quiet(self) -> bool:
-        return all(agent.backlog() == 0 for agent in self.agents.values()) and self.dispatcher.gauge("open_events") == 0
+        """What a standby has stored waits for its turn to be at work, and is delivered by the other one meanwhile."""
+        waiting = [dispatcher.gauge("open_events") for dispatcher in self.dispatchers]
+        return all(agent.backlog() == 0 for agent in self.agents.values()) and sorted(waiting) == sorted(
+            [-1.0] * (len(waiting) - 1) + [0.0]
+        )
+
+    def _somebody_at_work(self) -> bool:
+        return any(dispatcher.at_work for dispatcher in self.dispatchers)
 
     def command(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run a command of `gpio-bridge` to its end."""

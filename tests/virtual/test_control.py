@@ -9,6 +9,7 @@ import pytest
 
 from bridge.agent.settings import AgentSettings
 from bridge.config import compose, decode
+from bridge.errors import BridgeError
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.control import Control
 
@@ -101,3 +102,13 @@ async def test_other_paths_and_methods_are_told_what_there_is(client: httpx.Asyn
     answer = await client.get("/v1/simulate")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
     assert (await client.post("/v1/simulate", content=b"{")).status_code == 400
+
+
+async def test_a_port_that_is_taken_is_told_with_what_to_do(boards: dict[str, VirtualBoard]) -> None:
+    async with Control(boards) as first:
+        port = int(first.url.rpartition(":")[2])
+        with pytest.raises(
+            BridgeError, match=rf"over port {port}: Address already in use; choose another --control-port"
+        ):
+            async with Control(boards, port):
+                pass

@@ -21,6 +21,7 @@ from bridge.core.topics import Topics
 from bridge.journal import outbox as store
 from bridge.journal.engine import Journal
 from bridge.journal.outbox import Level
+from bridge.journal.salvage import lost_with_outbox
 from bridge.mqtt.transport import Transport
 
 _log = logging.getLogger(__name__)
@@ -73,6 +74,9 @@ class Outbox:
             await self.journal.__aexit__()
             raise
         self._stock.load(found)
+        aside = self.journal.quarantined
+        if aside is not None:
+            self._stock.bereave(await asyncio.to_thread(lost_with_outbox, aside), aside)
         self._tick()
         return self
 

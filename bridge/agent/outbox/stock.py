@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from bridge.agent.outbox.settings import OutboxSettings
@@ -11,6 +13,9 @@ from bridge.core.outbox import Sender, Stream
 from bridge.core.topics import SensorEventTopic, Topics
 from bridge.journal.engine import Journal
 from bridge.journal.outbox import Contents, Level
+from bridge.journal.salvage import Lost
+
+_log = logging.getLogger(__name__)
 
 FLAW_S: Final = 60.0
 """How long after a drop or a loss health speaks of it."""
@@ -28,7 +33,7 @@ class OutboxCounters:
     """Refusals by the broker; each is tried again."""
     confirmed: int = 0
     lost: int = 0
-    """Events that `accept` refused: the disk failed for too long."""
+    """Events that `accept` refused because the disk failed for too long, or that a damaged outbox took with it."""
     quarantined: int = 0
     """Damaged outbox files that were set aside at this start."""
     dropped: dict[str, int] = field(default_factory=dict)
@@ -63,7 +68,6 @@ class Stock:
 
     def load(self, found: Contents) -> None:
         """Take over what the file held."""
-        self.counters.quarantined = int(self.journal.quarantined is not None)
         self.counters.dropped = dict(found.drops)
         self.epoch = found.epoch
         self.levels = dict(found.levels)
@@ -76,6 +80,17 @@ class Stock:
                     each.number, each.sensor, each.epoch, current=each.current, confirmed=each.confirmed, last=each.last
                 )
             )
+
+    def bereave(self, lost: Lost, aside: Path) -> None:
+        """A damaged file was set aside: what it held and nobody has confirmed is lost, and never in silence."""
+        self.counters.quarantined = 1
+        self.counters.lost += lost.count
+        more = "" if lost.whole else ", and what could not be read"
+        self.tell_flaw(f"a damaged outbox was set aside ({aside}): {lost.count} unconfirmed events are lost{more}")
+        _log.error(
+            "unconfirmed events are lost with a damaged outbox",
+            extra={"op": "outbox.lost", "events": lost.events, "all_known": lost.whole, "aside": str(aside)},
+        )
 
     def new_stream(self, sensor: str) -> Stream:
         """A stream for a sensor that has none in this epoch."""

@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.system.chaos.faults import FAULTS, Fault, compatible
+from tests.system.chaos import disks
+from tests.system.chaos.faults import FAULTS, Fault, compatible, why_not
 from tests.system.chaos.stage import Row, Stage
 
 ROUNDS_A_STAGE = 25
@@ -27,10 +30,12 @@ COLUMNS = (
     "duplicates",
     "dead",
     "dropped",
+    "lost",
     "missing",
     "out of order",
     "rest s",
 )
+CAUSES = ("what went on between the two calls", "duplicates")
 
 
 @dataclass(slots=True)
@@ -41,7 +46,7 @@ class Line:
 
     def cells(self, name: str) -> tuple[str, ...]:
         counts = [row.count for row in self.rows]
-        names = ("accepted", "delivered", "duplicates", "dead", "dropped", "missing", "out_of_order")
+        names = ("accepted", "delivered", "duplicates", "dead", "dropped", "lost", "missing", "out_of_order")
         sums = (sum(getattr(count, each) for count in counts) for each in names)
         longest_s = max(row.settled_s for row in self.rows)
         return (name, str(len(self.rows)), *(f"{each:,}" for each in sums), f"{longest_s:.1f}")
@@ -53,8 +58,10 @@ class Table:
     def __init__(self) -> None:
         self.lines: dict[str, Line] = {}
         self.failed: list[Row] = []
+        self.causes: Counter[str] = Counter()
 
-    def add(self, faults: Sequence[Fault], row: Row) -> None:
+    def add(self, faults: Sequence[Fault], row: Row, stage: Stage) -> None:
+        self.causes.update(stage.causes(twice) for twice in row.count.twice)
         name = faults[0].name if len(faults) == 1 else f"{len(faults)} of them at once" if faults else "none"
         self.lines.setdefault(name, Line()).rows.append(row)
         if not row.passed:
@@ -65,41 +72,44 @@ class Table:
         rows = [COLUMNS, *(line.cells(name) for name, line in self.lines.items())]
         if everything.rows:
             rows.append(everything.cells("all"))
-        widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
-        return "\n".join(
-            "| "
-            + " | ".join(
-                [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-            )
-            + " |"
-            for row in (*rows[:1], ["-" * width for width in widths], *rows[1:])
+        causes = [CAUSES, *((name, f"{count:,}") for name, count in self.causes.most_common())]
+        return f"{_table(rows)}\n\n{_table(causes)}"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "| "
+        + " | ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
         )
+        + " |"
+        for row in (*rows[:1], ["-" * width for width in widths], *rows[1:])
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long; each fault alone comes first")
-    parser.add_argument("--seed", type=int, default=None, help="repeat what a run with this seed did")
-    parser.add_argument(
-        "--only", action="append", choices=FAULTS, metavar="FAULT", help="this fault, alone; may be repeated"
-    )
-    parser.add_argument("--together", action="store_true", help="from the start combinations only")
-    parser.add_argument("--list", action="store_true", help="print the faults")
-    parser.add_argument("--keep", type=Path, help="keep the logs and state folders of every stage here")
-    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser().parse_args(given)
     if options.list:
-        print("\n".join(FAULTS))
+        print("\n".join(f"{fault.name}{'  (by name only)' if fault.long else ''}" for fault in FAULTS.values()))
         return 0
+    command = disks.own_namespace("tests.system.chaos", given)
+    if command[0] != sys.executable:
+        sys.stdout.flush()
+        os.execv(command[0], command)
+    names = options.only or [fault.name for fault in FAULTS.values() if not fault.long]
+    wanted_faults = possible(names, pair=options.pair)
+    if wanted_faults is None:
+        return 1
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
     table = Table()
-    until = time.monotonic() + 60 * options.minutes
-    wanted = rounds(
-        random.Random(seed), options.only or list(FAULTS), alone=not options.together, mixed=not options.only
-    )
+    run = Run(table, seed, time.monotonic() + 60 * options.minutes, options.rounds, options.keep, pair=options.pair)
+    wanted = rounds(random.Random(seed), wanted_faults, alone=not options.together, mixed=not options.only)
     try:
-        while time.monotonic() < until:
-            act(wanted, table, seed, until, options.keep)
+        while run.goes_on:
+            run.stage(wanted)
     except KeyboardInterrupt:
         print("interrupted")
     print(f"\n{table.text()}\n")
@@ -107,6 +117,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"FAILED {tell(row)}")
     print(f"{'failed' if table.failed else 'passed'}, seed {seed}")
     return 1 if table.failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="scripts/chaos", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long; each fault alone comes first")
+    parser.add_argument("--rounds", type=int, help="end after so many rounds, if that is earlier")
+    parser.add_argument("--seed", type=int, default=None, help="repeat what a run with this seed did")
+    parser.add_argument(
+        "--only", action="append", choices=FAULTS, metavar="FAULT", help="this fault, alone; may be repeated"
+    )
+    parser.add_argument("--together", action="store_true", help="from the start combinations only")
+    parser.add_argument("--pair", action="store_true", help="two dispatchers, one of them at work")
+    parser.add_argument("--list", action="store_true", help="print the faults")
+    parser.add_argument("--keep", type=Path, help="keep the logs and state folders of every stage here")
+    return parser
+
+
+def possible(names: Sequence[str], *, pair: bool) -> list[str] | None:
+    """Those that this machine can carry out; the others are told. None where `CI=true` says that it must be all."""
+    left_out = {name: why for name in names if (why := why_not(FAULTS[name], pair=pair)) is not None}
+    reasons: dict[str, list[str]] = {}
+    for name, why in left_out.items():
+        reasons.setdefault(why, []).append(name)
+    for why, without in reasons.items():
+        print(f"left out, {why}: {', '.join(without)}")
+    missing = [name for name in left_out if FAULTS[name].needs != "pair"]
+    if len(left_out) == len(names) or (missing and os.environ.get("CI") == "true"):
+        print("failed: what is left out must not be missing here" if missing else "failed: nothing is left")
+        return None
+    return [name for name in names if name not in left_out]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,29 +173,51 @@ def rounds(chance: random.Random, names: Sequence[str], *, alone: bool, mixed: b
         yield Wanted(faults, chance.choice(RATES), chance.choice(HOLDS_S))
 
 
-def act(wanted: Iterator[Wanted], table: Table, seed: int, until: float, keep: Path | None) -> None:
-    """One stage: some rounds on the same programs, or fewer when one of them went wrong."""
-    folder = Path(tempfile.mkdtemp(prefix="gpio-bridge-chaos-"))
-    clean = True
-    try:
-        with Stage(folder, seed=seed) as stage:
-            stage.settle("start", 0)
-            for _ in range(ROUNDS_A_STAGE):
-                one = next(wanted)
-                stage.rate = one.rate
-                row = stage.round(one.faults, one.hold_s)
-                table.add(one.faults, row)
-                print(f"{'ok  ' if row.passed else 'FAIL'} {tell(row)}", flush=True)
-                clean = clean and row.passed
-                if row.stuck is not None or time.monotonic() >= until:
-                    break
-    finally:
-        if keep is not None or not clean:
-            kept = (keep or Path.cwd() / "chaos-logs") / folder.name
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("*.lock", "*.sock"))
-            print(f"logs and state in {kept}")
-        shutil.rmtree(folder, ignore_errors=True)
+@dataclass(slots=True)
+class Run:
+    """What is left to do, and where it is written down."""
+
+    table: Table
+    seed: int
+    until: float
+    rounds_left: int | None
+    keep: Path | None
+    pair: bool
+
+    @property
+    def goes_on(self) -> bool:
+        return time.monotonic() < self.until and self.rounds_left != 0
+
+    def stage(self, wanted: Iterator[Wanted]) -> None:
+        """One stage: some rounds on the same programs, or fewer when one of them went wrong."""
+        folder = Path(tempfile.mkdtemp(prefix="gpio-bridge-chaos-"))
+        clean = False
+        try:
+            with Stage(folder, seed=self.seed, pair=self.pair) as stage:
+                stage.settle("start", 0)
+                clean = self._play(stage, wanted)
+        finally:
+            if self.keep is not None or not clean:
+                kept = (self.keep or Path.cwd() / "chaos-logs") / folder.name
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copytree(folder, kept, ignore=shutil.ignore_patterns("*.lock", "*.sock"))
+                print(f"logs and state in {kept}")
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _play(self, stage: Stage, wanted: Iterator[Wanted]) -> bool:
+        clean = True
+        for _ in range(ROUNDS_A_STAGE):
+            one = next(wanted)
+            stage.rate = one.rate
+            row = stage.round(one.faults, one.hold_s)
+            self.table.add(one.faults, row, stage)
+            print(f"{'ok  ' if row.passed else 'FAIL'} {tell(row)}", flush=True)
+            clean = clean and row.passed
+            if self.rounds_left is not None:
+                self.rounds_left -= 1
+            if row.stuck is not None or not self.goes_on:
+                break
+        return clean
 
 
 def tell(row: Row) -> str:
@@ -163,8 +225,8 @@ def tell(row: Row) -> str:
     count = row.count
     text = (
         f"{row.faults}: {count.accepted} accepted, {count.delivered} delivered, {count.duplicates} twice,"
-        f" {count.dead} dead, {count.dropped} dropped, {count.missing} missing, {count.out_of_order} out of order,"
-        f" at rest after {row.settled_s:.1f} s"
+        f" {count.dead} dead, {count.dropped} dropped, {count.lost} lost, {count.missing} missing,"
+        f" {count.out_of_order} out of order, at rest after {row.settled_s:.1f} s"
     )
     if row.passed:
         return text

@@ -1,4 +1,4 @@
-"""A TCP proxy between two programs that can be cut like a cable: with resets, or in silence.
+"""A TCP proxy between two programs that can be cut like a cable, with resets or in silence, or answer HTTP by itself.
 
 One thread with a loop of its own serves all proxies of a process.
 """
@@ -6,6 +6,7 @@ One thread with a loop of its own serves all proxies of a process.
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Coroutine
 from typing import Any, Self, TypeVar
@@ -37,6 +38,10 @@ class Network:
         """Nothing passes any more. Silent: connections stay and wait; else they are reset, and new ones too."""
         self.call(self.cables[name].cut(silent=silent))
 
+    def answer(self, name: str, answer: bytes) -> None:
+        """Pass nothing on: each HTTP request gets this answer."""
+        self.call(self.cables[name].answer(answer))
+
     def mend(self, name: str) -> None:
         """Let everything pass again; what waited in a silent cable arrives now."""
         self.call(self.cables[name].mend())
@@ -61,6 +66,7 @@ class Cable:
         self._passing = asyncio.Event()
         self._passing.set()
         self._refusing = False
+        self._answer: bytes | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
@@ -74,12 +80,20 @@ class Cable:
         self._passing.clear()
         if not silent:
             self._refusing = True
-            for writer in tuple(self._writers):
-                writer.transport.abort()
+            self._reset()
+
+    async def answer(self, answer: bytes) -> None:
+        self._answer = answer
+        self._reset()
 
     async def mend(self) -> None:
         self._refusing = False
+        self._answer = None
         self._passing.set()
+
+    def _reset(self) -> None:
+        for writer in tuple(self._writers):
+            writer.transport.abort()
 
     async def close(self) -> None:
         assert self._server is not None
@@ -95,6 +109,9 @@ class Cable:
         self._writers.add(writer)
         try:
             if self._refusing:
+                return
+            if self._answer is not None:
+                await _answer_once(reader, writer, self._answer)
                 return
             await self._passing.wait()  # a connection that is made over a silent cable hears nothing until it is mended
             there, to_there = await asyncio.open_connection(_HOST, self._port)
@@ -120,3 +137,17 @@ class Cable:
             await self._passing.wait()
             writer.write(piece)
             await writer.drain()
+
+
+async def _answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: bytes) -> None:
+    """Read one request and answer it as told; `answer` says that the connection ends with it."""
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"(?im)^content-length: *(\d+)", head)
+        await reader.readexactly(int(length[1]) if length else 0)
+    except asyncio.IncompleteReadError:
+        return  # it was reset in the middle of its request
+    writer.write(answer)
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()

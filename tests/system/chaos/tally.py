@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -24,6 +25,7 @@ _DROPS = "SELECT coalesce(sum(events), 0) FROM drops"
 class Identity(NamedTuple):
     """An event's identity for dedup and audit (PROTOCOL.md, rule 1)."""
 
+    node: str
     sensor: str
     epoch: str
     sequence: int
@@ -33,9 +35,11 @@ class Identity(NamedTuple):
 class Outbox:
     """What one agent's outbox says it has accepted and dropped, read from its file without disturbing it."""
 
+    node: str
     path: Path
     last: dict[tuple[str, str], int] = field(default_factory=dict)
     dropped: int = 0
+    _dropped_before: int = 0
 
     def look(self) -> None:
         """Streams of old epochs are forgotten by the outbox, not by us."""
@@ -44,15 +48,28 @@ class Outbox:
         with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=5)) as database:
             for sensor, epoch, last in database.execute(_LAST):
                 self.last[sensor, epoch] = max(last, self.last.get((sensor, epoch), 0))
-            (self.dropped,) = database.execute(_DROPS).fetchone()
+            self.dropped = self._dropped_before + database.execute(_DROPS).fetchone()[0]
+
+    def renewed(self) -> None:
+        """Look a last time: the file is going to be lost, and another one will begin to count anew."""
+        self.look()
+        self._dropped_before = self.dropped
 
     def accepted(self) -> set[Identity]:
         """Every event that was ever accepted, dropped ones included."""
         return {
-            Identity(sensor, epoch, sequence)
+            Identity(self.node, sensor, epoch, sequence)
             for (sensor, epoch), last in self.last.items()
             for sequence in range(1, last + 1)
         }
+
+
+class Twice(NamedTuple):
+    """A function was called again although it had answered 200: when it answered, and when it was called again."""
+
+    identity: Identity
+    first_at: float
+    again_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,71 +81,94 @@ class Count:
     duplicates: int = 0
     dead: int = 0
     dropped: int = 0
+    lost: int = 0
+    """Gone with a disk that was damaged on purpose, and reported as lost by the program whose disk it was."""
     missing: int = 0
     out_of_order: int = 0
     absent: tuple[Identity, ...] = ()
     """Which were neither delivered nor are dead letters; as many as were dropped may be."""
     swapped: tuple[tuple[Identity, int], ...] = ()
     """What came after a later one of its lane, and which."""
+    twice: tuple[Twice, ...] = ()
 
     def since(self, earlier: Count) -> Count:
         """What has been added."""
-        figures = ("accepted", "delivered", "duplicates", "dead", "dropped", "missing", "out_of_order")
+        figures = ("accepted", "delivered", "duplicates", "dead", "dropped", "lost", "missing", "out_of_order")
         added = {name: getattr(self, name) - getattr(earlier, name) for name in figures}
         known = (set(earlier.absent), set(earlier.swapped))
         return Count(
             **added,
             absent=tuple(one for one in self.absent if one not in known[0]),
             swapped=tuple(one for one in self.swapped if one not in known[1]),
+            twice=self.twice[len(earlier.twice) :],
         )
 
     @property
     def holds(self) -> bool:
-        """accepted = delivered + dead letters + counted drops, and in order."""
-        return (
-            self.missing == 0 and self.out_of_order == 0 and self.accepted == self.delivered + self.dead + self.dropped
-        )
+        """accepted = delivered + dead letters + counted drops + reported losses, and in order."""
+        found = self.delivered + self.dead + self.dropped + self.lost
+        return self.missing == 0 and self.out_of_order == 0 and self.accepted == found
 
 
-def count(outboxes: Iterable[Outbox], calls: Iterable[Call], letters: Iterable[Mapping[str, Any]]) -> Count:
-    """Compare. Each event is meant for exactly one function."""
+def count(
+    outboxes: Iterable[Outbox], calls: Iterable[Call], letters: Iterable[Mapping[str, Any]], reported_lost: int = 0
+) -> Count:
+    """Compare. Each event is meant for exactly one function.
+
+    What was reported as lost may have arrived all the same, because somebody else had not heard yet that it was kept;
+    so at most that many may be absent. Calls of one function stand in their order, those of different ones do not.
+    """
     accepted: set[Identity] = set()
     dropped = 0
     for outbox in outboxes:
         outbox.look()
         accepted |= outbox.accepted()
         dropped += outbox.dropped
-    delivered: set[Identity] = set()
+    delivered: dict[Identity, float] = {}
+    twice = []
     begun: set[Identity] = set()
-    highest: dict[tuple[str, str, str], int] = {}
+    highest: dict[tuple[str, str, str, str], int] = {}
     swapped = []
-    duplicates = 0
     for call in calls:
-        identity = _identity(call.body)
+        identity = identity_of(call.body)
         if call.answer == "ok":
-            duplicates += identity in delivered
-            delivered.add(identity)
+            if identity in delivered:
+                twice.append(Twice(identity, delivered[identity], call.at))
+            delivered.setdefault(identity, call.at)
         if identity not in begun:
             begun.add(identity)
-            lane = (call.mapping, identity.sensor, identity.epoch)
+            lane = (call.mapping, identity.node, identity.sensor, identity.epoch)
             if identity.sequence < highest.get(lane, 0):
                 swapped.append((identity, highest[lane]))
             highest[lane] = max(identity.sequence, highest.get(lane, 0))
-    dead = {_identity(letter["event"]) for letter in letters} - delivered
-    absent = accepted - delivered - dead
+    dead = {identity_of(letter["event"]) for letter in letters} - delivered.keys()
+    absent = accepted - delivered.keys() - dead
+    lost = max(0, min(reported_lost, len(absent) - dropped))
     return Count(
         accepted=len(accepted),
         delivered=len(delivered),
-        duplicates=duplicates,
+        duplicates=len(twice),
         dead=len(dead),
         dropped=dropped,
-        missing=len(absent) - dropped,
+        lost=lost,
+        missing=len(absent) - dropped - lost,
         out_of_order=len(swapped),
         absent=tuple(sorted(absent)),
         swapped=tuple(swapped),
+        twice=tuple(twice),
     )
 
 
-def _identity(event: Mapping[str, Any]) -> Identity:
-    sensor = event["source"].rpartition("/")[2]
-    return Identity(sensor, event["epoch"], int(event["sequence"]))
+def letters_kept(state: Path) -> list[dict[str, Any]]:
+    """The dead letters of a dispatcher that is a standby now, and does not serve them."""
+    path = state / "ledger.sqlite"
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as database:
+        return [{"event": json.loads(event)} for (event,) in database.execute("SELECT event FROM dead_letters")]
+
+
+def identity_of(event: Mapping[str, Any]) -> Identity:
+    """Whose it is and which; the source is /sites/<site>/nodes/<node>/sensors/<sensor>."""
+    *_, node, _, sensor = event["source"].split("/")
+    return Identity(node, sensor, event["epoch"], int(event["sequence"]))

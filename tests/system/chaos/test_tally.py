@@ -10,7 +10,7 @@ from tests.system.programs import Call
 
 
 def box(**last: int) -> Outbox:
-    return Outbox(Path("/nowhere"), {(sensor, "e"): sequence for sensor, sequence in last.items()})
+    return Outbox("pi-1", Path("/nowhere"), {(sensor, "e"): sequence for sensor, sequence in last.items()})
 
 
 def event(sensor: str, sequence: int) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def test_what_was_delivered_is_a_dead_letter_or_was_dropped_is_not_missing() -> 
 
 def test_an_event_whose_calls_were_all_spoilt_is_missing() -> None:
     found = count([box(a=2)], [call("a", 1), call("a", 2, "500"), call("a", 2, "crash")], [])
-    assert (found.missing, found.absent) == (1, (Identity("a", "e", 2),))
+    assert (found.missing, found.absent) == (1, (Identity("pi-1", "a", "e", 2),))
     assert not found.holds
 
 
@@ -44,5 +44,5 @@ def test_a_second_success_is_a_duplicate_and_keeps_the_order() -> None:
 def test_the_order_is_judged_in_each_lane_by_the_first_call_even_a_spoilt_one() -> None:
     calls = [call("a", 2, "500"), call("b", 1), call("a", 1), call("a", 2)]
     found = count([box(a=2, b=1)], calls, [])
-    assert found.swapped == ((Identity("a", "e", 1), 2),)
+    assert found.swapped == ((Identity("pi-1", "a", "e", 1), 2),)
     assert not found.holds
