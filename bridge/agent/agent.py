@@ -180,7 +180,7 @@ class Agent:
         if self._stopping:
             return
         self._subscribing = asyncio.get_running_loop().create_task(
-            self._subscribe(generation, session_present), name=f"{self.settings.node} subscribes"
+            self._subscribe(generation), name=f"{self.settings.node} subscribes"
         )
 
     def disconnected(self, generation: int, reason: str) -> None:
@@ -329,7 +329,7 @@ class Agent:
             for output in self.outputs.values():
                 output.close()
 
-    async def _subscribe(self, generation: int, remembered: bool) -> None:  # noqa: FBT001 - only called above
+    async def _subscribe(self, generation: int) -> None:
         """Subscribe, then let the outbox send: a confirmation must find us listening."""
         site, node = self.settings.site, self.settings.node
         wanted = [
@@ -350,7 +350,7 @@ class Agent:
                 self._unsubscribed = None
             # Events go out all the same; unconfirmed they stay in the outbox.
             if not sending and self._transport.generation == generation and self._transport.connected:
-                self._outbox.connected(generation, remembered=remembered)
+                self._outbox.connected(generation)
                 sending = True
             if self._unsubscribed is None:
                 return

@@ -64,8 +64,6 @@ class Stream:
     queued: bool = False
     probing: bool = False
     """One event at a time, until it is confirmed: what is behind it must not arrive first, and nobody may be there."""
-    unanswered: bool = False
-    """Something was sent since the last confirmation, perhaps in an earlier life."""
     silent_since: float = 0.0
     patience: int = 1
     refusals: int = 0
@@ -118,7 +116,7 @@ class Sender:
         self._in_flight = 0
         self._ahead = 0
         self._connected = False
-        self._remembered = True
+        self._answered = False
 
     @property
     def in_flight(self) -> int:
@@ -132,8 +130,7 @@ class Sender:
     def add(self, stream: Stream) -> None:
         """Take a stream, behind the sensor's earlier ones; a past epoch's that is done is not kept."""
         stream.sent = stream.covered = stream.confirmed
-        stream.unanswered = stream.confirmed < stream.last
-        stream.probing = not self._remembered
+        stream.probing = not self._answered
         if stream.current or stream.confirmed < stream.last:
             self._streams.setdefault(stream.sensor, deque()).append(stream)
             self._offer(stream)
@@ -158,20 +155,20 @@ class Sender:
         self._go_back(stream, max(stream.confirmed, min(stream.sent, first - 1)))
         self._offer(stream)
 
-    def connected(self, now: float, *, remembered: bool = True) -> None:
+    def connected(self, now: float) -> None:
         """A new connection: start again from what is confirmed.
 
-        `remembered` says that the broker still knew us. One that did not may not know the dispatcher either, and then
-        drops without a word what it acknowledges: a stream's next events wait for the confirmation of its first, or a
-        later one could arrive before it.
+        Between two connections the broker may have been another one, and not know the dispatcher any more; it drops
+        without a word what it then acknowledges. That it still knows us proves nothing: Mosquitto 2.0 with an access
+        list, started again, gives nothing to a subscriber that it only knows from its store and that is not back yet.
+        So a stream's next events wait for the confirmation of its first, or a later one could arrive before it.
         """
-        self._connected = True
-        self._remembered = remembered
+        self._connected, self._answered = True, False
         self._turns.clear()
         for stream in self:
             stream.queued = False
             self._go_back(stream, stream.confirmed)
-            stream.probing = stream.unanswered or not remembered
+            stream.probing = True
             stream.patience, stream.paused_until = 1, min(stream.paused_until, now)
             self._offer(stream)
 
@@ -212,7 +209,6 @@ class Sender:
                 stream.silent_since = now
             stream.sent = row.sequence
             stream.in_flight[row.sequence] = False
-            stream.unanswered = True
             self._in_flight += 1
             again, stream.highest = row.sequence <= stream.highest, max(stream.highest, row.sequence)
             self._offer(stream)
@@ -278,6 +274,7 @@ class Sender:
 
         Other epochs and unknown sensors are ignored, and so is what was never assigned.
         """
+        self._answered = True
         streams = self._streams.get(sensor)
         if not streams or streams[0].epoch != said.epoch:
             return None
@@ -310,7 +307,7 @@ class Sender:
             self._ahead -= 1
         stream.sent, stream.covered = max(stream.sent, through), max(stream.covered, through)
         stream.silent_since, stream.patience = now, 1
-        stream.probing = stream.unanswered = False
+        stream.probing = False
         streams = self._streams[stream.sensor]
         if through >= stream.last and not stream.current and streams[0] is stream:
             streams.popleft()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
@@ -220,6 +221,12 @@ class Dispatcher:
         lost = await asyncio.to_thread(lost_with_ledger, aside)
         self.auditor.bereave(lost, aside)
         self.metrics.quarantined.set(1)
+        try:
+            await self._journal.write(self.auditor.with_drops(_nothing))
+        except JournalError:
+            self.auditor.not_kept()  # it goes with the next commit
+        else:
+            self.auditor.kept()
         _log.error(
             "stored events are lost with a damaged journal",
             extra={
@@ -565,6 +572,10 @@ class _Tasks:
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
+
+
+def _nothing(_: sqlite3.Connection) -> None:
+    """A commit that only keeps what the auditor adds."""
 
 
 def _delivery(generation: int, packet_id: int) -> Delivery:

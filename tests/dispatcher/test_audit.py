@@ -13,8 +13,10 @@ import pytest
 
 from bridge.clock import RealClock, Timer
 from bridge.core.audit import GRACE_S
+from bridge.core.confirm import parse as parse_confirm
 from bridge.core.tombstone import Tombstone, encode_tombstone
-from tests.dispatcher.conftest import FRONT_DOOR, Site, motion, until
+from tests.damage import damage, everything, set_aside
+from tests.dispatcher.conftest import FRONT_DOOR, OK, Site, failing, motion, until
 
 MAPPING = """
 version: 1
@@ -25,6 +27,7 @@ mappings:
 """
 SOURCE = "/sites/home/nodes/pi-1/sensors/front-door"
 MISSING = "gpio_bridge_events_missing_total"
+DROPPED = "gpio_bridge_events_dropped_total"
 
 
 async def audit(site: Site, *, accept: bool = False) -> Any:
@@ -39,6 +42,10 @@ async def arrived(site: Site, *sequences: int) -> None:
         site.client.publish(FRONT_DOOR.text, motion(sequence))
     await until(lambda: f"event-{sequences[-1]}:greet" in site.invoker.ids, "invoked")
     await until(lambda: site.dispatcher.kept and site.dispatcher.ledger.open_events == 0, "kept")
+
+
+def confirmed_to(site: Site) -> int:
+    return parse_confirm(site.client.messages[-1].payload)["front-door"].sequence if site.client.messages else 0
 
 
 def drop(first: int, last: int, reason: str = "age") -> bytes:
@@ -185,3 +192,46 @@ async def test_a_dispatcher_that_is_new_to_a_sensor_says_nothing_is_missing_befo
     document = await audit(site)
     assert document["missing"] == 0
     assert document["sources"][0]["begun_before"] is True
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_what_was_stored_in_a_damaged_journal_is_set_aside_counted_and_named_also_after_a_restart(
+    site: Site, known: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.write_mappings(MAPPING)
+    site.invoker.answer = lambda invocation, attempt: failing(503)
+    dispatcher = await site.start()
+    for sequence in (1, 2, 3):
+        site.client.publish(FRONT_DOOR.text, motion(sequence))
+    await until(lambda: dispatcher.ledger.open_events == 3 and dispatcher.kept, "stored")
+    await until(lambda: confirmed_to(site) == 3, "and confirmed")
+    await site.stop()
+    file = site.settings.state_dir / "ledger.sqlite"
+    if known:
+        damage(file, "ids")
+    else:
+        everything(file)
+    site.invoker.answer = lambda invocation, attempt: OK
+
+    for _ in range(2):
+        dispatcher = await site.start()
+        drops = [(drop["source"], drop["reason"], drop["count"]) for drop in (await audit(site))["drops"]]
+        assert drops == ([(SOURCE, "journal damaged", 3)] if known else [])
+        value = dispatcher.registry.get_sample_value(DROPPED, {"reason": "journal damaged"})
+        assert value == (3 if known else None)
+        await site.stop()
+    assert set_aside(file) == [file.with_name("ledger.sqlite.corrupt-1")]
+    (told,) = [record for record in caplog.records if record.__dict__.get("op") == "dispatcher.lost"]
+    assert told.__dict__["all_known"] is known
+    dispatcher = await site.start()
+    await arrived(site, 4)
+
+
+async def test_that_a_journal_was_set_aside_is_a_metric_until_the_next_start(site: Site) -> None:
+    site.write_mappings(MAPPING)
+    site.settings.state_dir.mkdir()
+    (site.settings.state_dir / "ledger.sqlite").write_bytes(b"damaged" * 4096)
+    for value in (1, 0):
+        dispatcher = await site.start()
+        assert dispatcher.registry.get_sample_value("gpio_bridge_dispatcher_quarantined") == value
+        await site.stop()

@@ -175,6 +175,18 @@ async def test_a_broken_mapping_file_keeps_the_old_set_and_says_why_also_after_a
     await until(lambda: site.invoker.calls, "the old mapping still serves")
 
 
+async def test_a_good_mapping_file_is_in_force_also_when_the_state_folder_takes_no_copy(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.write_mappings(ONE)
+    await site.start()
+    kept = site.settings.state_dir / "mappings.last-good.new"
+    kept.mkdir()  # for root, whom no permission stops
+    site.write_mappings(ONE.replace("hello", "goodbye"))
+    await until(lambda: "mappings.keep" in {record.__dict__.get("op") for record in caplog.records}, "told")
+    await until(lambda: site.dispatcher.mappings.mappings["greet"].function == "goodbye", "in force")
+
+
 async def test_rule_13_what_waits_for_a_mapping_that_is_removed_becomes_a_dead_letter(site: Site) -> None:
     site.write_mappings(ONE.replace("first: 10ms, max: 20ms", "first: 1h, max: 1h"))
     site.invoker.answer = lambda invocation, attempt: failing(500)

@@ -146,12 +146,9 @@ class Outbox:
         """Send through this transport from now on."""
         self._sending.attach(transport)
 
-    def connected(self, generation: int, *, remembered: bool = True) -> None:
-        """A connection stands: everything that is not confirmed is sent, from the start.
-
-        `remembered` says that the broker still knew our session.
-        """
-        self._stock.sender.connected(self._clock.monotonic(), remembered=remembered)
+    def connected(self, generation: int) -> None:
+        """A connection stands: everything that is not confirmed is sent, from the start."""
+        self._stock.sender.connected(self._clock.monotonic())
         self._sending.pump()
 
     def heard(self) -> None:

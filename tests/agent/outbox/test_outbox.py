@@ -13,6 +13,7 @@ from bridge.errors import JournalError
 from bridge.journal.engine import Journal
 from bridge.journal.outbox import MIGRATIONS
 from tests.agent.outbox.world import START, World, one
+from tests.damage import damage
 
 
 async def test_an_accepted_event_is_published_and_kept_until_it_is_confirmed_rule_2(path: Path) -> None:
@@ -116,6 +117,24 @@ async def test_a_damaged_outbox_is_set_aside_counted_and_begins_a_new_epoch(path
         await world.start()
         assert world.outbox.counters.quarantined == 1
         assert world.outbox.epoch == "epoch2"
+        assert world.outbox.problem is not None
+        assert "0 unconfirmed events are lost, and what could not be read" in world.outbox.problem
+
+
+async def test_what_a_damaged_outbox_held_unconfirmed_is_counted_as_lost(path: Path) -> None:
+    async with World(path) as world:
+        await world.connect()
+        await world.outbox.accept([one("door")])
+        await world.finish()
+        await world.restart()  # without a connection: nothing is confirmed any more
+        await world.outbox.accept([one("door"), one("gate")])
+        await world.stop()
+        damage(path, "levels")
+        await world.start()
+
+        assert (world.outbox.counters.quarantined, world.outbox.counters.lost) == (1, 2)
+        assert world.outbox.problem is not None
+        assert world.outbox.problem.endswith("2 unconfirmed events are lost")
 
 
 async def test_a_new_file_has_small_pages_and_one_of_an_older_version_keeps_its_own(path: Path) -> None:

@@ -117,10 +117,12 @@ class Link:
     def __init__(self, outbox: Outbox) -> None:
         self.outbox = outbox
 
-    remembered = True
+    answered = True
 
     def connected(self, generation: int, *, session_present: bool) -> None:
-        self.outbox.connected(generation, remembered=self.remembered)
+        self.outbox.connected(generation)
+        if self.answered:
+            self.outbox.confirmed(encode({"another": Confirmed("epoch", 1)}))
 
     def disconnected(self, generation: int, reason: str) -> None:
         self.outbox.disconnected()

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from tests.damage import damage, set_aside
 from tests.system.chaos import clocks, disks
 from tests.system.chaos.clocks import DAY_S
-from tests.system.chaos.damage import damage, set_aside
 from tests.system.chaos.stage import Stage
 from tests.system.processes import until
 
@@ -46,6 +46,7 @@ class Fault:
     shortest_s: float = 0.0
     needs: Need | None = None
     long: bool = False
+    disk_lost: bool = False
 
     def hold(self, otherwise_s: float) -> float:
         return max(otherwise_s, self.shortest_s) if self.hold_s is None else self.hold_s
@@ -130,16 +131,17 @@ def _somebody_listens(stage: Stage) -> None:
         stage.restart(dispatcher)
 
 
-def _forgotten(stage: Stage) -> None:
-    """The broker forgets everything, and the dispatchers come back later than the agents."""
+def _dispatcher_late(wipe: bool, stage: Stage) -> None:
+    """The broker ends and is there again, and the dispatchers come back later than the agents."""
     for cable in _dispatcher_cables(stage):
         stage.network.cut(cable, silent=False)
     stage.broker.kill()
-    stage.broker.wipe()
+    if wipe:
+        stage.broker.wipe()
     stage.broker.start()
 
 
-def _remembered(stage: Stage) -> None:
+def _dispatcher_comes(stage: Stage) -> None:
     for cable in _dispatcher_cables(stage):
         stage.network.mend(cable)
 
@@ -160,7 +162,10 @@ def _broker() -> Iterator[Fault]:
     yield Fault("broker frozen", "broker", lambda stage: stage.broker.pause(), lambda stage: stage.broker.resume())
     yield Fault("broker refuses", "broker", partial(_rules, False), partial(_rules, True))
     yield Fault("no subscriber yet", "dispatcher standby broker", _nobody_listens, _somebody_listens)
-    yield Fault("broker wiped, dispatcher late", "broker dispatcher-broker standby-broker", _forgotten, _remembered)
+    cables = "broker dispatcher-broker standby-broker"
+    for word, wipe in (("killed", False), ("wiped", True)):
+        begin = partial(_dispatcher_late, wipe)
+        yield Fault(f"broker {word}, dispatcher late", cables, begin, _dispatcher_comes)
 
 
 # Cables.
@@ -344,10 +349,9 @@ def _damage_outbox(stage: Stage) -> None:
 
 
 def _damages() -> Iterator[Fault]:
-    yield Fault(
-        "dispatcher journal damaged", "dispatcher function gateway dispatcher-gateway", _pile_up, _damage_ledger
-    )
-    yield Fault("agent outbox damaged", "agent agent-broker", partial(_cut, "agent-broker", False), _damage_outbox)
+    journal, outbox = "dispatcher function gateway dispatcher-gateway", "agent agent-broker"
+    yield Fault("dispatcher journal damaged", journal, _pile_up, _damage_ledger, disk_lost=True)
+    yield Fault("agent outbox damaged", outbox, partial(_cut, "agent-broker", False), _damage_outbox, disk_lost=True)
 
 
 # Clocks.

@@ -43,10 +43,12 @@ class Row:
     made: int
     settled_s: float
     stuck: str | None = None
+    disk_lost: bool = False
+    """The promise is given to programs that come back with their disk: without it, nothing is promised of the order."""
 
     @property
     def passed(self) -> bool:
-        return self.stuck is None and self.count.holds
+        return self.stuck is None and (self.count.complete if self.disk_lost else self.count.holds)
 
 
 @dataclass(slots=True)
@@ -232,9 +234,10 @@ class Stage:
         finally:
             for one in pins:
                 one.end()
-        return self.settle("+".join(fault.name for fault in faults) or "none", self.made - made, stuck)
+        name = "+".join(fault.name for fault in faults) or "none"
+        return self.settle(name, self.made - made, stuck, disk_lost=any(fault.disk_lost for fault in faults))
 
-    def settle(self, name: str, made: int, stuck: str | None = None) -> Row:
+    def settle(self, name: str, made: int, stuck: str | None = None, *, disk_lost: bool = False) -> Row:
         """Wait until nothing is under way, and open the books; `stuck` says that there is no sense in waiting."""
         began = time.monotonic()
         try:
@@ -248,7 +251,7 @@ class Stage:
         if stuck is None:
             self.remember_letters()
         now = count(self._books.values(), self.site.calls(), self._letters.values(), self.lost)
-        row = Row(name, now.since(self._before), made, settled_s, stuck)
+        row = Row(name, now.since(self._before), made, settled_s, stuck, disk_lost)
         self._before = now
         self._failed = self._failed or not row.passed
         return row

@@ -104,10 +104,14 @@ class Count:
         )
 
     @property
+    def complete(self) -> bool:
+        """accepted = delivered + dead letters + counted drops + reported losses."""
+        return self.missing == 0 and self.accepted == self.delivered + self.dead + self.dropped + self.lost
+
+    @property
     def holds(self) -> bool:
-        """accepted = delivered + dead letters + counted drops + reported losses, and in order."""
-        found = self.delivered + self.dead + self.dropped + self.lost
-        return self.missing == 0 and self.out_of_order == 0 and self.accepted == found
+        """Complete, and in order."""
+        return self.complete and self.out_of_order == 0
 
 
 def count(
