@@ -12,8 +12,6 @@ from typing import Any
 
 DAY_S = 86_400
 _LIBRARY = "faketime/libfaketimeMT.so.1"
-_SEEN_AFTER_S = 1
-"""How long a program goes on with the offset that it has read."""
 
 
 def library() -> Path | None:
@@ -48,7 +46,7 @@ class WallClock:
         return {
             "LD_PRELOAD": str(found),
             "FAKETIME_TIMESTAMP_FILE": str(self._offset),
-            "FAKETIME_CACHE_DURATION": str(_SEEN_AFTER_S),
+            "FAKETIME_NO_CACHE": "1",  # the file is read at each look at the clock
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",  # the files' times are the kernel's
         }
