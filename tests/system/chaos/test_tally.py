@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.system.chaos.tally import Identity, Outbox, count
+import pytest
+
+from tests.system.chaos.__main__ import possible
+from tests.system.chaos.stage import Span
+from tests.system.chaos.tally import Identity, Outbox, Twice, count
 from tests.system.programs import Call
 
 
@@ -46,3 +50,47 @@ def test_the_order_is_judged_in_each_lane_by_the_first_call_even_a_spoilt_one() 
     found = count([box(a=2, b=1)], calls, [])
     assert found.swapped == ((Identity("pi-1", "a", "e", 1), 2),)
     assert not found.holds
+
+
+def test_nodes_have_lanes_of_their_own() -> None:
+    other = Outbox("pi-2", Path("/nowhere"), {("a", "e"): 1})
+    theirs = event("a", 1) | {"source": "/sites/home/nodes/pi-2/sensors/a"}
+    calls = [call("a", 1), call("a", 2), Call("seen", "ok", 0.0, "id:most", "id", theirs)]
+    found = count([box(a=2), other], calls, [])
+    assert (found.accepted, found.delivered, found.duplicates, found.out_of_order) == (3, 3, 0, 0)
+
+
+def test_no_more_is_lost_than_was_reported_and_less_where_it_arrived_all_the_same() -> None:
+    calls = [call("a", 1)]
+    assert (count([box(a=3)], calls, [], 5).lost, count([box(a=3)], calls, [], 5).missing) == (2, 0)
+    assert (count([box(a=3)], calls, [], 1).lost, count([box(a=3)], calls, [], 1).missing) == (1, 1)
+
+
+def test_a_duplicate_is_told_with_both_times_also_over_several_looks() -> None:
+    first, again = call("a", 1), Call("seen", "ok", 7.0, "id-a-1:most", "id-a-1", event("a", 1))
+    before = count([box(a=1)], [first], [])
+    added = count([box(a=1)], [first, again], []).since(before)
+    assert added.twice == (Twice(Identity("pi-1", "a", "e", 1), 0.0, 7.0),)
+    assert (added.duplicates, added.accepted) == (1, 0)
+
+
+def test_a_duplicate_is_explained_by_what_went_on_between_its_two_calls() -> None:
+    twice = Twice(Identity("pi-1", "a", "e", 1), 100.0, 104.0)
+    assert Span("broker killed", 103.0, 105.0).explains(twice)
+    assert Span("gateway frozen", 90.0, 99.0).explains(twice)
+    assert not Span("long before", 10.0, 97.0).explains(twice)
+    assert not Span("long after", 107.0, 109.0).explains(twice)
+
+
+def test_faults_that_this_machine_cannot_carry_out_are_left_out_with_the_reason_and_missed_under_ci(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["agent killed", "agent disk really full", "standby killed"]
+    monkeypatch.delenv("CI", raising=False)
+    assert possible(names, pair=False) == ["agent killed"]
+    told = capsys.readouterr().out
+    assert "left out, mounting needs " in told
+    assert "left out, there is one dispatcher; --pair starts two: standby killed" in told
+    monkeypatch.setenv("CI", "true")
+    assert possible(names, pair=False) is None
+    assert possible(["agent killed", "standby killed"], pair=False) == ["agent killed"]
