@@ -33,9 +33,9 @@ def lost_with_ledger(aside: Path) -> Lost:
     """The events that were stored and not finished, and the dead letters that nobody can replay any more."""
     records, whole = _read(aside, "SELECT event FROM records")
     letters, letters_whole = _read(aside, "SELECT number FROM dead_letters")
-    return Lost(
-        dict(Counter(orjson.loads(event)["source"] for (event,) in records)), len(letters), whole and letters_whole
-    )
+    known = ((event["source"], event["id"]) for event in (orjson.loads(text) for (text,) in records))
+    sources = Counter(source for source, _ in set(known))  # an event may stand in several records, one for each lane
+    return Lost(dict(sources), len(letters), whole and letters_whole)
 
 
 def lost_with_outbox(aside: Path) -> Lost:

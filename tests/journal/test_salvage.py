@@ -27,7 +27,8 @@ LETTER = DeadLetter(id="id-1:m", reason="broken", at=NOW, event_id="id-1", topic
 def stored(tmp_path: Path) -> Path:
     """A ledger with three events that are not finished, and a dead letter."""
     path = tmp_path / "ledger.sqlite"
-    lamps = [Record(number, replace(LAMP, source="/lamp"), NOW, ()) for number in (1, 2)]
+    lamps = [Record(number, replace(LAMP, source="/lamp", id=f"lamp-{number}"), NOW, ()) for number in (1, 2)]
+    lamps.append(replace(lamps[1], number=4, lane="m|/lamp"))  # the same event, for another mapping
     bell = Record(3, replace(LAMP, source="/bell"), NOW, ())
     with closing(sqlite3.connect(path)) as database:
         for script in ledger.MIGRATIONS:
