@@ -105,7 +105,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
     table = Table()
-    run = Run(table, seed, time.monotonic() + 60 * options.minutes, options.rounds, options.keep, pair=options.pair)
+    run = Run(
+        table,
+        seed,
+        time.monotonic() + 60 * options.minutes,
+        options.rounds,
+        options.keep,
+        pair=options.pair,
+        clocks=any(FAULTS[name].needs == "clocks" for name in wanted_faults),
+    )
     wanted = rounds(random.Random(seed), wanted_faults, alone=not options.together, mixed=not options.only)
     try:
         while run.goes_on:
@@ -183,6 +191,7 @@ class Run:
     rounds_left: int | None
     keep: Path | None
     pair: bool
+    clocks: bool
 
     @property
     def goes_on(self) -> bool:
@@ -193,7 +202,7 @@ class Run:
         folder = Path(tempfile.mkdtemp(prefix="gpio-bridge-chaos-"))
         clean = False
         try:
-            with Stage(folder, seed=self.seed, pair=self.pair) as stage:
+            with Stage(folder, seed=self.seed, pair=self.pair, clocks=self.clocks) as stage:
                 stage.settle("start", 0)
                 clean = self._play(stage, wanted)
         finally:

@@ -68,7 +68,7 @@ class Stage:
     """A site under fire; a context manager. `rate` is of all sensors together, in events a second.
 
     Faults of an agent strike the `victim`, another one each round; the others go on. With `pair` two dispatchers are
-    there, one at work.
+    there, one at work. With `clocks` wall clocks can jump; it makes programs several times slower, so it is asked for.
     """
 
     def __init__(
@@ -80,10 +80,12 @@ class Stage:
         outbox: dict[str, Any] | None = None,
         nodes: Sequence[str] = NODES,
         pair: bool = False,
+        clocks: bool = False,
     ) -> None:
         self.random = random.Random(seed)
         self.rate = rate
         self.pair = pair
+        self._jumping = clocks
         self.network = Network()
         self.rules = folder / "acl"
         self.allow(publish=True)
@@ -119,7 +121,7 @@ class Stage:
                 self._mount(stack)
             stack.enter_context(self.network)
             self.site = self._make_site()
-            for program in (*self.site.dispatchers, *self.site.agents.values()):
+            for program in (*self.site.dispatchers, *self.site.agents.values()) if self._jumping else ():
                 program.variables |= self.clocks[program.name].variables
             stack.enter_context(self.site)
             self._drivers = {node: Driver(agent, SENSORS) for node, agent in self.site.agents.items()}

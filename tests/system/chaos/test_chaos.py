@@ -42,7 +42,6 @@ ALONE = (
     "dispatcher disk full",
     "broker killed, dispatcher late",
     "gateway without provider, 503",
-    "agent boots in 1970",
     "dispatcher journal damaged",
     "agent outbox damaged",
 )
