@@ -140,7 +140,10 @@ class Program:
     def ended(self, within_s: float = STOP_S) -> int:
         """Wait until it ends by itself; the exit code."""
         assert self._process is not None, f"the {self.name} was not started"
-        code = self._process.wait(within_s)
+        try:
+            code = self._process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the {self.name} did not end by itself\n{self.last_words()}") from None
         self._process = None
         return code
 

@@ -58,6 +58,7 @@ class Disk:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._locked = False
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _run("mount", "-t", "tmpfs", "-o", f"size={SIZE_MIB}m,mode=0700", "tmpfs", str(folder))
 
@@ -81,13 +82,17 @@ class Disk:
         """
         _run("mount", "--bind", str(self.folder), str(self.folder))
         _run("mount", "-o", "remount,bind,ro", str(self.folder))
+        self._locked = True
 
     def unlock(self) -> None:
         """Take the read-only cover away; not while something that was opened below it is still open."""
         _run("umount", "--lazy", str(self.folder))
+        self._locked = False
 
     def close(self, *, keep: bool) -> None:
         """Give the folder back; with `keep`, with what was on the disk."""
+        if self._locked:
+            self.unlock()
         kept = self.folder.with_name(f"{self.folder.name}.kept")
         if keep:
             shutil.copytree(self.folder, kept, ignore=shutil.ignore_patterns(_BALLAST, "*.sock"))
