@@ -151,7 +151,7 @@ class LongLanes:
         """Give it a record of its own, which the next commit keeps, and with that forget it until its turn comes."""
         event = work.entry
         number = self._number()
-        part = Entry(number, shelf_key(number), event.event, event.received_at, lane=lane)
+        part = Entry(number, shelf_key(number), event.event, event.received_at, arrived=event.arrived, lane=lane)
         del event.open[work.invocation.id]
         part.open[work.invocation.id] = work
         work.entry, work.long = part, None

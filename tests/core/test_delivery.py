@@ -189,17 +189,19 @@ def test_rule_7_what_an_event_changed_is_kept_before_it_is_acknowledged() -> Non
 
 def test_a_commit_of_a_burst_may_gather_as_long_as_nothing_waits_for_it_to_be_acknowledged() -> None:
     bench = Bench(mapping(cooldown=Cooldown(1.0), selectors=(SensorSelector(sensor="gate"),)))
+    may_gather = []
     bench.receive(*(event(number) for number in range(1, GATHER)))
-    assert not bench.ledger.may_gather
+    may_gather.append(bench.ledger.may_gather)  # not much yet
     bench.receive(event(GATHER))
-    assert bench.ledger.may_gather
+    may_gather.append(bench.ledger.may_gather)
     bench.receive(*(event(number, sensor="gate", at_s=60.0 * number) for number in range(1, GATHER // 2 + 1)))
-    assert bench.ledger.may_gather  # none of these is finished
+    may_gather.append(bench.ledger.may_gather)
     for number in range(1, GATHER // 2 + 1):
         bench.attempted(f"gate-{number}:m")
-    assert not bench.ledger.may_gather
+    may_gather.append(bench.ledger.may_gather)  # these are finished, and their cooldown must be kept first
     bench.commit()
-    assert not bench.ledger.may_gather
+    may_gather.append(bench.ledger.may_gather)
+    assert may_gather == [False, True, True, False, False]
 
 
 def test_what_leaves_too_many_gaps_is_let_go_and_taken_when_it_is_sent_again() -> None:
