@@ -46,7 +46,7 @@ class Identity(NamedTuple):
     sequence: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Event:
     """Something that happened, as mappings see it.
 

@@ -18,7 +18,7 @@ from bridge.core.event import CONTENT_TYPE, Event, readable, rfc3339
 from bridge.core.retry import RetryPolicy
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Invocation:
     """What is to be invoked for an event. `id` is `<event id>:<mapping>`: deterministic, hence idempotent."""
 
@@ -41,7 +41,7 @@ class Invocation:
     """What starts to cool down when the invocation succeeds, for `cooldown: {from: success}`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One attempt as HTTP: what is posted to the function."""
 

@@ -35,7 +35,7 @@ FAULT: Final = "sensor.fault"
 HEALTH: Final = frozenset({FAULT, "sensor.recovered"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Planned:
     """One invocation to make; with `due_at`, not before then and not if it is cancelled."""
 
@@ -53,7 +53,7 @@ class Planned:
     """It is backlog, of which only the latest of its lane is wanted (rule 14)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Judgement:
     """What a mapping says to an event; for a no, the first clause that failed, what it wanted and what it found."""
 
@@ -77,7 +77,7 @@ class Failure:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Plan:
     """Everything that follows from one event."""
 

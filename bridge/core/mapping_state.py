@@ -19,7 +19,7 @@ FIRES_KEPT: Final = 8
 """Times remembered of one cooldown: enough to judge backlog that arrives out of order."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LastValue:
     """What was last known of a sensor. `level` is the last event that named a state, such as `temperature.high`."""
 
@@ -29,7 +29,7 @@ class LastValue:
     level: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StateChange:
     """The new value of a key; None forgets it.
 

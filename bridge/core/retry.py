@@ -29,7 +29,7 @@ class Verdict(Enum):
     """The function itself said no (another 4xx): trying again would get the same answer."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Outcome:
     """How one attempt ended. `status` is None when there was no HTTP answer; `body` is cut to what a person reads."""
 

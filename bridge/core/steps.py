@@ -34,7 +34,7 @@ class Connected:
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Received:
     """An event arrived. `covers_from` is the first sequence that a tombstone stands for.
 
@@ -75,7 +75,7 @@ class NodeOffline:
     ticket: Ticket | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Attempted:
     """An attempt ended; `jitter` is a number from 0 to 1."""
 
@@ -162,7 +162,7 @@ class Acknowledge:
     tickets: tuple[Ticket, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Invoke:
     """Start an attempt, and answer with `Attempted`."""
 
@@ -187,7 +187,7 @@ class Confirm:
     rows: tuple[SourceRow, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Judged:
     """For the trace: an event was planned."""
 
@@ -243,7 +243,7 @@ class Answered:
     function: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ended:
     """For the trace: an invocation succeeded (no letter) or became a dead letter."""
 

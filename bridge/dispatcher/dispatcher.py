@@ -32,14 +32,17 @@ from bridge.core.steps import (
     Confirm,
     Connected,
     Effect,
+    Ended,
     Fetch,
     Fetched,
     Input,
     Instant,
     Invoke,
+    Judged,
     MappingsReplaced,
     NotCommitted,
     Parked,
+    Received,
     TimersReleased,
 )
 from bridge.core.topics import Topics, client_id, cover
@@ -270,18 +273,24 @@ class Dispatcher:
         self._subscription_problem = f"not connected: {reason}"
 
     def received(self, batch: Sequence[Delivery]) -> None:
-        at = self._clock.now()
-        read: list[tuple[Message, Input]] = []
         with self._whole():
-            for delivery in batch:
-                self._quarantine.handle("reading", delivery.message)
-                given = self._intake.read(delivery, at)
-                if given is not None:
-                    read.append((delivery.message, given))
-            self.auditor.before([given for _, given in read], self.ledger.confirmed, self.now())
-            self.step(self._quarantine.handling(read))
+            self.step(self._read(batch))
             if not self.broken:
                 self._quarantine.handled()
+
+    def _read(self, batch: Sequence[Delivery]) -> Iterator[Input]:
+        """The inputs one by one, each read when the one before has been planned: the black box names one alone."""
+        at, quarantine = self._clock.now(), self._quarantine
+        for delivery in batch:
+            quarantine.read(delivery.message)
+            given = self._intake.read(delivery, at)
+            if given is None:
+                continue
+            if type(given) is Received and given.covers_from is not None:
+                self.auditor.before((given,), self.ledger.confirmed, self.now())
+            quarantine.plan()
+            yield given
+        quarantine.leave()
 
     def take(self, inputs: Sequence[Input]) -> None:
         """Step what somebody has asked for, under the eyes of the auditor."""
@@ -333,6 +342,8 @@ class Dispatcher:
                 return
             case Invoke():
                 self._attempt(effect)
+            case Judged() | Ended():  # most of them: told, and no more
+                pass
             case Acknowledge(tickets):
                 self._transport.acknowledge([_delivery(ticket.generation, ticket.packet_id) for ticket in tickets])
                 return

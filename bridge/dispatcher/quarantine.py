@@ -8,13 +8,11 @@ a day.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bridge.clock import Clock
 from bridge.core.quarantine import CRASHES, fingerprint
-from bridge.core.steps import Input
-from bridge.journal.black_box import BlackBox, Phase
+from bridge.journal.black_box import BlackBox
 from bridge.journal.crashes import Crash, forget_crashes, load_crashes, note_crash
 from bridge.journal.engine import Journal
 from bridge.mqtt.transport import Message
@@ -64,23 +62,23 @@ class Quarantine:
                 self._box.leave()
             self._box.__exit__()
 
-    def handle(self, phase: Phase, message: Message) -> None:
-        """This message is being handled from now on."""
+    def read(self, message: Message) -> None:
+        """This message is being read from now on."""
         if self._box is not None:
-            self._box.enter(phase, message.topic, message.payload)
+            self._box.enter(message.topic, message.payload)
 
-    def handling(self, inputs: Iterable[tuple[Message, Input]]) -> Iterator[Input]:
-        """The inputs one by one, each noted before it is taken."""
-        for message, given in inputs:
-            self.handle("planning", message)
-            yield given
+    def plan(self) -> None:
+        """What was read is being planned from now on."""
         if self._box is not None:
-            self._box.leave()  # what follows is about all of them
+            self._box.plan()
 
-    def handled(self) -> None:
-        """All went well: nothing is being handled, and what was suspect in it no longer is."""
+    def leave(self) -> None:
+        """What follows is about no single message."""
         if self._box is not None:
             self._box.leave()
+
+    def handled(self) -> None:
+        """All went well: what was suspect in it no longer is."""
         if self._seen:
             self._journal.post(forget_crashes(*self._seen))
             for mark in self._seen:

@@ -52,12 +52,16 @@ class BlackBox:
     def __exit__(self, *exc: object) -> None:
         self._map.close()
 
-    def enter(self, phase: Phase, topic: str, payload: bytes) -> None:
-        """This message is being handled from now on."""
+    def enter(self, topic: str, payload: bytes) -> None:
+        """This message is being read from now on."""
         name, held = topic.encode(), payload[:_PAYLOAD_BYTES]
         begin = _HEAD.size + len(name)
         self._map[_HEAD.size : begin + len(held)] = name + held
-        _HEAD.pack_into(self._map, 0, 1 + _PHASES.index(phase), len(name), len(held))
+        _HEAD.pack_into(self._map, 0, 1, len(name), len(held))
+
+    def plan(self) -> None:
+        """The message that was read is being planned from now on."""
+        self._map[0] = 2
 
     def leave(self) -> None:
         """Nothing is being handled."""

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Literal, Protocol, Self
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Message:
     """One MQTT application message. `expiry_s` and `content_type` exist in MQTT 5 only and are dropped below it."""
 
@@ -27,7 +27,7 @@ class Message:
     user_properties: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Delivery:
     """A message received. `generation` names the connection, `packet_id` the message in it (0 at QoS 0)."""
 

@@ -17,8 +17,9 @@ import os, signal, sys
 from pathlib import Path
 from bridge.journal.black_box import BlackBox
 box = BlackBox(Path(sys.argv[1])).__enter__()
-box.enter("reading", "first", b"1" * 1000)
-box.enter("planning", "lamp/kitchen", b"on")
+box.enter("first", b"1" * 1000)
+box.enter("lamp/kitchen", b"on")
+box.plan()
 if sys.argv[2] == "after":
     box.leave()
 os.kill(os.getpid(), signal.SIGKILL)
@@ -42,7 +43,7 @@ def test_any_message_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFacto
     topic = topic.encode("utf-8", "ignore").decode()
     path = tmp_path_factory.mktemp("box") / "black-box"
     with BlackBox(path) as box:
-        box.enter("reading", topic, payload)
+        box.enter(topic, payload)
     with BlackBox(path) as box:
         assert box.found == Handled("reading", topic, payload)
 
@@ -50,7 +51,7 @@ def test_any_message_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFacto
 def test_of_a_very_long_payload_the_beginning_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "black-box"
     with BlackBox(path) as box:
-        box.enter("reading", "t" * 65535, b"x" * 1_000_000)
+        box.enter("t" * 65535, b"x" * 1_000_000)
     with BlackBox(path) as box:
         assert box.found is not None
         assert (len(box.found.topic), set(box.found.payload)) == (65535, {ord("x")})
