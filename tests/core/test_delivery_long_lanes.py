@@ -12,6 +12,7 @@ from bridge.core.long_lanes import SLOW_S
 from bridge.core.mapping import MappingSet
 from bridge.core.records import Commit, Record, Restored, Shelved
 from bridge.core.retry import RetryPolicy, Verdict
+from bridge.core.selector import SensorSelector
 from bridge.core.steps import Committed, Ended, Fetch, Fetched, Invoke, MappingsReplaced, Replay, TimersReleased
 from tests.core.test_delivery import START, Bench, event, mapping
 
@@ -100,6 +101,25 @@ def test_rule_9_what_is_behind_in_a_slow_lane_goes_to_the_disk_and_acknowledgeme
     assert (bench.ledger.open_events, bench.ledger.stored_events) == (8, 6)
     bench.receive(event(1, sensor="gate"))
     assert bench.invoked == ["gate-1:m"]
+
+
+def test_only_slow_lanes_go_to_the_disk_and_what_waits_for_its_time_stays() -> None:
+    bench = Bench(mapping(), mapping("held", for_s=60.0, selectors=(SensorSelector(sensor="gate"),)), limits=SMALL)
+    bench.receive(*(event(number) for number in range(1, 9)), event(1, sensor="gate"))
+    disk = Disk(bench)
+    disk.commit()
+    bench.wait(0.1)
+    bench.wait(SLOW_S / 2)
+    bench.receive(*(event(number, sensor="fresh") for number in range(1, 4)))
+    bench.wait(SLOW_S / 2)
+    disk.commit()
+    assert disk.on_shelf == ids(2, 3, 4, 5, 6, 7, 8)
+    assert bench.ledger.waiting == 1
+
+
+def test_without_order_what_all_runs_stays_in_memory() -> None:
+    bench, disk = stuck(8, order="none")
+    assert (disk.on_shelf, bench.ledger.stored_events) == ([], 0)
 
 
 def test_a_burst_through_a_quick_function_stays_in_memory() -> None:
@@ -219,6 +239,19 @@ def test_rule_13_what_is_on_its_way_to_the_disk_for_a_removed_mapping_becomes_de
     disk.records |= {record.number: record for record in commit.records}
     disk.commit()
     assert (bench.ledger.open_events, disk.on_shelf) == (0, [])
+
+
+def test_rule_13_what_died_on_its_way_to_the_disk_does_not_come_back_from_there() -> None:
+    bench, disk = stuck()
+    bench.receive(event(9))
+    commit = bench.take()
+    disk.records |= {record.number: record for record in commit.records}
+    bench.step(MappingsReplaced(MappingSet([mapping("another")])), Committed(commit))
+    disk.answer()
+    disk.end("door-1:m", Verdict.RETRYABLE)
+    letters = disk.commit().letters
+    assert sorted(letter.id for letter in letters) == ids(1, 2, 3, 4, 5, 6, 7, 8, 9)
+    assert (bench.ledger.open_events, disk.records) == (0, {})
 
 
 def test_rule_13_what_waits_on_the_disk_for_a_removed_mapping_becomes_dead_letters() -> None:

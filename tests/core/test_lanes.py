@@ -276,6 +276,19 @@ def test_what_does_not_run_can_be_taken_out() -> None:
     assert (some.start(), some.queued) == ([], 0)
 
 
+def test_what_is_behind_in_a_lane_can_be_cut_off_but_its_head() -> None:
+    some = lanes()
+    first, second, third = add(some, "a", "a", "a")
+    some.start()
+
+    assert some.cut("z", keep=1) == []
+    assert some.cut("a", keep=3) == []
+    assert some.cut("a", keep=1) == [second, third]
+    some.end("a")
+    assert (some.start(), some.queued) == ([], 0)
+    assert first.lane == "a"
+
+
 def test_what_waits_for_its_retry_can_be_taken_out() -> None:
     some = lanes()
     first, second = add(some, "a", "a")
