@@ -15,11 +15,15 @@ from benchmarks.figures import FULL, QUICK, Size
 from benchmarks.machine import describe
 from benchmarks.processes import BenchmarkError
 
+ONLY_WHEN_NAMED = " (only when it is named)"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0, or 1 when a benchmark could not be carried out."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures the programs on this machine.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="which benchmarks; all of them by default")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="which benchmarks; by default all that are short and install nothing"
+    )
     parser.add_argument("--list", action="store_true", help="show which there are")
     parser.add_argument("--quick", action="store_true", help="one round with a tenth of the work: does it run at all")
     chosen = parser.parse_args(arguments)
@@ -28,13 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}")
     if chosen.list:
         width = max(len(name) for name in BENCHMARKS)
-        for name, (text, _) in BENCHMARKS.items():
-            print(f"{name:{width}}  {text}")
+        for name, benchmark in BENCHMARKS.items():
+            print(f"{name:{width}}  {benchmark.told}{ONLY_WHEN_NAMED if benchmark.when_named else ''}")
         return 0
     # An end in order: what was started is stopped on the way out.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        return run(chosen.names or list(BENCHMARKS), QUICK if chosen.quick else FULL)
+        by_default = [name for name, benchmark in BENCHMARKS.items() if not benchmark.when_named]
+        return run(chosen.names or by_default, QUICK if chosen.quick else FULL)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
 
@@ -47,7 +52,7 @@ def run(names: Sequence[str], size: Size) -> int:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="gpio-bridge-bench-") as folder:
             try:
-                tables = BENCHMARKS[name][1](size, Path(folder))
+                tables = BENCHMARKS[name].run(size, Path(folder))
             except BenchmarkError as error:
                 failed += 1
                 print(f"{name}: {error}\n", file=sys.stderr, flush=True)

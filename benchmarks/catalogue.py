@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,19 +16,35 @@ from benchmarks import (
     invoker_choice,
     latency,
     outbox_cost,
+    peers_agent,
+    peers_burst,
+    soak,
 )
 from benchmarks.figures import Size, Table
 
-Benchmark = Callable[[Size, Path], list[Table]]
+Measure = Callable[[Size, Path], list[Table]]
 """Measures, with files in an empty folder that is removed afterwards."""
 
-BENCHMARKS: Final[dict[str, tuple[str, Benchmark]]] = {
-    "latency": ("pin edge to function started, the whole path", latency.run),
-    "agent": ("events per second through an agent", agent_burst.run),
-    "dispatcher": ("events per second through a dispatcher", dispatcher_burst.run),
-    "paced": ("latency and CPU of a dispatcher at 100 and 1,000 events a second", dispatcher_paced.run),
-    "gateway": ("a function called through the gateway, and directly", gateway_overhead.run),
-    "footprint": ("memory and start-up time of each program", footprint.run),
-    "invoker": ("the HTTP clients that could invoke: httpx, aiohttp, bare", invoker_choice.run),
-    "outbox": ("accepting to publishing, and bytes to the disk", outbox_cost.run),
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """One benchmark. One that is long, or installs something, runs only `when_named`."""
+
+    told: str
+    run: Measure
+    when_named: bool = False
+
+
+BENCHMARKS: Final[dict[str, Benchmark]] = {
+    "latency": Benchmark("pin edge to function started, the whole path", latency.run),
+    "agent": Benchmark("events per second through an agent", agent_burst.run),
+    "dispatcher": Benchmark("events per second through a dispatcher", dispatcher_burst.run),
+    "paced": Benchmark("latency and CPU of a dispatcher at 100 and 1,000 events a second", dispatcher_paced.run),
+    "gateway": Benchmark("a function called through the gateway, and directly", gateway_overhead.run),
+    "footprint": Benchmark("memory and start-up time of each program", footprint.run),
+    "invoker": Benchmark("the HTTP clients that could invoke: httpx, aiohttp, bare", invoker_choice.run),
+    "outbox": Benchmark("accepting to publishing, and bytes to the disk", outbox_cost.run),
+    "peers": Benchmark("our dispatcher beside mq-bridge, Node-RED and mqttwarn", peers_burst.run, when_named=True),
+    "peers-agent": Benchmark("our agent beside mqtt-io and a bare gpiozero script", peers_agent.run, when_named=True),
+    "soak": Benchmark("a million events through a dispatcher: is its memory flat", soak.run, when_named=True),
 }

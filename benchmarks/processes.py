@@ -32,11 +32,14 @@ class Child:
     What it writes goes to `log`. The kernel kills it when we die, however that happens.
     """
 
-    def __init__(self, command: Sequence[str], log: Path, *, cwd: Path = ROOT) -> None:
+    def __init__(
+        self, command: Sequence[str], log: Path, *, cwd: Path = ROOT, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.command = list(command)
         self.log = log
         self.started_at = 0.0
         self._cwd = cwd
+        self._environment = environment or {}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -51,8 +54,12 @@ class Child:
         return self.process.pid
 
     def __enter__(self) -> Self:
-        # Settings come from the benchmark's files alone.
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("GPIO_BRIDGE_")}
+        # Settings come from the benchmark's files alone, and nothing may take the way through somebody's proxy.
+        environment = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith("GPIO_BRIDGE_") and not key.lower().endswith("_proxy")
+        } | dict(self._environment)
         with self.log.open("ab") as log:
             self.started_at = time.monotonic()
             self._process = subprocess.Popen(  # noqa: S603 - the programs of this project, and the Mosquitto found here
@@ -100,10 +107,13 @@ class Child:
 
 
 class Role(Child):
-    """One of `benchmarks.roles`: takes a JSON object per line on its input, and answers each with one."""
+    """One of `benchmarks.roles`: takes a JSON object per line on its input, and answers each with one.
 
-    def __init__(self, name: str, folder: Path, *arguments: str) -> None:
-        command = [sys.executable, "-m", f"benchmarks.roles.{name}", *arguments]
+    `python` is the interpreter of a peer's environment, where the role runs the peer itself.
+    """
+
+    def __init__(self, name: str, folder: Path, *arguments: str, python: Path = Path(sys.executable)) -> None:
+        command = [str(python), "-m", f"benchmarks.roles.{name}", *arguments]
         super().__init__(command, folder / f"{name}.log")
         self.hello: Mapping[str, Any] = {}
         self._rest = b""

@@ -111,7 +111,8 @@ def foreign_messages(topics: int) -> Iterator[tuple[str, bytes]]:
         now = datetime.now(UTC).isoformat()
         yield (
             f"zigbee2mqtt/device-{number % topics}",
-            b'{"occupancy":true,"battery":87,"linkquality":120,"number":%d,"time":"%s"}' % (number, now.encode()),
+            b'{"occupancy":true,"battery":87,"linkquality":120,"device":"%d","number":%d,"time":"%s"}'
+            % (number % topics, number // topics, now.encode()),
         )
 
 

@@ -40,7 +40,7 @@ class Subscriber:
             self._enough.set()
 
     async def answer(self, command: Command) -> Answer:
-        """`reset`; `wait` for a count; `report` arrival, id, sequence and time of each event."""
+        """`reset`; `wait` for a count; `times` of arrival; `report` arrival, id, sequence and time of each event."""
         match command["do"]:
             case "reset":
                 self._arrived.clear()
@@ -48,6 +48,8 @@ class Subscriber:
                 return {}
             case "wait":
                 return await self._wait(command["count"], command["within_s"])
+            case "times":
+                return {"at_ns": [at_ns for at_ns, _ in self._arrived]}
             case "report":
                 return {"events": [self._row(at_ns, payload) for at_ns, payload in self._arrived]}
             case other:
