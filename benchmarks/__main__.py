@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.catalogue import BENCHMARKS
+from benchmarks.catalogue import BENCHMARKS, by_default
 from benchmarks.figures import FULL, QUICK, Size
 from benchmarks.machine import describe
 from benchmarks.processes import BenchmarkError
@@ -38,8 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # An end in order: what was started is stopped on the way out.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        by_default = [name for name, benchmark in BENCHMARKS.items() if not benchmark.when_named]
-        return run(chosen.names or by_default, QUICK if chosen.quick else FULL)
+        return run(chosen.names or by_default(), QUICK if chosen.quick else FULL)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
 

@@ -15,6 +15,7 @@ from benchmarks import (
     gateway_overhead,
     invoker_choice,
     latency,
+    losses,
     outbox_cost,
     peers_agent,
     peers_burst,
@@ -46,5 +47,11 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "outbox": Benchmark("accepting to publishing, and bytes to the disk", outbox_cost.run),
     "peers": Benchmark("our dispatcher beside mq-bridge, Node-RED and mqttwarn", peers_burst.run, when_named=True),
     "peers-agent": Benchmark("our agent beside mqtt-io and a bare gpiozero script", peers_agent.run, when_named=True),
+    "losses": Benchmark("what a kill and a failing function cost us and our peers", losses.run, when_named=True),
     "soak": Benchmark("a million events through a dispatcher: is its memory flat", soak.run, when_named=True),
 }
+
+
+def by_default() -> list[str]:
+    """The names of the benchmarks that run when nobody names any."""
+    return [name for name, benchmark in BENCHMARKS.items() if not benchmark.when_named]

@@ -35,6 +35,7 @@ _READY_S = 30.0
 _QUIET_S = 0.3
 _STUCK_S = 10.0
 _LONGEST_S = 120.0
+_ENDLESS = 1 << 60
 _COLUMNS = ("", "events", "events/s", "ours/theirs", "CPU s per 1,000", "RSS MB", "missing", "repeated", "out of order")
 
 
@@ -67,12 +68,39 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Everything of one measurement, the program being ready."""
+    """Everything around the program under test, where it runs, and what it does."""
 
-    broker: parts.Part
+    work: Work
+    place: Place
     sink: Role
     publisher: Role
-    program: Child
+
+    @contextmanager
+    def running(self, program: Peer) -> Iterator[Child]:
+        """Start the program, and wait until an event goes all the way."""
+        with program.start(self.place) as child:
+            _until_ready(self, child)
+            yield child
+
+    def publish(self, count: int, epoch: str = "bench") -> int:
+        """Publish a burst; when it began, in ns since the epoch."""
+        told = self.publisher.ask("burst", count=count, sensors=SENSORS, foreign=self.work.foreign, epoch=epoch)
+        began_ns: int = told["began_ns"]
+        return began_ns
+
+    def arrivals(self, count: int, stuck_s: float = _STUCK_S) -> tuple[int, int]:
+        """How many requests came, and when the last one did: waits for `count`, or until no more come for a while."""
+        deadline, before = time.monotonic() + _LONGEST_S, -1
+        while True:
+            found = self.sink.ask("wait", count=count, within_s=stuck_s)
+            got: int = found["count"]
+            if got >= count or got == before or time.monotonic() > deadline:
+                return got, found["last_ns"]
+            before = got
+
+    def until_quiet(self, quiet_s: float = _QUIET_S) -> int:
+        """Wait until nothing comes any more; how many requests came."""
+        return self.arrivals(_ENDLESS, quiet_s)[0]
 
 
 def run(size: Size, folder: Path) -> list[Table]:
@@ -96,7 +124,7 @@ def measure(size: Size, folder: Path, programs: Sequence[Peer]) -> list[Table]:
         usable = {one.name: partial(_measured, one, work, place) for one in programs if one.name not in refused}
         found = interleave(usable, size.rounds)
         rows = _rows(programs, work, found, refused)
-        notes = [one.told for one in programs if one.told] if number == 0 else []
+        notes = [] if number else [one.told for one in programs if one.told]
         tables.append(Table(f"{work.name}, {size.rounds} bursts each", _COLUMNS, rows, notes))
     return tables
 
@@ -113,35 +141,14 @@ def unusable(programs: Sequence[Peer]) -> dict[str, str]:
 
 
 @contextmanager
-def bench(program: Peer, work: Work, folder: Path) -> Iterator[Bench]:
-    """Start everything for one program, and wait until an event goes all the way."""
+def bench(work: Work, folder: Path) -> Iterator[Bench]:
+    """Start everything around a program: broker, sink and publisher."""
     with ExitStack() as stack:
         broker = stack.enter_context(parts.broker(folder))
         sink = stack.enter_context(Role("sink", folder, "--delay-ms", str(work.delay_ms)))
-        gateway_url = f"http://127.0.0.1:{sink.hello['port']}"
+        place = Place(folder, broker.port, work.topic, f"http://127.0.0.1:{sink.hello['port']}")
         publisher = stack.enter_context(Role("publisher", folder, str(broker.port)))
-        child = stack.enter_context(program.start(Place(folder, broker.port, work.topic, gateway_url)))
-        all_of_it = Bench(broker, sink, publisher, child)
-        _until_ready(all_of_it, work)
-        yield all_of_it
-
-
-def publish(on: Bench, work: Work, count: int, epoch: str = "bench") -> int:
-    """Publish a burst; when it began, in ns since the epoch."""
-    told = on.publisher.ask("burst", count=count, sensors=SENSORS, foreign=work.foreign, epoch=epoch)
-    began_ns: int = told["began_ns"]
-    return began_ns
-
-
-def arrivals(on: Bench, count: int, stuck_s: float = _STUCK_S) -> tuple[int, int]:
-    """How many requests came, and when the last one did: waits for `count`, or until no more come for a while."""
-    deadline, before = time.monotonic() + _LONGEST_S, -1
-    while True:
-        found = on.sink.ask("wait", count=count, within_s=stuck_s)
-        got: int = found["count"]
-        if got >= count or got == before or time.monotonic() > deadline:
-            return got, found["last_ns"]
-        before = got
+        yield Bench(work, place, sink, publisher)
 
 
 def _measured(program: Peer, work: Work, folder: Path) -> Sample | str:
@@ -149,8 +156,8 @@ def _measured(program: Peer, work: Work, folder: Path) -> Sample | str:
     place = folder / f"{program.name}-{time.monotonic_ns()}"
     place.mkdir()
     try:
-        with bench(program, work, place) as on:
-            return _burst(on, work, share_of(program, work))
+        with bench(work, place) as on, on.running(program) as child:
+            return _burst(on, child, share_of(program, work))
     except BenchmarkError as error:
         return str(error)
 
@@ -160,16 +167,15 @@ def share_of(program: Peer, work: Work) -> int:
     return work.events if work.delay_ms else max(100, round(work.events * program.share))
 
 
-def _burst(on: Bench, work: Work, count: int) -> Sample:
-    publish(on, work, min(_WARM_UP, count))
-    arrivals(on, min(_WARM_UP, count))
-    _until_quiet(on)
+def _burst(on: Bench, child: Child, count: int) -> Sample:
+    on.publish(min(_WARM_UP, count), "warm-up")
+    on.until_quiet()
     on.sink.ask("reset")
-    cpu = cpu_s(on.program.pid)
-    began_ns = publish(on, work, count)
-    got, last_ns = arrivals(on, count)
-    used, resident = cpu_s(on.program.pid) - cpu, resident_mb(on.program.pid)
-    on.program.check()
+    cpu = cpu_s(child.pid)
+    began_ns = on.publish(count)
+    got, last_ns = on.arrivals(count)
+    child.check()
+    used, resident = cpu_s(child.pid) - cpu, resident_mb(child.pid)
     report = on.sink.ask("report")
     rate = got / ((last_ns - began_ns) / 1e9) if got else 0.0
     return Sample(
@@ -177,22 +183,16 @@ def _burst(on: Bench, work: Work, count: int) -> Sample:
     )
 
 
-def _until_ready(on: Bench, work: Work) -> None:
+def _until_ready(on: Bench, child: Child) -> None:
     """Publish single events until one arrives: whoever is not subscribed yet misses them."""
     deadline = time.monotonic() + _READY_S
     while on.sink.ask("wait", count=1, within_s=0.2)["count"] == 0:
-        on.program.check()
+        child.check()
         if time.monotonic() > deadline:
-            raise BenchmarkError(f"nothing arrived within {_READY_S:g} s; {on.program.last_words()}")
-        publish(on, work, 1, "probe")
-    _until_quiet(on)
+            raise BenchmarkError(f"nothing arrived within {_READY_S:g} s; {child.last_words()}")
+        on.publish(1, "probe")
+    on.until_quiet()
     on.sink.ask("reset")
-
-
-def _until_quiet(on: Bench) -> None:
-    before = -1
-    while (now := arrivals(on, 1 << 60, _QUIET_S)[0]) != before:
-        before = now
 
 
 def _rows(

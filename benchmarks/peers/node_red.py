@@ -29,7 +29,7 @@ def _install() -> tuple[Path, Path]:
 def _start(place: Place) -> Iterator[Child]:
     node, prefix = _install()
     user = place.folder / "node-red"
-    user.mkdir()
+    user.mkdir(exist_ok=True)  # it may have been killed, and be started again
     (user / "settings.js").write_text(_SETTINGS.format(port=free_port()), encoding="utf-8")
     written(user / "flows.json", _flow(place))
     script = prefix / "node_modules" / "node-red" / "red.js"

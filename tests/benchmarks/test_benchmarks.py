@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import main, run
-from benchmarks.catalogue import BENCHMARKS
+from benchmarks.catalogue import BENCHMARKS, by_default
 from benchmarks.figures import Size, Table, interleave, percentile
 from benchmarks.processes import ROOT, BenchmarkError, Child, Role
 from tests.real_parts import require
@@ -24,12 +24,15 @@ ROWS = {
     "gateway": ["direct, 1 in flight", "through the gateway, 1 in flight", "through the gateway, 32 in flight"],
     "footprint": ["agent (mock pins)", "dispatcher", "gateway", "Mosquitto", "one replica of a Python function"],
     "invoker": ["httpx, 1 in flight", "aiohttp, 4 in flight", "bare, 32 in flight"],
+    "soak": ["dispatcher, RSS MB (median)", "dispatcher, RSS MB (highest)", "its state folder, MB", "events/s"],
     "outbox": ["process (survives a kill), one by one", "power (survives a power cut), one by one"],
 }
-WITH_A_BROKER = {"latency", "agent", "dispatcher", "paced", "footprint"}
+WITH_A_BROKER = {"latency", "agent", "dispatcher", "paced", "footprint", "soak"}
+INSTALLING = {"peers", "peers-agent", "losses"}
+"""Tested in test_peers.py, with peers that need no installation."""
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize("name", [name for name in BENCHMARKS if name not in INSTALLING])
 def test_a_benchmark_at_a_tiny_size_prints_its_rows(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     if name in WITH_A_BROKER:
         require("mosquitto")
@@ -52,7 +55,13 @@ def test_the_machine_is_told_on_top(capfd: pytest.CaptureFixture[str]) -> None:
 def test_the_list_names_every_benchmark(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["--list"]) == 0
 
-    assert [line.split()[0] for line in capfd.readouterr().out.splitlines()] == list(BENCHMARKS)
+    told = capfd.readouterr().out.splitlines()
+    assert [line.split()[0] for line in told] == list(BENCHMARKS)
+    assert {line.split()[0] for line in told if "only when it is named" in line} == {*INSTALLING, "soak"}
+
+
+def test_by_default_nothing_runs_that_is_long_or_installs_something() -> None:
+    assert set(BENCHMARKS) - set(by_default()) == {*INSTALLING, "soak"}
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,122 @@
+"""The comparisons run on real processes: ours, a small one in a peer's place, and ones that cannot be had."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from benchmarks import losses, peers_agent, peers_burst
+from benchmarks.figures import Size, Table
+from benchmarks.peers import installing
+from benchmarks.peers.bare import BARE
+from benchmarks.peers.installing import NotInstalledError, node_with, python_with
+from benchmarks.peers.ours import AGENT, DISPATCHER
+from benchmarks.peers.peer import AgentPeer, Peer, Place
+from benchmarks.processes import BenchmarkError, Child, Role
+
+TINY = Size(rounds=1, share=0.0)
+pytestmark = pytest.mark.real("mosquitto")
+
+
+@contextmanager
+def _fake(place: Place) -> Iterator[Child]:
+    script = str(Path(__file__).parent / "fake_peer.py")
+    command = [sys.executable, script, str(place.broker_port), place.topic, place.url]
+    with Child(command, place.folder / "fake.log") as child:
+        yield child
+
+
+@contextmanager
+def _ends_at_once(place: Place) -> Iterator[Child]:
+    with Child([sys.executable, "-c", "raise SystemExit('no such option')"], place.folder / "ends.log") as child:
+        yield child
+
+
+def _refuses() -> None:
+    raise NotInstalledError("npm is missing; install it: sudo apt-get install npm")
+
+
+@contextmanager
+def _agent_ends_at_once(folder: Path, broker_port: int, pins: Sequence[int]) -> Iterator[Role]:
+    raise BenchmarkError("there are no pins here")
+    yield  # a generator
+
+
+FAKE = Peer("fake", _fake, share=0.5, told="The fake knows nothing.")
+MISSING = Peer("missing", _fake, _refuses)
+BROKEN = Peer("broken", _ends_at_once)
+
+
+def _row(table: Table, name: str) -> Sequence[str]:
+    return next(row for row in table.rows if row[0].startswith(name))
+
+
+def test_our_dispatcher_and_a_peer_are_measured_side_by_side_and_lose_nothing(tmp_path: Path) -> None:
+    tables = peers_burst.measure(TINY, tmp_path, [DISPATCHER, FAKE])
+
+    assert len(tables) == 3
+    for table in tables:
+        ours, theirs = _row(table, "gpio-bridge"), _row(table, "fake")
+        assert (ours[1], ours[6:]) == ("100", ["0", "0", "0"])
+        assert theirs[6:] == ["0", "0", "0"]
+        assert (ours[3], float(theirs[3]) > 0) == ("", True)
+
+
+def test_a_slow_peer_gets_its_share_of_the_events_but_never_fewer_than_a_hundred() -> None:
+    fast, slow = peers_burst.Work("fast", 20_000), peers_burst.Work("slow", 4_000, delay_ms=10)
+
+    assert peers_burst.share_of(FAKE, fast) == 10_000
+    assert peers_burst.share_of(FAKE, slow) == 4_000
+    assert peers_burst.share_of(FAKE, peers_burst.Work("tiny", 100)) == 100
+
+
+def test_a_peer_that_cannot_be_had_has_a_row_that_says_why_and_the_rest_goes_on(tmp_path: Path) -> None:
+    table = peers_burst.measure(TINY, tmp_path, [FAKE, MISSING, BROKEN])[0]
+
+    assert _row(table, "fake")[1] == "100"
+    assert _row(table, "missing")[0] == "missing: npm is missing; install it: sudo apt-get install npm"
+    assert "a process ended with 1" in _row(table, "broken")[0]
+    assert table.notes == ["The fake knows nothing."]
+
+
+def test_our_agent_and_a_bare_script_are_measured_side_by_side(tmp_path: Path) -> None:
+    nowhere = AgentPeer("nowhere", _agent_ends_at_once, "none")
+
+    [table] = peers_agent.measure(TINY, tmp_path, [AGENT, BARE, nowhere])
+
+    for name in ("gpio-bridge", "a bare gpiozero + paho script"):
+        row = _row(table, name)
+        assert 0 < float(row[1]) <= float(row[2]) <= float(row[3])
+        assert row[8] == "0"
+    assert _row(table, "nowhere")[0] == "nowhere: there are no pins here"
+
+
+def test_a_kill_and_a_failing_function_lose_nothing_of_ours_and_most_of_who_forgets(tmp_path: Path) -> None:
+    [table] = losses.measure(TINY, tmp_path, [DISPATCHER, FAKE, MISSING])
+
+    ours, theirs = _row(table, "gpio-bridge"), _row(table, "fake")
+    assert (ours[1], ours[3]) == ("0 of 200", "0 of 100")
+    assert int(theirs[1].split()[0]) > 50
+    assert "npm is missing" in _row(table, "missing")[0]
+
+
+def test_a_requirement_that_cannot_be_installed_is_told_with_pips_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    with pytest.raises(NotInstalledError, match="no-such-folder"):
+        python_with("nothing", [str(tmp_path / "no-such-folder")])
+
+    assert not (installing.cache() / "nothing" / "installed.txt").exists()
+
+
+def test_without_npm_the_command_that_installs_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(NotInstalledError, match="sudo apt-get install npm"):
+        node_with("nothing", ["nothing"], least=(22, 9), fallback="node")
