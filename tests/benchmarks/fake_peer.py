@@ -8,8 +8,10 @@ import sys
 import threading
 from urllib.parse import urlsplit
 
-from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.client import Client, ConnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 
 def main(port: int, topic: str, url: str) -> None:
@@ -24,12 +26,17 @@ def main(port: int, topic: str, url: str) -> None:
             connection.getresponse().read()
 
     def took(client: Client, userdata: object, message: MQTTMessage) -> None:
-        received.put(message.payload)
+        received.put(bytes(message.payload))
+
+    def connected(
+        client: Client, userdata: object, flags: ConnectFlags, code: ReasonCode, _: Properties | None
+    ) -> None:
+        client.subscribe(topic, qos=1)
 
     threading.Thread(target=post, daemon=True).start()
     client = Client(CallbackAPIVersion.VERSION2)
     client.on_message = took
-    client.on_connect = lambda *_: client.subscribe(topic, qos=1)
+    client.on_connect = connected
     client.connect("127.0.0.1", port)
     client.loop_forever()
 

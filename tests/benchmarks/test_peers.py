@@ -16,7 +16,7 @@ from benchmarks.peers.bare import BARE
 from benchmarks.peers.installing import NotInstalledError, node_with, python_with
 from benchmarks.peers.ours import AGENT, DISPATCHER
 from benchmarks.peers.peer import AgentPeer, Peer, Place
-from benchmarks.processes import BenchmarkError, Child, Role
+from benchmarks.processes import Child
 
 TINY = Size(rounds=1, share=0.0)
 pytestmark = pytest.mark.real("mosquitto")
@@ -38,12 +38,6 @@ def _ends_at_once(place: Place) -> Iterator[Child]:
 
 def _refuses() -> None:
     raise NotInstalledError("npm is missing; install it: sudo apt-get install npm")
-
-
-@contextmanager
-def _agent_ends_at_once(folder: Path, broker_port: int, pins: Sequence[int]) -> Iterator[Role]:
-    raise BenchmarkError("there are no pins here")
-    yield  # a generator
 
 
 FAKE = Peer("fake", _fake, share=0.5, told="The fake knows nothing.")
@@ -84,7 +78,7 @@ def test_a_peer_that_cannot_be_had_has_a_row_that_says_why_and_the_rest_goes_on(
 
 
 def test_our_agent_and_a_bare_script_are_measured_side_by_side(tmp_path: Path) -> None:
-    nowhere = AgentPeer("nowhere", _agent_ends_at_once, "none")
+    nowhere = AgentPeer("nowhere", BARE.start, "none", _refuses)
 
     [table] = peers_agent.measure(TINY, tmp_path, [AGENT, BARE, nowhere])
 
@@ -92,7 +86,7 @@ def test_our_agent_and_a_bare_script_are_measured_side_by_side(tmp_path: Path) -
         row = _row(table, name)
         assert 0 < float(row[1]) <= float(row[2]) <= float(row[3])
         assert row[8] == "0"
-    assert _row(table, "nowhere")[0] == "nowhere: there are no pins here"
+    assert _row(table, "nowhere")[0] == "nowhere: npm is missing; install it: sudo apt-get install npm"
 
 
 def test_a_kill_and_a_failing_function_lose_nothing_of_ours_and_most_of_who_forgets(tmp_path: Path) -> None:
