@@ -168,7 +168,9 @@ def share_of(program: Peer, work: Work) -> int:
 
 
 def _burst(on: Bench, child: Child, count: int) -> Sample:
-    on.publish(min(_WARM_UP, count), "warm-up")
+    warm_up = min(_WARM_UP, count)
+    on.publish(warm_up)
+    on.arrivals(warm_up)  # all of them: one that came later would count as one of the burst
     on.until_quiet()
     on.sink.ask("reset")
     cpu = cpu_s(child.pid)
@@ -176,6 +178,7 @@ def _burst(on: Bench, child: Child, count: int) -> Sample:
     got, last_ns = on.arrivals(count)
     child.check()
     used, resident = cpu_s(child.pid) - cpu, resident_mb(child.pid)
+    on.until_quiet()  # what was told twice is among the `count`, so that others may still be on their way
     report = on.sink.ask("report")
     rate = got / ((last_ns - began_ns) / 1e9) if got else 0.0
     return Sample(
