@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 Sample = TypeVar("Sample")
+_SHOWN = 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,11 @@ class Table:
         ]
         rule = "-" * max(len(line) for line in shown)
         return "\n".join([self.title, rule, shown[0], rule, *shown[1:], *(f"  {note}" for note in self.notes)])
+
+
+def without_figures(name: str, why: str, columns: Sequence[str]) -> list[str]:
+    """The row of what could not be measured: it says why, in one line."""
+    return [f"{name}: {' '.join(why.split())[:_SHOWN]}", *[""] * (len(columns) - 1)]
 
 
 def percentile(values: Iterable[float], percent: float) -> float:

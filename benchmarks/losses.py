@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from benchmarks.figures import Size, Table, interleave
+from benchmarks.figures import Size, Table, interleave, without_figures
 from benchmarks.peers.peer import Peer
 from benchmarks.peers_burst import PEERS, SENSORS, Bench, Work, bench, unusable
 from benchmarks.processes import BenchmarkError
@@ -47,7 +47,7 @@ def measure(size: Size, folder: Path, programs: Sequence[Peer]) -> list[Table]:
         samples = [sample for sample in found.get(one.name, []) if not isinstance(sample, str)]
         if not samples:
             why = refused.get(one.name) or str(found[one.name][0])
-            rows.append([f"{one.name}: {' '.join(why.split())[:160]}", *[""] * (len(_COLUMNS) - 1)])
+            rows.append(without_figures(one.name, why, _COLUMNS))
             continue
         sums = [sum(column) for column in zip(*samples, strict=True)]
         of = (burst * len(samples), 0, paced * len(samples), 0)

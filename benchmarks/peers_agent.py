@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import parts
-from benchmarks.figures import Size, Table, interleave, median, milliseconds, per_second, percentile
+from benchmarks.figures import (
+    Size,
+    Table,
+    interleave,
+    median,
+    milliseconds,
+    per_second,
+    percentile,
+    without_figures,
+)
 from benchmarks.machine import cpu_s, resident_mb
 from benchmarks.peers.bare import BARE
 from benchmarks.peers.mqtt_io import MQTT_IO
@@ -126,7 +135,7 @@ def _burst(pins: Role, subscriber: Role, count: int) -> tuple[float, float, int]
 def _row(name: str, found: Sequence[Sample | str], ours: float) -> list[str]:
     samples = [sample for sample in found if isinstance(sample, Sample)]
     if not samples:
-        return [f"{name}: {' '.join(str(found[0]).split())[:160]}", *[""] * (len(_COLUMNS) - 1)]
+        return without_figures(name, str(found[0]), _COLUMNS)
     rate = median(sample.rate for sample in samples)
     return [
         name,

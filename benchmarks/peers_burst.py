@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import parts
-from benchmarks.figures import Size, Table, interleave, median, per_second
+from benchmarks.figures import Size, Table, interleave, median, per_second, without_figures
 from benchmarks.machine import cpu_s, resident_mb
 from benchmarks.peers.mq_bridge import MQ_BRIDGE
 from benchmarks.peers.mqttwarn import MQTTWARN
@@ -212,7 +212,7 @@ def _rows(
         samples = [sample for sample in found.get(one.name, []) if isinstance(sample, Sample)]
         if not samples:
             why = refused.get(one.name) or next(str(sample) for sample in found[one.name])
-            rows.append([f"{one.name}: {' '.join(why.split())[:160]}", *[""] * (len(_COLUMNS) - 1)])
+            rows.append(without_figures(one.name, why, _COLUMNS))
             continue
         rate = rates[one.name]
         rows.append(
