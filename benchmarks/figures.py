@@ -53,9 +53,10 @@ class Table:
         return "\n".join([self.title, rule, shown[0], rule, *shown[1:], *(f"  {note}" for note in self.notes)])
 
 
-def without_figures(name: str, why: str, columns: Sequence[str]) -> list[str]:
-    """The row of what could not be measured: it says why, in one line."""
-    return [f"{name}: {' '.join(why.split())[:_SHOWN]}", *[""] * (len(columns) - 1)]
+def without_figures(name: str, why: str, columns: Sequence[str], notes: list[str]) -> list[str]:
+    """The row of what could not be measured; a note says why, in one line."""
+    notes.append(f"{name}: {' '.join(why.split())[:_SHOWN]}")
+    return [f"{name} (see below)", *[""] * (len(columns) - 1)]
 
 
 def percentile(values: Iterable[float], percent: float) -> float:

@@ -42,19 +42,19 @@ def measure(size: Size, folder: Path, programs: Sequence[Peer]) -> list[Table]:
     refused = unusable(programs)
     usable = [one for one in programs if one.name not in refused]
     found = interleave({one.name: partial(_measured, one, burst, paced, folder) for one in usable}, size.rounds)
-    rows = []
+    rows, notes = [], list[str]()
     for one in programs:
         samples = [sample for sample in found.get(one.name, []) if not isinstance(sample, str)]
         if not samples:
             why = refused.get(one.name) or str(found[one.name][0])
-            rows.append(without_figures(one.name, why, _COLUMNS))
+            rows.append(without_figures(one.name, why, _COLUMNS, notes))
             continue
         sums = [sum(column) for column in zip(*samples, strict=True)]
         of = (burst * len(samples), 0, paced * len(samples), 0)
         rows.append(
             [one.name, *(f"{got:,} of {all_:,}" if all_ else f"{got:,}" for got, all_ in zip(sums, of, strict=True))]
         )
-    return [Table(f"Losses: {size.rounds} rounds, {SENSORS} sensors", _COLUMNS, rows)]
+    return [Table(f"Losses: {size.rounds} rounds, {SENSORS} sensors", _COLUMNS, rows, notes)]
 
 
 def _measured(program: Peer, burst: int, paced: int, folder: Path) -> Sample | str:

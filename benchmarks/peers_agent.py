@@ -68,11 +68,13 @@ def measure(size: Size, folder: Path, programs: Sequence[AgentPeer]) -> list[Tab
     measures = {one.name: partial(_measured, one, folder, paced, edges) for one in programs}
     found = interleave(measures, size.rounds)
     ours = [sample.rate for sample in found[programs[0].name] if isinstance(sample, Sample)]
-    rows = [
-        _row(one.name, found[one.name], median(ours) if ours and one is not programs[0] else 0.0) for one in programs
-    ]
+    notes = [one.told for one in programs if one.told]
+    rows = []
+    for one in programs:
+        compared = median(ours) if ours and one is not programs[0] else 0.0
+        rows.append(_row(one.name, found[one.name], compared, notes))
     title = f"Agents: {size.rounds} x {paced:,} edges, {EDGES_PER_S} a second, then {edges:,} at once, {len(PINS)} pins"
-    return [Table(title, _COLUMNS, rows, [one.told for one in programs if one.told])]
+    return [Table(title, _COLUMNS, rows, notes)]
 
 
 def _measured(program: AgentPeer, folder: Path, paced: int, edges: int) -> Sample | str:
@@ -132,10 +134,10 @@ def _burst(pins: Role, subscriber: Role, count: int) -> tuple[float, float, int]
     return rate, used * 1000 / count, count - found["count"]
 
 
-def _row(name: str, found: Sequence[Sample | str], ours: float) -> list[str]:
+def _row(name: str, found: Sequence[Sample | str], ours: float, notes: list[str]) -> list[str]:
     samples = [sample for sample in found if isinstance(sample, Sample)]
     if not samples:
-        return without_figures(name, str(found[0]), _COLUMNS)
+        return without_figures(name, str(found[0]), _COLUMNS, notes)
     rate = median(sample.rate for sample in samples)
     return [
         name,

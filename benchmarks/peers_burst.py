@@ -123,8 +123,8 @@ def measure(size: Size, folder: Path, programs: Sequence[Peer]) -> list[Table]:
         place.mkdir()
         usable = {one.name: partial(_measured, one, work, place) for one in programs if one.name not in refused}
         found = interleave(usable, size.rounds)
-        rows = _rows(programs, work, found, refused)
         notes = [] if number else [one.told for one in programs if one.told]
+        rows = _rows(programs, work, found, refused, notes)
         tables.append(Table(f"{work.name}, {size.rounds} bursts each", _COLUMNS, rows, notes))
     return tables
 
@@ -199,7 +199,11 @@ def _until_ready(on: Bench, child: Child) -> None:
 
 
 def _rows(
-    programs: Sequence[Peer], work: Work, found: dict[str, list[Sample | str]], refused: dict[str, str]
+    programs: Sequence[Peer],
+    work: Work,
+    found: dict[str, list[Sample | str]],
+    refused: dict[str, str],
+    notes: list[str],
 ) -> list[list[str]]:
     rates = {
         name: median(one.rate for one in samples if isinstance(one, Sample))
@@ -212,7 +216,7 @@ def _rows(
         samples = [sample for sample in found.get(one.name, []) if isinstance(sample, Sample)]
         if not samples:
             why = refused.get(one.name) or next(str(sample) for sample in found[one.name])
-            rows.append(without_figures(one.name, why, _COLUMNS))
+            rows.append(without_figures(one.name, why, _COLUMNS, notes))
             continue
         rate = rates[one.name]
         rows.append(

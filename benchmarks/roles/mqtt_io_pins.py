@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import threading
+import time
 from pathlib import Path
 
 from gpiozero import Device
@@ -16,13 +17,21 @@ from mqtt_io.__main__ import main as mqtt_io
 
 from benchmarks.roles.toggling import toggle
 
+_POLL_S = 0.01
+
 
 def main(config: Path, pins: list[int]) -> None:
     """Run until SIGTERM."""
     factory = Device.pin_factory = MockFactory()
-    wires = [factory.pin(pin) for pin in pins]  # a button has a pull-up: low is on
-    changes = [wire.drive_low for wire in wires] + [wire.drive_high for wire in wires]
-    threading.Thread(target=toggle, args=(changes,), name="toggler", daemon=True).start()
+    wires = [factory.pin(pin) for pin in pins]
+
+    def toggle_buttons() -> None:
+        # A button pulls its pin up, which would undo what was done to the pin before.
+        while any(wire.pull != "up" for wire in wires):
+            time.sleep(_POLL_S)
+        toggle([wire.drive_low for wire in wires] + [wire.drive_high for wire in wires])
+
+    threading.Thread(target=toggle_buttons, name="toggler", daemon=True).start()
     sys.argv = ["mqtt_io", str(config)]
     mqtt_io()
 

@@ -72,9 +72,12 @@ def test_a_peer_that_cannot_be_had_has_a_row_that_says_why_and_the_rest_goes_on(
     table = peers_burst.measure(TINY, tmp_path, [FAKE, MISSING, BROKEN])[0]
 
     assert _row(table, "fake")[1] == "100"
-    assert _row(table, "missing")[0] == "missing: npm is missing; install it: sudo apt-get install npm"
-    assert "a process ended with 1" in _row(table, "broken")[0]
-    assert table.notes == ["The fake knows nothing."]
+    assert _row(table, "missing") == ["missing (see below)", *[""] * 8]
+    assert _row(table, "broken") == ["broken (see below)", *[""] * 8]
+    told, why_missing, why_broken = table.notes
+    assert told == "The fake knows nothing."
+    assert why_missing == "missing: npm is missing; install it: sudo apt-get install npm"
+    assert why_broken.startswith("broken: a process ended with 1")
 
 
 def test_our_agent_and_a_bare_script_are_measured_side_by_side(tmp_path: Path) -> None:
@@ -86,7 +89,8 @@ def test_our_agent_and_a_bare_script_are_measured_side_by_side(tmp_path: Path) -
         row = _row(table, name)
         assert 0 < float(row[1]) <= float(row[2]) <= float(row[3])
         assert row[8] == "0"
-    assert _row(table, "nowhere")[0] == "nowhere: npm is missing; install it: sudo apt-get install npm"
+    assert _row(table, "nowhere")[0] == "nowhere (see below)"
+    assert table.notes[-1] == "nowhere: npm is missing; install it: sudo apt-get install npm"
 
 
 def test_a_kill_and_a_failing_function_lose_nothing_of_ours_and_most_of_who_forgets(tmp_path: Path) -> None:
@@ -95,7 +99,7 @@ def test_a_kill_and_a_failing_function_lose_nothing_of_ours_and_most_of_who_forg
     ours, theirs = _row(table, "gpio-bridge"), _row(table, "fake")
     assert (ours[1], ours[3]) == ("0 of 200", "0 of 100")
     assert int(theirs[1].split()[0]) > 50
-    assert "npm is missing" in _row(table, "missing")[0]
+    assert table.notes == ["missing: npm is missing; install it: sudo apt-get install npm"]
 
 
 def test_a_requirement_that_cannot_be_installed_is_told_with_pips_words(
