@@ -152,14 +152,36 @@ class VirtualClock:
         self._origin = wall.astimezone(UTC) - timedelta(seconds=self._monotonic)
         self._synchronized = synchronized
 
+    @property
+    def next_at(self) -> float | None:
+        """When the next timer is due, in monotonic seconds; None when nobody waits."""
+        while self._timers and self._timers[0][2].callback is None:
+            heapq.heappop(self._timers)
+        return self._timers[0][0] if self._timers else None
+
+    def move(self, to: float) -> None:
+        """Let monotonic time be at least `to`, without running anything: for who runs the timers one by one."""
+        self._monotonic = max(to, self._monotonic)
+
+    def fire(self) -> bool:
+        """Run the first timer that is due; False when none is."""
+        next_at = self.next_at
+        if next_at is None or next_at > self._monotonic:
+            return False
+        _, _, timer = heapq.heappop(self._timers)
+        callback, timer.callback = timer.callback, None
+        assert callback is not None, "next_at leaves none out that was cancelled"
+        callback()
+        return True
+
     async def advance(self, seconds: float) -> None:
         """Let `seconds` pass: run every timer that falls due, settling the tasks after each."""
         end = self._monotonic + seconds
         await self.settle()
-        while self._timers and self._timers[0][0] <= end:
-            self._monotonic = max(self._timers[0][0], self._monotonic)
+        while (next_at := self.next_at) is not None and next_at <= end:
+            self.move(next_at)
             await self.settle()
-        self._monotonic = end
+        self.move(end)
         await self.settle()
 
     async def settle(self, rounds: int = 64) -> None:
@@ -168,12 +190,8 @@ class VirtualClock:
         `rounds` bounds a chain of hand-overs between tasks.
         """
         await _turn(rounds)
-        while self._timers and self._timers[0][0] <= self._monotonic:
-            _, _, timer = heapq.heappop(self._timers)
-            if timer.callback is not None:
-                callback, timer.callback = timer.callback, None
-                callback()
-                await _turn(rounds)
+        while self.fire():
+            await _turn(rounds)
 
 
 async def _turn(rounds: int) -> None:

@@ -82,6 +82,22 @@ async def test_what_is_due_already_runs_without_time_passing() -> None:
     assert (seen, clock.monotonic()) == (["overdue"], 0.0)
 
 
+def test_timers_may_be_fired_one_by_one_without_a_loop() -> None:
+    clock, seen = VirtualClock(), list[str]()
+    clock.call_at(2.0, lambda: seen.append("second"))
+    clock.call_at(1.0, lambda: seen.append("cancelled")).cancel()
+    clock.call_at(1.5, lambda: seen.append("first"))
+    assert clock.next_at == 1.5
+    assert not clock.fire()
+
+    clock.move(2.0)
+    clock.move(1.0)
+
+    assert [clock.fire(), clock.fire(), clock.fire()] == [True, True, False]
+    assert (seen, clock.monotonic()) == (["first", "second"], 2.0)
+    assert VirtualClock().next_at is None
+
+
 async def test_wall_time_jumps_and_monotonic_time_does_not() -> None:
     clock = VirtualClock(datetime(1970, 1, 1, tzinfo=UTC), synchronized=False)
     await clock.advance(7)
