@@ -16,7 +16,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 
 COMPOSITION = {"__main__", "cli", "local", "demo", "virtual", "testing"}
 PROGRAMS = {"agent", "dispatcher", "gateway", "manager"}
-SHARED = {"mqtt", "journal", "swarm", "service", "broker", "config", "clock", "mapping_file", "ulid"}
+SHARED = {"mqtt", "journal", "swarm", "service", "broker", "config", "clock", "mapping_file", "ulid", "inline"}
 CORE = {"core", "errors"}
 RUNTIME = "runtime"
 

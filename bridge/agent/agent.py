@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Self
 
@@ -45,7 +45,9 @@ class Agent:
     """One node's agent; carries out `bridge.service.Program`.
 
     `board` is closed by whoever opened it, after the agent has stopped. `threads` says whether blocking readings are
-    taken on threads; by default they are, except under a virtual clock, which would stand still meanwhile.
+    taken and the disk is used on threads; by default they are, except under a virtual clock, which would stand still
+    meanwhile. `mint_id` makes the ids of events and of the session, `epoch` names a new outbox; both are random where
+    they are not given.
     """
 
     name = "agent"
@@ -58,12 +60,16 @@ class Agent:
         connect: Connector,
         board: Board,
         threads: bool | None = None,
+        mint_id: Callable[[], str] | None = None,
+        epoch: str | None = None,
     ) -> None:
         self.settings = settings
         self.health = Health()
         self.metrics = Metrics()
         self.registry = self.metrics.registry
-        self.session = mint(clock.now())
+        self._mint_id = mint_id or (lambda: mint(clock.now()))
+        self._epoch = epoch
+        self.session = self._mint_id()
         self._clock = clock
         self._connect = connect
         self._board = board
@@ -85,6 +91,11 @@ class Agent:
     def port(self) -> int | None:
         """The port of the status server, once started; None without one."""
         return None if self._server is None else self._server.port
+
+    @property
+    def backlog(self) -> int:
+        """Events that are not confirmed."""
+        return self._outbox.backlog
 
     async def __aenter__(self) -> Self:
         """Start: the disk first, so that nothing is seen before it can be kept; the broker last, it may be away."""
@@ -234,7 +245,9 @@ class Agent:
             settings.node,
             self._clock,
             settings.outbox,
-            mint_id=lambda: mint(self._clock.now()),
+            mint_id=self._mint_id,
+            epoch=self._epoch,
+            threads=self._threads,
         )
 
     def _open_outputs(self) -> None:

@@ -14,11 +14,11 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
-from typing import Self
+from typing import Any, Self
 
 from prometheus_client import CollectorRegistry
 
-from bridge.clock import Clock, Timer
+from bridge.clock import Clock, RealClock, Timer
 from bridge.core.delivery import Ledger, Limits
 from bridge.core.mapping import MappingSet
 from bridge.core.records import Commit, Restored
@@ -60,6 +60,7 @@ from bridge.dispatcher.settings import DispatcherSettings
 from bridge.dispatcher.timezone import local_timezone
 from bridge.dispatcher.traces import Traces
 from bridge.errors import BrokenDecision, ConfigError, JournalError, TransportError
+from bridge.journal.dead_letters import Chosen, listed
 from bridge.journal.drops import load_drops
 from bridge.journal.engine import Journal
 from bridge.journal.ledger import MIGRATIONS, fact, keep, keep_fact, load, shelved
@@ -81,7 +82,11 @@ SUBSCRIBED = "subscriptions"
 
 
 class Dispatcher:
-    """One dispatcher: a program (bridge.service.Program) and a listener (bridge.mqtt.transport.Listener)."""
+    """One dispatcher: a program (bridge.service.Program) and a listener (bridge.mqtt.transport.Listener).
+
+    `threads` says whether disks are used on threads, the mapping file is watched and the HTTP API served; by default
+    that is so, except under a virtual clock, which would stand still meanwhile.
+    """
 
     name = "dispatcher"
 
@@ -94,8 +99,10 @@ class Dispatcher:
         invoker: Invoker | None = None,
         randomness: random.Random | None = None,
         mint_id: Callable[[], str] | None = None,
+        threads: bool | None = None,
     ) -> None:
         self.settings = settings
+        self._threads = isinstance(clock, RealClock) if threads is None else threads
         self.health = Health()
         self.registry = CollectorRegistry()
         self.metrics = Metrics(self.registry)
@@ -104,8 +111,14 @@ class Dispatcher:
         self._random = randomness or random.Random()  # noqa: S311 - jitter, not a secret
         self._topics = Topics(settings.root)
         self._mint_id = mint_id or (lambda: mint(clock.now()))
-        self._file = MappingFile(settings.mappings, settings.state_dir, timezone=local_timezone(), root=settings.root)
-        self._journal = Journal(settings.state_dir / "ledger.sqlite", MIGRATIONS, name="ledger")
+        self._file = MappingFile(
+            settings.mappings,
+            settings.state_dir,
+            timezone=local_timezone(),
+            root=settings.root,
+            threads=self._threads,
+        )
+        self._journal = Journal(settings.state_dir / "ledger.sqlite", MIGRATIONS, name="ledger", threads=self._threads)
         self._transport = connect(client_id(settings.site, "dispatcher"), self)
         self._invoker = invoker or HttpInvoker(settings.gateway, clock, connections=settings.limits.total)
         self._backlog = Backlog(clock, self._backlog_ended)
@@ -182,15 +195,17 @@ class Dispatcher:
                 await stack.enter_async_context(self.traces)
             self._check_health()
             await stack.enter_async_context(self._invoker)
-            api = await stack.enter_async_context(
-                Api(self, self._journal, self.settings.http.host, self.settings.http.port)
-            )
-            self.url = api.url
+            if self._threads:
+                api = await stack.enter_async_context(
+                    Api(self, self._journal, self.settings.http.host, self.settings.http.port)
+                )
+                self.url = api.url
             stack.push_async_callback(self._finish_commits)
             stack.push_async_callback(self._drain)
             tasks = await stack.enter_async_context(_Tasks())
             self._tasks = tasks
-            tasks.start("mapping file", self._file.watch(self._replace))
+            if self._threads:
+                tasks.start("mapping file", self._file.watch(self._replace))
             tasks.start("subscriptions", self._keep_subscribed())
             tasks.start("confirmations", self._confirmations.run())
             await stack.enter_async_context(self._transport)
@@ -257,6 +272,35 @@ class Dispatcher:
         """Invoke nothing more from now on: somebody else may be at work. What follows is the stop."""
         self._fenced = True
         self._give_up()
+
+    def abandon(self) -> None:
+        """Let go of everything at once, as a kill of the process does: nothing more is committed, written or invoked.
+
+        Only without threads; the connection to the broker is for whoever made it to cut.
+        """
+        self.fence()
+        self._backlog.stop()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._tasks.cancel()
+        for task in self._fetches:
+            task.cancel()
+        self._quarantine.close(broken=self.broken)
+        if self._broken is not None and not self._broken.done():  # from now on every decision comes too late
+            self._broken.set_exception(BrokenDecision("the dispatcher was abandoned"))
+            self._broken.exception()
+        self._journal.abandon()
+        if self.traces is not None:
+            self.traces.abandon()
+
+    async def reload(self) -> None:
+        """Read the mapping file again now; what is wrong with it is told by `mapping_problem`."""
+        await self._file.reload(self._replace)
+
+    async def dead_letters(self, limit: int = 1000) -> list[dict[str, Any]]:
+        """The dead letters that nobody has replayed or purged, oldest first, as the HTTP API shows them."""
+        found = await self._journal.read(listed(Chosen(), limit=limit))
+        return found[::-1]
 
     # --- the transport's listener ---
 
@@ -523,7 +567,11 @@ class Dispatcher:
         if not settings.enabled:
             return None
         return Traces(
-            self.settings.state_dir / "traces", settings.max_size_bytes, self._clock, self.metrics.traces_lost
+            self.settings.state_dir / "traces",
+            settings.max_size_bytes,
+            self._clock,
+            self.metrics.traces_lost,
+            threads=self._threads,
         )
 
     def _parked(self) -> str | None:
@@ -570,9 +618,12 @@ class _Tasks:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        self.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def cancel(self) -> None:
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def start(self, name: str, work: object) -> None:
         """Run a coroutine under this name."""

@@ -26,8 +26,9 @@ GATHER_MS = 100
 class MappingFile:
     """The mapping file and its last good version. The loop owns it."""
 
-    def __init__(self, path: Path, state_dir: Path, *, timezone: str, root: str) -> None:
+    def __init__(self, path: Path, state_dir: Path, *, timezone: str, root: str, threads: bool = True) -> None:
         self._path = path
+        self._threads = threads
         self._kept = state_dir / "mappings.last-good.yaml"
         self._timezone = timezone
         self._root = root
@@ -61,7 +62,7 @@ class MappingFile:
     async def reload(self, replaced: Callable[[MappingSet], None]) -> None:
         """Read the file again now."""
         try:
-            mappings = await asyncio.to_thread(self._read)
+            mappings = await asyncio.to_thread(self._read) if self._threads else self._read()
         except ConfigError as error:
             self._refuse(error)
             return

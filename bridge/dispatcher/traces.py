@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ import orjson
 from bridge.clock import Clock
 from bridge.dispatcher.feed import FIELDS, Row, lines
 from bridge.errors import JournalError
+from bridge.inline import Inline
 from bridge.journal.traces import TraceFiles, first, search
 
 _log = logging.getLogger(__name__)
@@ -43,7 +44,9 @@ _JSON: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 class Traces:
     """The recorder, and what is asked of it. The loop owns it; entering starts it, leaving writes what waits."""
 
-    def __init__(self, folder: Path, max_bytes: int, clock: Clock, lost: Callable[[str, int], None]) -> None:
+    def __init__(
+        self, folder: Path, max_bytes: int, clock: Clock, lost: Callable[[str, int], None], *, threads: bool = True
+    ) -> None:
         self.problem: str | None = None
         """Why nothing can be written now; None when all is well."""
         self._files = TraceFiles(folder, max_bytes)
@@ -55,6 +58,7 @@ class Traces:
         self._timed = False
         self._due = asyncio.Event()
         self._flushing = asyncio.Lock()
+        self._threads = threads
 
     @property
     def size_bytes(self) -> int:
@@ -62,7 +66,7 @@ class Traces:
         return self._files.size_bytes
 
     async def __aenter__(self) -> Self:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="traces")
+        self._thread: Executor = ThreadPoolExecutor(1, thread_name_prefix="traces") if self._threads else Inline()
         self._task = asyncio.create_task(self._run(), name="dispatcher traces")
         return self
 
@@ -76,6 +80,11 @@ class Traces:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         self._thread.shutdown(wait=False)
+
+    def abandon(self) -> None:
+        """Write nothing more, as after a kill. Only without threads."""
+        self._task.cancel()
+        self._files.close()
 
     def keep(self, row: Row) -> None:
         """Remember a decision until the next flush."""

@@ -12,12 +12,13 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self, TypeAlias, TypeVar
 
 from bridge.errors import JournalError
+from bridge.inline import Inline
 from bridge.journal.database import Lock, connect, connect_reader, damaged, open_database, storage_error
 
 _log = logging.getLogger(__name__)
@@ -59,6 +60,9 @@ class Journal:
 
     Entering raises JournalError when the file cannot be opened, another process has it open, or a newer program wrote
     it. A damaged file is set aside (`quarantined`) and a fresh one begun. Leaving commits what is queued.
+
+    Without `threads` the loop itself does all the work, one group commit a turn: for a virtual clock, which stands
+    still while a thread works.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Journal:
         max_queued: int = 20_000,
         page_bytes: int = 4096,
         on_error: Callable[[BaseException], None] | None = None,
+        threads: bool = True,
     ) -> None:
         self.path = path
         self.name = name
@@ -90,18 +95,23 @@ class Journal:
         self._full_sync = False
         self._reopen = False
         self._thread: threading.Thread | None = None
+        self._threads = threads
+        self._turn: asyncio.Handle | None = None
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        self._reads = ThreadPoolExecutor(1, thread_name_prefix=f"{self.name} reader")
+        self._reads: Executor = (
+            ThreadPoolExecutor(1, thread_name_prefix=f"{self.name} reader") if self._threads else Inline()
+        )
         try:
             await self._loop.run_in_executor(self._reads, self._open_file)
         except BaseException:
             self._reads.shutdown(wait=False)
             raise
         self._ended = self._loop.create_future()
-        self._thread = threading.Thread(target=self._run, name=f"{self.name} writer", daemon=True)
-        self._thread.start()
+        if self._threads:
+            self._thread = threading.Thread(target=self._run, name=f"{self.name} writer", daemon=True)
+            self._thread.start()
         self._open = True
         return self
 
@@ -113,11 +123,26 @@ class Journal:
                 try:
                     await self._loop.run_in_executor(self._reads, self._reader.close)
                 finally:
-                    self._queue.put(None)
+                    self._enqueue(None)
                 await asyncio.shield(self._ended)
         except TimeoutError:
             _log.error("journal does not close: its disk hangs", extra={"op": "journal.close", "file": str(self.path)})
         self._reads.shutdown(wait=False)
+
+    def abandon(self) -> None:
+        """Let go of the file at once, as a kill of the process does: what is queued is never committed.
+
+        Only for a journal without threads.
+        """
+        assert not self._threads, "a thread cannot be killed"
+        if not self._open:
+            return
+        self._open = False
+        if self._turn is not None:
+            self._turn.cancel()
+        self._reader.close()
+        self._writer.close()
+        self._lock.release()
 
     @property
     def queued(self) -> int:
@@ -143,7 +168,7 @@ class Journal:
             future.set_exception(refusal)
             return future
         self._queued += 1
-        self._queue.put((change, future, power))
+        self._enqueue((change, future, power))
         return future
 
     def post(self, change: Change[object]) -> None:
@@ -153,7 +178,7 @@ class Journal:
             self._report(refusal)
             return
         self._queued += 1
-        self._queue.put((change, None, False))
+        self._enqueue((change, None, False))
 
     async def read(self, query: Callable[[sqlite3.Connection], R], *, timeout_s: float = READ_S) -> R:
         """The result of a query on what is committed, run in the reader's thread.
@@ -176,6 +201,19 @@ class Journal:
     async def flush(self) -> None:
         """Return when everything queued so far is committed or has failed. Raises JournalError when closed."""
         await self.write(_nothing)
+
+    def _enqueue(self, item: _Write | None) -> None:
+        self._queue.put(item)
+        if not self._threads and self._turn is None:
+            self._turn = self._loop.call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        """Be the writer for one turn of the loop: all that was queued in the last one is one commit."""
+        self._turn = None
+        if self._work():
+            self._release()
+        elif not self._queue.empty():
+            self._turn = self._loop.call_soon(self._take_turn)
 
     def _refusal(self) -> JournalError | None:
         if not self._open:
@@ -210,23 +248,29 @@ class Journal:
             raise
 
     def _run(self) -> None:
-        closing = False
-        while not closing:
-            batch: list[_Write] = []
-            item = self._queue.get()
-            while True:
-                if item is None:
-                    closing = True
-                    break
-                batch.append(item)
-                if len(batch) == GROUP:
-                    break
-                try:
-                    item = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-            if batch:
-                self._hand_back(self._settle, self._commit(batch))
+        while not self._work():
+            pass
+        self._release()
+
+    def _work(self) -> bool:
+        """Wait for a change, and commit it with all that wait behind it; whether the journal is to be closed."""
+        batch: list[_Write] = []
+        item = self._queue.get()
+        closing = item is None
+        while item is not None:
+            batch.append(item)
+            if len(batch) == GROUP:
+                break
+            try:
+                item = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            closing = item is None
+        if batch:
+            self._hand_back(self._settle, self._commit(batch))
+        return closing
+
+    def _release(self) -> None:
         try:
             self._writer.close()
         except sqlite3.Error:

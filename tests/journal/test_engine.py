@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.errors import JournalError
-from bridge.journal.engine import Journal
+from bridge.journal.engine import GROUP, Journal
 
 SCHEMA = ("CREATE TABLE facts (n INTEGER PRIMARY KEY, text TEXT NOT NULL)",)
 
@@ -318,7 +318,7 @@ async def test_a_limit_of_the_file_size_fails_the_changes_in_words(path: Path) -
 
 CHILD = """
 import asyncio, pathlib, sys
-from bridge.journal.engine import Journal
+from bridge.journal.engine import GROUP, Journal
 
 def add(n):
     return lambda db: db.execute("INSERT INTO facts VALUES (?, ?)", (n, "x" * 200)).rowcount
@@ -383,3 +383,45 @@ def test_each_change_succeeds_or_fails_by_itself_whatever_shares_its_commit(
             assert dict(await journal.read(lambda db: db.execute("SELECT n, text FROM facts").fetchall())) == kept
 
     asyncio.run(run())
+
+
+async def test_without_threads_the_loop_does_the_same_work_in_the_same_groups(path: Path) -> None:
+    before = threading.active_count()
+    async with Journal(path, SCHEMA, threads=False) as journal:
+        good = [journal.write(add(n)) for n in range(3)]
+        bad = journal.write(add(0))
+        journal.post(add(3))
+        await journal.flush()
+        assert [future.result() for future in good] == [0, 1, 2]
+        with pytest.raises(sqlite3.IntegrityError):
+            bad.result()
+        assert await journal.read(numbers) == [0, 1, 2, 3]
+        assert (journal.counters.commits, journal.counters.redone, journal.queued) == (1, 1, 0)
+        assert threading.active_count() == before
+        late = journal.write(add(4), power=True)
+    assert late.result() == 4
+    async with Journal(path, SCHEMA) as journal:
+        assert await journal.read(numbers) == [0, 1, 2, 3, 4]
+
+
+async def test_without_threads_more_than_a_group_takes_several_turns_of_the_loop(path: Path) -> None:
+    async with Journal(path, SCHEMA, threads=False) as journal:
+        futures = [journal.write(add(n)) for n in range(GROUP + 1)]
+        await asyncio.sleep(0)
+        assert journal.counters.commits == 1
+        await asyncio.gather(*futures)
+        assert journal.counters.commits == 2
+
+
+async def test_an_abandoned_journal_keeps_what_was_committed_and_nothing_that_was_queued(path: Path) -> None:
+    journal = await Journal(path, SCHEMA, threads=False).__aenter__()
+    await journal.write(add(1))
+    lost = journal.write(add(2))
+    journal.abandon()
+    journal.abandon()
+    await asyncio.sleep(0)
+    assert not lost.done()
+    with pytest.raises(JournalError, match="it is closed"):
+        await journal.write(add(3))
+    async with Journal(path, SCHEMA, threads=False) as again:
+        assert await again.read(numbers) == [1]

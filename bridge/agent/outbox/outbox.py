@@ -53,8 +53,9 @@ class Outbox:
         mint_id: Callable[[], str],
         epoch: str | None = None,
         boot: str | None = None,
+        threads: bool = True,
     ) -> None:
-        self.journal = Journal(path, store.MIGRATIONS, name="outbox", page_bytes=PAGE_BYTES)
+        self.journal = Journal(path, store.MIGRATIONS, name="outbox", page_bytes=PAGE_BYTES, threads=threads)
         self._clock = clock
         self._new_epoch = epoch or "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
         self._boot = boot or _boot_id()
