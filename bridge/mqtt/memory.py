@@ -59,6 +59,7 @@ class MemoryBroker:
         self._sessions: dict[str, _Session] = {}
         self._retained: dict[str, _Kept] = {}
         self._refused: set[str] = set()
+        self._unplugged: set[str] = set()
         self.running = True
 
     def connect(self, client_id: str, listener: Listener, *, will: Message | None = None) -> MemoryTransport:
@@ -90,6 +91,27 @@ class MemoryBroker:
             transport, session.transport = session.transport, None
             transport.lose(Ended(Cause.LOST, "the connection was cut"), arrived=arrived)
             self._send_will(transport)
+
+    def unplug(self, client_id: str) -> None:
+        """Cut a client's connection, and let it not come back until `plug`: its cable is out."""
+        self._unplugged.add(client_id)
+        self.drop(client_id)
+
+    def plug(self, client_id: str) -> None:
+        """Lift an `unplug`; the client comes back when its pause is over."""
+        self._unplugged.discard(client_id)
+
+    def kill(self, client_id: str) -> None:
+        """A client's process is killed: its connection is lost without a word, and its transport is never heard of."""
+        session = self._sessions.get(client_id)
+        if session is not None and session.transport is not None:
+            transport, session.transport = session.transport, None
+            transport.kill()
+            self._send_will(transport)
+
+    def reachable(self, client_id: str) -> bool:
+        """Whether a client would find the broker now."""
+        return self.running and client_id not in self._unplugged
 
     def refuse(self, topic_filter: str) -> None:
         """Answer publications to these topics with 0x87, not authorised, until `allow`."""
@@ -315,6 +337,13 @@ class MemoryTransport:
         self._cut = True
         asyncio.get_running_loop().call_soon(lambda: self._end(ended, arrived=arrived))
 
+    def kill(self) -> None:
+        """Its process is gone: nobody is told of anything any more."""
+        self._connected = False
+        self._open.clear()
+        if self._task is not None:
+            self._task.cancel()
+
     async def _run(self) -> None:
         while True:
             begun_at = self._clock.monotonic()
@@ -326,7 +355,7 @@ class MemoryTransport:
 
     async def _live(self) -> Ended:
         await asyncio.sleep(0)
-        if not self._broker.running:
+        if not self._broker.reachable(self.client_id):
             return _NO_BROKER
         self._over = asyncio.get_running_loop().create_future()
         self._generation += 1

@@ -145,3 +145,38 @@ async def test_the_same_story_is_told_each_time() -> None:
             return recorder.story + recorder.payloads
 
     assert await story() == await story()
+
+
+async def test_a_client_without_its_cable_comes_back_when_it_is_in_again(
+    broker: MemoryBroker, clock: VirtualClock
+) -> None:
+    async with (
+        client(broker, clock, "watcher", "#") as (_, seen),
+        client(broker, clock, "c", will=Message("will", b"gone")) as (transport, recorder),
+    ):
+        broker.unplug("c")
+        await clock.advance(60)
+        assert not transport.connected
+        assert seen.payloads == ["gone"]
+        broker.plug("c")
+        await clock.advance(2)
+        assert recorder.story == ["connected 1 new session", "disconnected 1", "connected 2 old session"]
+
+
+async def test_a_killed_client_is_told_nothing_and_its_session_waits_for_the_next(
+    broker: MemoryBroker, clock: VirtualClock
+) -> None:
+    async with (
+        client(broker, clock, "watcher", "will") as (speaker, seen),
+        client(broker, clock, "c", "a", will=Message("will", b"gone")) as (killed, recorder),
+    ):
+        killed.publish(Message("b", b"never sent"), recorder.done("b"))
+        broker.kill("c")
+        speaker.publish(Message("a", b"for the next"))
+        await clock.advance(60)
+        assert recorder.story == ["connected 1 new session"]
+        assert seen.payloads == ["gone"]
+        async with client(broker, clock, "c") as (_, after):
+            await clock.settle()
+            assert after.story[0] == "connected 1 old session"
+            assert after.payloads == ["for the next"]
