@@ -43,6 +43,9 @@ class Board(Protocol):
     def w1_root(self) -> Path:
         """The folder in which the kernel shows 1-Wire devices."""
 
+    def takes(self, seconds: float) -> float:
+        """How long what takes `seconds` in the world takes on this board: a capacitor to drain, an echo to come."""
+
     def close(self) -> None:
         """Let go of the pins."""
 
@@ -82,6 +85,9 @@ class RealBoard:
         with explained("reading the board's revision"):
             info = self.pin_factory.board_info
         self.description = f"Raspberry Pi {info.model} rev {info.pcb_revision} ({info.revision})"
+
+    def takes(self, seconds: float) -> float:
+        return seconds
 
     def close(self) -> None:
         self.pin_factory.close()

@@ -31,13 +31,16 @@ class VirtualBoard:
     """The board of one virtual Pi; carries out the agent's `Board`. Close it after the agent has stopped.
 
     `settings` is what the agent is to be started with: as given, with paths into /sys replaced by the board's own.
+    Without `threads` the world answers at once and on the calling thread, for a virtual clock: an echo is back, or will
+    never be, when the ping has gone out. `within` is where its folder is made.
     """
 
-    def __init__(self, settings: AgentSettings) -> None:
+    def __init__(self, settings: AgentSettings, *, threads: bool = True, within: Path | None = None) -> None:
         self.pin_factory: Any = VirtualFactory(settings.pins.revision or PI_5)
+        self._threads = threads
         info = self.pin_factory.board_info
         self.description = f"virtual Raspberry Pi {info.model} rev {info.pcb_revision} ({info.revision})"
-        self._folder = tempfile.TemporaryDirectory(prefix="gpio-bridge-virtual-")
+        self._folder = tempfile.TemporaryDirectory(prefix="gpio-bridge-virtual-", dir=within)
         self.w1_root = Path(self._folder.name) / "w1" / "devices"
         self._one_wire = OneWireBus(self.w1_root)
         self._devices: dict[str, Device] = {}
@@ -71,6 +74,9 @@ class VirtualBoard:
         except NotAccepted as error:
             raise NotAccepted(f"{sensor} {error}") from None
 
+    def takes(self, seconds: float) -> float:
+        return seconds if self._threads else 0.0
+
     def close(self) -> None:
         self._driver.shutdown()
         self._one_wire.close()
@@ -100,7 +106,8 @@ class VirtualBoard:
                 return devices.analog(input_, unit=sensor.unit, factor=sensor.factor, offset=sensor.offset)
             case Distance():
                 echo = self._pin(sensor.echo.bcm, EchoPin)
-                self._pin(sensor.trigger.bcm, TriggerPin).echo = echo
+                trigger = self._pin(sensor.trigger.bcm, TriggerPin)
+                trigger.echo, trigger.at_once = echo, not self._threads
                 return devices.Obstacle(echo, high=sensor.reach)
 
     def _level(self, sensor: Pir | Digital, words: Mapping[str, bool]) -> Device:
@@ -114,7 +121,9 @@ class VirtualBoard:
             return devices.LightBeam(input_, light=light, dark=sensor.broken_below / 2)
         assert sensor.pin is not None
         if sensor.wiring == "rc":
-            return devices.ChargedBeam(self._pin(sensor.pin.bcm, ChargingPin))
+            pin = self._pin(sensor.pin.bcm, ChargingPin)
+            pin.at_once = not self._threads
+            return devices.ChargedBeam(pin)
         # `active_low` tells of the receiver whether its output is low while it sees the laser.
         words = {"break": True, "restore": False}
         return devices.Level(self._pin(sensor.pin.bcm, WiredPin), words, active_high=sensor.active_low)

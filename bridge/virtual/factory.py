@@ -96,11 +96,17 @@ class TriggerPin(WiredPin):
     def __init__(self, factory: MockFactory, info: Any) -> None:
         super().__init__(factory, info)
         self.echo: EchoPin | None = None
+        self.at_once = False
+        """Whether the echo is back before the edge has ended, on the thread that made it."""
 
     def _set_state(self, value: float) -> None:
         falling = bool(self.state) and not value
         super()._set_state(value)
-        if falling and self.echo is not None:
+        if not falling or self.echo is None:
+            return
+        if self.at_once:
+            self.echo.pulse()
+        else:
             threading.Thread(target=self.echo.pulse, name="virtual-echo", daemon=True).start()
 
 
@@ -111,13 +117,17 @@ class ChargingPin(WiredPin):
         super().__init__(factory, info)
         self.charge_s = 0.001
         """How long charging takes: short in the light, long in the dark."""
+        self.at_once = False
+        """Whether the level is there at once, with the time at which it would have come."""
         self._charging: threading.Timer | None = None
 
     def _set_function(self, value: str) -> None:
         if self._charging is not None:
             self._charging.cancel()
         super()._set_function(value)
-        if value == "input":
+        if value == "input" and self.at_once:
+            self._charge()
+        elif value == "input":
             self._charging = threading.Timer(self.charge_s, self._charged)
             self._charging.daemon = True
             self._charging.start()
@@ -125,6 +135,13 @@ class ChargingPin(WiredPin):
     def _charged(self) -> None:
         if self.function == "input":
             self.drive_high()
+
+    def _charge(self) -> None:
+        since: float = self.factory.ticks()
+        if self._change_state(True):
+            self._last_change: float = since + self.charge_s
+            if self._when_changed is not None:
+                self._call_when_changed()
 
 
 class VirtualSpi(SPI):  # type: ignore[misc] # gpiozero ships no type information

@@ -259,6 +259,9 @@ async def test_a_led_on_a_pin_that_cannot_be_dimmed_is_switched() -> None:
         description = "plain"
         w1_root = Path("/nonexistent")
 
+        def takes(self, seconds: float) -> float:
+            return seconds
+
         def close(self) -> None: ...
 
     clock = VirtualClock()

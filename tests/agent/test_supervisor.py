@@ -31,6 +31,9 @@ class NoBoard:
     description = "none"
     w1_root = Path("/nonexistent")
 
+    def takes(self, seconds: float) -> float:
+        return seconds
+
     def close(self) -> None: ...
 
 

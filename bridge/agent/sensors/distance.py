@@ -80,6 +80,7 @@ class EchoSounder:
         self._names = f"trigger {trigger.name}, echo {echo.name}"
         self._reach_cm = reach_cm
         self._factory = board.pin_factory
+        self._takes = board.takes
         self._ended = threading.Event()
         self._rose: Any = None
         self._fell: Any = None
@@ -100,9 +101,10 @@ class EchoSounder:
             self._rose = self._fell = None
             self._ended.clear()
             self._trigger.on()
-            time.sleep(_TRIGGER_S)
+            if (pulse_s := self._takes(_TRIGGER_S)) > 0:
+                time.sleep(pulse_s)
             self._trigger.off()
-            if not self._ended.wait(_ECHO_TIMEOUT_S) or self._rose is None:
+            if not self._ended.wait(self._takes(_ECHO_TIMEOUT_S)) or self._rose is None:
                 raise SensorError(f"no echo came back ({self._names}); check the wiring and the 5 V supply")
             took_s = float(self._factory.ticks_diff(self._fell, self._rose))
         return min(self._reach_cm, max(0.0, took_s) * SPEED_OF_SOUND_CM_S / 2)

@@ -122,6 +122,7 @@ class ChargedPin:
         self._pin = pin
         self._limit_s = limit_s
         self._factory = board.pin_factory
+        self._takes = board.takes
         self._charged = threading.Event()
         self._charged_at: Any = None
         with explained(f"opening {pin.name} as an input"):
@@ -134,12 +135,13 @@ class ChargedPin:
             pin = self._device.pin
             pin.function = "output"
             pin.state = False
-            time.sleep(_DISCHARGE_S)
+            if (discharge_s := self._takes(_DISCHARGE_S)) > 0:
+                time.sleep(discharge_s)
             self._charged_at = None
             self._charged.clear()
             started_at = self._factory.ticks()
             pin.function = "input"
-            if not self._charged.wait(self._limit_s) or self._charged_at is None:
+            if not self._charged.wait(self._takes(self._limit_s)) or self._charged_at is None:
                 return 0.0
             took_s = float(self._factory.ticks_diff(self._charged_at, started_at))
         return 1.0 - min(1.0, max(0.0, took_s / self._limit_s))
