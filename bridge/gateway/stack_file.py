@@ -75,7 +75,7 @@ def load_stack(path: Path, environ: Mapping[str, str]) -> tuple[Deployment, ...]
     version = node.value.get("version")
     if version is not None and version.value not in _VERSIONS:
         reader.problem(version, "version", "must be 1.0")
-    _check_provider(node.value.get("provider"), reader)
+    _check_provider(node.value.get("provider"), node, reader)
     functions = node.value.get("functions")
     found: list[Deployment] = []
     if functions is None or not isinstance(functions.value, dict):
@@ -90,9 +90,9 @@ def load_stack(path: Path, environ: Mapping[str, str]) -> tuple[Deployment, ...]
     return tuple(found)
 
 
-def _check_provider(node: Node | None, reader: Reader) -> None:
+def _check_provider(node: Node | None, document: Node, reader: Reader) -> None:
     if node is None or not isinstance(node.value, dict):
-        reader.problem(node or Node(None, 1, 1), "provider", "must be a map, such as {name: openfaas}")
+        reader.problem(node or document, "provider", "must be a map, such as {name: openfaas}")
         return
     name = node.value.get("name")
     if name is not None and name.value not in ("openfaas", "faas"):

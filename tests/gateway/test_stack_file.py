@@ -91,3 +91,12 @@ def test_all_mistakes_are_told_at_once_with_their_lines(tmp_path: Path) -> None:
 def test_a_mistake_is_named(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         stack(tmp_path, text)
+
+
+def test_a_file_without_a_provider_is_told_with_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "stack.yml"
+    file.write_text("version: 1.0\nfunctions: {}\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_stack(file, {})
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.key) == (str(file), "provider")
