@@ -57,6 +57,7 @@ __all__ = [
     "schema",
     "seconds",
     "size_bytes",
+    "understood",
     "variables",
 ]
 
@@ -102,8 +103,13 @@ def load(path: Path, cls: type[T], *, environ: Mapping[str, str] | None = None) 
 
 def checked(path: Path, understand: Callable[[Node], T]) -> T:
     """What `understand` makes of a file; mistakes of its YAML and of its contents are told together, as ConfigError."""
+    return understood(lambda: read(path), understand)
+
+
+def understood(compose_it: Callable[[], Node], understand: Callable[[Node], T]) -> T:
+    """As `checked`, of any text: `compose_it` gives its nodes, or raises ConfigError."""
     try:
-        return understand(read(path))
+        return understand(compose_it())
     except ConfigError as error:
         if not isinstance(error.document, Node):
             raise

@@ -92,13 +92,14 @@ class HttpInvoker:
 
     def _outcome(self, result: Answer | Failed, duration_s: float) -> Outcome:
         if isinstance(result, Answer):
-            return _answered(result, duration_s, self._clock.now)
+            return outcome_of(result, duration_s, self._clock.now)
         # Where nothing was reached no attempt was made: a gateway that is away for an hour uses up no one's attempts.
         verdict = Verdict.RETRYABLE if result.reached else Verdict.PARKED
         return Outcome(verdict=verdict, status=None, reason=result.reason, duration_s=duration_s)
 
 
-def _answered(answer: Answer, duration_s: float, now: Callable[[], datetime]) -> Outcome:
+def outcome_of(answer: Answer, duration_s: float, now: Callable[[], datetime]) -> Outcome:
+    """What an answer means."""
     status = answer.status
     verdict = classify(status, from_gateway=status >= 500 and answer.header("X-OpenFaaS-Internal") is not None)
     if verdict is Verdict.SUCCEEDED:

@@ -9,7 +9,7 @@ import inspect
 import socket
 import sys
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,14 +29,22 @@ class PythonFunction:
     kept like that, `complaint` says so and the process should be replaced.
     """
 
-    def __init__(self, handle: Callable[..., Any], *, signature: str, raw_body: bool, max_threads: int) -> None:
+    def __init__(
+        self,
+        handle: Callable[..., Any],
+        *,
+        signature: str,
+        raw_body: bool,
+        max_threads: int,
+        threads: Executor | None = None,
+    ) -> None:
         self._handle = handle
         self._with_event = signature == "python3-http"
         self._raw_body = raw_body
         self._context = Context(socket.gethostname())
         self._async = inspect.iscoroutinefunction(handle)
         self._max_threads = max_threads
-        self._threads = ThreadPoolExecutor(max_threads, thread_name_prefix="handler")
+        self._threads = threads or ThreadPoolExecutor(max_threads, thread_name_prefix="handler")
         self._given_up: set[Future[Any]] = set()
 
     async def __call__(self, request: Request) -> Response:
@@ -93,8 +101,10 @@ class PythonFunction:
             raise FunctionFailed("the handler raised StopIteration; give next() a default") from end
 
 
-def load(path: Path, *, signature: str, raw_body: bool, max_threads: int) -> PythonFunction:
-    """Import a `handler.py` and take its `handle`.
+def load(
+    path: Path, *, signature: str, raw_body: bool, max_threads: int, threads: Executor | None = None
+) -> PythonFunction:
+    """Import a `handler.py` and take its `handle`; calls run on `threads`, where they are given.
 
     Its folder goes on `sys.path` and is the package `function`, so that sibling modules import either way. Raises
     FunctionNotLoaded when there is no usable `handle`; what the import itself raises passes through.
@@ -107,7 +117,11 @@ def load(path: Path, *, signature: str, raw_body: bool, max_threads: int) -> Pyt
     if not callable(handle):
         raise FunctionNotLoaded(f"{path} defines no function `handle`; write `def handle(event, context):` in it")
     return PythonFunction(
-        handle, signature=_signature(handle, signature, path), raw_body=raw_body, max_threads=max_threads
+        handle,
+        signature=_signature(handle, signature, path),
+        raw_body=raw_body,
+        max_threads=max_threads,
+        threads=threads,
     )
 
 
