@@ -1,0 +1,182 @@
+"""One sensor of a virtual Pi, and the verbs that make something happen in front of it.
+
+A verb moves the mock pins and chips of the virtual board; the agent sees what a real one would see. It returns when the
+sensor has had the time to notice: for a switch that is its debounce, for what is read now and then its next reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Self
+
+from bridge.agent.sensors import SensorSettings
+from bridge.agent.sensors.button import Button
+from bridge.agent.sensors.digital import Digital
+from bridge.agent.sensors.laser_tripwire import LaserTripwire
+from bridge.agent.sensors.pir import Pir
+from bridge.agent.sensors.settings import InputPin, Measured
+from bridge.core.event import Event
+from bridge.testing.virtual_time import Span, span_s
+from bridge.virtual.board import VirtualBoard
+
+STEPS = 100
+"""A ramp is driven in at most so many steps."""
+
+
+class Sensor:
+    """A named input of a node, with the verbs of its kind; another kind's verb raises TypeError that names its own."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: SensorSettings,
+        board: Callable[[], VirtualBoard],
+        pass_: Callable[[float], None],
+        events: Callable[[], list[Event]],
+    ) -> None:
+        self.name = name
+        self.kind: str = settings.KIND
+        self._settings = settings
+        self._board = board
+        self._pass = pass_
+        self._events = events
+
+    @property
+    def events(self) -> list[Event]:
+        """Its events that the broker has got since the test began."""
+        return [event for event in self._events() if event.sensor == self.name]
+
+    @property
+    def last_event(self) -> Event | None:
+        """The newest of them."""
+        return events[-1] if (events := self.events) else None
+
+    def drive(self, value: str) -> Self:
+        """Tell the device one of the words that `accepts` lists: also its faults, such as `crc` or `unplugged`.
+
+        A DS18B20 that is `slow` takes real time. Raises bridge.virtual.devices.NotAccepted.
+        """
+        self._board().drive_now(self.name, value)
+        self._pass(notices_s(self._settings))
+        return self
+
+    @property
+    def accepts(self) -> tuple[str, ...]:
+        """What `drive` takes, as a person reads it."""
+        return self._board().devices[self.name].accepts
+
+    # pir
+
+    def motion(self, *, for_: Span | None = None) -> Self:
+        """Somebody moves; with `for_`, so long, and is still afterwards."""
+        return self._level("motion", ("pir",), "motion", "still", for_)
+
+    def still(self) -> Self:
+        """Nobody moves any more."""
+        return self._level("still", ("pir",), "still")
+
+    # laser-tripwire
+
+    def break_beam(self, *, for_: Span | None = None) -> Self:
+        """Something stands in the beam; with `for_`, so long."""
+        return self._level("break_beam", ("laser-tripwire",), "break", "restore", for_)
+
+    def restore(self) -> Self:
+        """The beam is whole again."""
+        return self._level("restore", ("laser-tripwire",), "restore")
+
+    # button
+
+    def press(self, *, for_: Span | None = None) -> Self:
+        """A finger goes down; with `for_`, so long."""
+        return self._level("press", ("button",), "press", "release", for_)
+
+    def release(self) -> Self:
+        """The finger goes up."""
+        return self._level("release", ("button",), "release")
+
+    # digital
+
+    def on(self, *, for_: Span | None = None) -> Self:
+        """The contact is active; with `for_`, so long."""
+        return self._level("on", ("digital",), "on", "off", for_)
+
+    def off(self) -> Self:
+        """The contact is at rest."""
+        return self._level("off", ("digital",), "off")
+
+    # thermometer, distance, analog
+
+    def temperature(self, celsius: float) -> Self:
+        """It is so warm."""
+        return self._number("temperature", "thermometer", celsius)
+
+    def distance(self, centimetres: float) -> Self:
+        """The next thing is so far away."""
+        return self._number("distance", "distance", centimetres)
+
+    def value(self, number: float) -> Self:
+        """The input tells this, in the sensor's own unit."""
+        return self._number("value", "analog", number)
+
+    def ramp(self, start: float, end: float, *, over: Span) -> Self:
+        """The number goes from `start` to `end` in that time, in even steps, one for each reading at most."""
+        kinds = {"thermometer": "temperature", "distance": "distance", "analog": "value"}
+        if self.kind not in kinds:
+            raise self._no("ramp")
+        assert isinstance(self._settings, Measured)
+        over_s = span_s(over)
+        steps = max(1, min(STEPS, int(over_s / self._settings.every_s)))
+        for step in range(steps + 1):
+            self._board().drive_now(self.name, f"{start + (end - start) * step / steps:.6g}")
+            self._pass(over_s / steps if step < steps else notices_s(self._settings))
+        return self
+
+    def _level(
+        self, verb: str, kinds: tuple[str, ...], word: str, after: str | None = None, for_: Span | None = None
+    ) -> Self:
+        if self.kind not in kinds:
+            raise self._no(verb)
+        if for_ is None or after is None:
+            return self.drive(word)
+        self._board().drive_now(self.name, word)
+        self._pass(span_s(for_))
+        return self.drive(after)
+
+    def _number(self, verb: str, kind: str, number: float) -> Self:
+        if self.kind != kind:
+            raise self._no(verb)
+        return self.drive(f"{number:.9g}")
+
+    def _no(self, verb: str) -> TypeError:
+        return TypeError(f"{self.name} is a {self.kind} and has no {verb}(); it has {', '.join(VERBS[self.kind])}")
+
+
+VERBS: dict[str, tuple[str, ...]] = {
+    "pir": ("motion", "still", "drive"),
+    "laser-tripwire": ("break_beam", "restore", "drive"),
+    "button": ("press", "release", "drive"),
+    "digital": ("on", "off", "drive"),
+    "thermometer": ("temperature", "ramp", "drive"),
+    "distance": ("distance", "ramp", "drive"),
+    "analog": ("value", "ramp", "drive"),
+}
+"""The verbs of each kind."""
+
+_MARGIN_S = 0.01
+
+
+def notices_s(settings: SensorSettings) -> float:
+    """How long a sensor takes to believe a change: its debounce, or as many readings as its smoothing needs."""
+    if isinstance(settings, Measured):
+        return settings.every_s * max(settings.median // 2 + 1, settings.average) + _MARGIN_S
+    assert isinstance(settings, InputPin | LaserTripwire | Pir | Button | Digital)
+    polled_s = settings.every_s if isinstance(settings, LaserTripwire) and settings.wiring != "digital" else 0.0
+    return settings.debounce_s + polled_s + _MARGIN_S
+
+
+def rest_s(settings: SensorSettings) -> float:
+    """How long a sensor takes after a start until it tells what is so."""
+    warm_up_s = settings.warm_up_s + settings.hold_s if isinstance(settings, Pir) else 0.0
+    delayed_s = settings.delayed_off_s if isinstance(settings, Digital) else 0.0
+    return warm_up_s + delayed_s + notices_s(settings)
