@@ -15,7 +15,6 @@ from bridge.core.invocation import Invocation
 from bridge.core.retry import Verdict
 from bridge.core.steps import Effect, Ended, Input
 from bridge.core.tombstone import Tombstone, encode_tombstone
-from bridge.core.topics import client_id
 from bridge.dispatcher import dispatcher as dispatcher_module
 from bridge.dispatcher.invoker import Done
 from tests.dispatcher.conftest import FRONT_DOOR, TOPICS, RecordingInvoker, Site, failing, motion, until
@@ -54,16 +53,6 @@ async def test_rule_7_an_event_that_arrives_again_after_a_restart_is_not_invoked
     await until(lambda: len(site.invoker.calls) == 2, "the second event")
     assert site.invoker.ids == ["event-1:greet", "event-2:greet"]
     await until(lambda: site.client.messages, "the first one is confirmed again, for who has not heard it")
-
-
-async def test_an_attempt_that_fails_is_tried_again_until_its_policy_gives_up(site: Site) -> None:
-    site.write_mappings(ONE)
-    site.invoker.answer = lambda invocation, attempt: failing(500)
-    dispatcher = await site.start()
-    site.client.publish(FRONT_DOOR.text, motion(1))
-    await until(lambda: dispatcher.ledger.open_events == 0 and site.invoker.calls, "given up")
-    assert [attempt for _, _, attempt in site.invoker.calls] == [1, 2, 3]
-    assert dispatcher.registry.get_sample_value("gpio_bridge_dispatcher_dead_letters_total") == 1
 
 
 async def test_rule_8_what_is_not_finished_survives_a_restart(site: Site) -> None:
@@ -111,17 +100,6 @@ async def test_rule_12_what_cannot_be_read_is_a_dead_letter_and_nothing_dies(sit
     assert site.invoker.ids == ["event-1:greet"]
     assert dispatcher.registry.get_sample_value("gpio_bridge_dispatcher_dead_letters_total") == 7
     await until(lambda: dispatcher.ledger.unacknowledged == 0, "all acknowledged")
-
-
-async def test_rule_12_a_condition_that_raises_is_a_dead_letter_with_its_text(site: Site) -> None:
-    site.write_mappings(ONE + "    when: data.missing == 1\n")
-    dispatcher = await site.start()
-    site.client.publish(FRONT_DOOR.text, motion(1))
-    await until(lambda: site.client.messages, "a confirmation")
-    assert site.invoker.calls == []
-    lines = [line for line in dispatcher.feed.recent(10) if line["type"] == "judgement"]
-    assert lines[0]["result"] == "failed"
-    assert "missing" in lines[0]["text"]
 
 
 async def test_rule_5_a_retained_message_never_fires(site: Site) -> None:
@@ -187,42 +165,6 @@ async def test_a_good_mapping_file_is_in_force_also_when_the_state_folder_takes_
     await until(lambda: site.dispatcher.mappings.mappings["greet"].function == "goodbye", "in force")
 
 
-async def test_rule_13_what_waits_for_a_mapping_that_is_removed_becomes_a_dead_letter(site: Site) -> None:
-    site.write_mappings(ONE.replace("first: 10ms, max: 20ms", "first: 1h, max: 1h"))
-    site.invoker.answer = lambda invocation, attempt: failing(500)
-    dispatcher = await site.start()
-    site.client.publish(FRONT_DOOR.text, motion(1))
-    await until(lambda: site.invoker.calls, "the first attempt")
-    site.write_mappings(ONE.replace("greet:", "welcome:"))
-    await until(lambda: dispatcher.ledger.open_events == 0, "buried")
-    letters = [line for line in dispatcher.feed.recent(20) if line["type"] == "deadletter"]
-    assert letters[0]["reason"] == "mapping removed"
-
-
-async def test_rule_15_a_mapping_with_for_fires_only_if_nothing_ends_it(site: Site) -> None:
-    site.write_mappings(ONE + "    for: 200ms\n")
-    dispatcher = await site.start()
-    site.client.publish(FRONT_DOOR.text, motion(1))
-    await until(lambda: dispatcher.ledger.waiting == 1, "waiting")
-    site.client.publish(FRONT_DOOR.text, motion(2, name="motion.ended"))
-    await until(lambda: dispatcher.ledger.waiting == 0, "called off")
-    site.client.publish(FRONT_DOOR.text, motion(3))
-    await until(lambda: site.invoker.calls, "fired")
-    assert site.invoker.ids == ["event-3:greet"]
-
-
-async def test_rule_15_a_for_survives_a_restart(site: Site) -> None:
-    site.write_mappings(ONE + "    for: 300ms\n")
-    await site.start()
-    site.client.publish(FRONT_DOOR.text, motion(1))
-    await until(lambda: site.client.messages, "stored")
-    await site.stop()
-    assert site.invoker.calls == []
-    await site.start()
-    await until(lambda: site.invoker.calls, "fired after the restart")
-    assert site.invoker.ids == ["event-1:greet"]
-
-
 async def test_rule_15_a_node_that_goes_offline_calls_off_what_waits_for_it_but_a_late_will_does_not(
     site: Site,
 ) -> None:
@@ -247,21 +189,6 @@ async def test_an_event_from_a_clock_in_1970_is_judged_by_its_receipt(site: Site
     stamped["timesynced"] = False
     site.client.publish(FRONT_DOOR.text, orjson.dumps(stamped))
     await until(lambda: site.invoker.calls, "fired")
-
-
-async def test_a_broker_that_forgets_everything_is_subscribed_to_again(site: Site) -> None:
-    site.write_mappings(ONE)
-    await site.start()
-    site.broker.forget()
-    site.broker.drop(client_id("home", "dispatcher"))
-    await until(lambda: "subscriptions" not in site.dispatcher.health.not_ready(), "subscribed again")
-    await until(site.client.ready.is_set, "the client is there")
-    sequence = 0
-    while not site.invoker.calls:
-        sequence += 1
-        site.client.publish(FRONT_DOOR.text, motion(sequence))
-        await asyncio.sleep(0.01)
-        assert sequence < 1000
 
 
 async def test_stopping_lets_an_attempt_under_way_end_and_records_it(site: Site) -> None:
