@@ -22,6 +22,7 @@ from bridge.gateway.app import App
 from bridge.mapping_file.document import MappingDocument
 from bridge.mapping_file.entries import EVENTS, MappingEntry
 from bridge.runtime.http import Request
+from bridge.testing.plugin import OPTIONS
 from bridge.virtual.control import Control
 from tests.docs.commands import Command, commands
 from tests.docs.fields import undocumented
@@ -48,7 +49,7 @@ WORDS = (
     "selector", "clause", "condition", "judgement", "ledger", "effect", "journal", "invocation", "attempt", "outcome",
     "verdict", "lane", "parked", "dead letter", "replay", "backlog", "trace", "audit", "feed", "function", "handler",
     "stack file", "gateway", "backend", "replica", "virtual pi", "board", "control", "transport", "generation",
-    "foreign topic", "opposite", "shadow",
+    "foreign topic", "opposite", "shadow", "house", "verb", "jump",
 )  # fmt: skip
 """The nouns that code, messages and pages use without explaining them."""
 HELP = {"--help", "-h", "--install-completion", "--show-completion"}
@@ -291,6 +292,7 @@ async def test_every_endpoint_of_the_virtual_pis_stands_on_the_page() -> None:
 @pytest.mark.parametrize("page", DOCS, ids=relative)
 def test_no_page_names_a_metric_that_is_not_there(page: Path) -> None:
     known = {metric_name(family) for program in PROGRAMS for family, _ in metrics(program)}
+    known |= {f"gpio_bridge_{option}" for option in OPTIONS}  # of pytest
     named_here = set(re.findall(r"\b(gpio_bridge_[a-z_]+|gateway_(?:function|service)[a-z_]+)\b", page.read_text()))
     assert named_here - known == set()
 

@@ -22,12 +22,13 @@ from bridge.gateway.metrics import GatewayMetrics
 from bridge.gateway.settings import GatewaySettings
 from bridge.mapping_file.document import MappingDocument
 from bridge.mapping_file.entries import MappingEntry
+from tests.docs import testing
 from tests.docs.commands import Argument, Command, commands
-from tests.docs.fields import Key, keys, notes
+from tests.docs.fields import Key, first_sentence, keys, notes
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("docs/reference/settings.md", "docs/reference/mappings.md", "docs/reference/commands.md",
-         "docs/reference/metrics.md")  # fmt: skip
+         "docs/reference/metrics.md", "docs/reference/testing.md")  # fmt: skip
 SENSORS: tuple[type[Any], ...] = get_args(get_args(SensorSettings)[0])
 OUTPUTS: tuple[type[Any], ...] = (Led, Buzzer, Relay)
 SETTINGS: tuple[type[Any], ...] = (AgentSettings, DispatcherSettings, GatewaySettings)
@@ -101,6 +102,12 @@ def _metrics(program: str) -> str:
         for family, labels in sorted(metrics(program), key=lambda one: one[0].name)
     ]
     return _table(("metric", "type", "labels", "meaning"), rows)
+
+
+def _members(name: str) -> str:
+    """What a test may ask of an object of the plugin, below what its class says of itself."""
+    cls = testing.CLASSES[name]
+    return f"{first_sentence(cls)}\n\n" + _table(("name", "meaning"), testing.members(cls))
 
 
 def _commands() -> str:
@@ -196,5 +203,9 @@ _TABLES: dict[str, Callable[[], str]] = {
     "mapping file": lambda: _mapping(MappingDocument),
     "mapping": lambda: _mapping(MappingEntry),
     "commands": _commands,
+    "testing fixtures": lambda: _table(("fixture", "what it is", "meaning"), testing.fixtures()),
+    "testing files": lambda: _table(("marker", "ini option", "meaning", "looked for at"), testing.files()),
+    "testing verbs": lambda: _table(("kind", "verbs"), testing.verbs()),
+    **{f"testing {name}": (lambda name=name: _members(name)) for name in testing.SHOWN},  # type: ignore[misc] # bound early
     **{f"metrics {program}": (lambda program=program: _metrics(program)) for program in _REGISTRIES},  # type: ignore[misc] # bound early
 }
