@@ -95,12 +95,12 @@ def call(invocation: Invocation, event: Event, attempt: int) -> Call:
 
 
 def traceparent(invocation_id: str, attempt: int) -> str:
-    """A W3C trace context: one trace for the invocation, one span for each attempt, both by hash of their identity."""
+    """A W3C trace context: one trace for an invocation, by hash of its identity, and one span for each attempt."""
     import hashlib  # noqa: PLC0415 - the agent shares this package and never calls it
 
-    trace = hashlib.blake2b(invocation_id.encode(), digest_size=16).hexdigest()
-    span = hashlib.blake2b(f"{invocation_id}/{attempt}".encode(), digest_size=8).hexdigest()
-    return f"00-{trace}-{span}-01"
+    digest = hashlib.blake2b(invocation_id.encode(), digest_size=24).digest()
+    span = (int.from_bytes(digest[16:], "big") + attempt) % 2**64 or 1  # all zeros is none (W3C Trace Context, 3.2.2.4)
+    return f"00-{digest[:16].hex()}-{span:016x}-01"
 
 
 def letter_document(letter: DeadLetter) -> bytes:

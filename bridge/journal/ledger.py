@@ -20,6 +20,7 @@ from bridge.core.mapping_state import MappingState, StateChange
 from bridge.core.records import Commit, OpenInvocation, Record, Restored, Shelved
 from bridge.journal.dead_letters import INSERT_LETTER, letter_row
 from bridge.journal.events import attributes_of, event_of
+from bridge.journal.rows import delete, insert
 
 MIGRATIONS: Final[Sequence[str]] = (
     """
@@ -91,45 +92,44 @@ Change = Callable[[sqlite3.Connection], None]
 def keep(commit: Commit) -> Change:
     """The change that writes a commit. Its values are made here, on the loop's thread: they do not change any more."""
     records = [_record_row(record) for record in commit.records]
-    sources = [(row.source, row.epoch, orjson.dumps(row.runs).decode()) for row in commit.sources if row.runs]
+    told = [row for row in commit.sources if row.runs]
+    sources = [(row.source, row.epoch, orjson.dumps(row.runs).decode(), at) for at, row in enumerate(told, 1)]
     forgotten = [(row.source, row.epoch) for row in commit.sources if not row.runs]
     ids = [(identity.source, identity.epoch) for identity in commit.ids]
     letters = [letter_row(letter) for letter in commit.letters]
-    replayed = [(number,) for number in commit.replayed]
-    state = [(change.key, orjson.dumps(change.value).decode()) for change in commit.changes]
-    finished = [(number,) for number in commit.finished]
+    changes = commit.changes
+    state = [(one.key, orjson.dumps(one.value).decode()) for one in changes if one.value is not None]
+    gone = [one.key for one in changes if one.value is None]
+    finished = commit.finished
 
     def change(database: sqlite3.Connection) -> None:
-        if records:
-            database.executemany(
-                "INSERT INTO records (number, received_at, event, body, open, lane) VALUES (?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (number) DO UPDATE SET open = excluded.open",
-                records,
-            )
-        if finished:
-            database.executemany("DELETE FROM records WHERE number = ?", finished)
-        if sources:
-            database.executemany(
-                "INSERT INTO sources (source, epoch, begun, runs)"
-                " VALUES (?, ?, (SELECT coalesce(max(begun), 0) + 1 FROM sources), ?)"
-                " ON CONFLICT (source, epoch) DO UPDATE SET runs = excluded.runs",
-                sources,
-            )
+        insert(
+            database,
+            f"records ({_COLUMNS})",
+            "(?, ?, ?, ?, ?, ?)",
+            records,
+            "ON CONFLICT (number) DO UPDATE SET open = excluded.open",
+        )
+        delete(database, "records", "number", finished)
+        insert(
+            database,
+            "sources (source, epoch, runs, begun)",
+            "(?, ?, ?, (SELECT coalesce(max(begun), 0) FROM sources) + ?)",
+            sources,
+            "ON CONFLICT (source, epoch) DO UPDATE SET runs = excluded.runs",
+        )
         if forgotten:
             database.executemany("DELETE FROM sources WHERE source = ? AND epoch = ?", forgotten)
+        insert(database, "ids (source, id)", "(?, ?)", ids)
         if ids:
-            database.executemany("INSERT INTO ids (source, id) VALUES (?, ?)", ids)
             database.execute("DELETE FROM ids WHERE number <= (SELECT max(number) FROM ids) - ?", (IDS,))
         if letters:
             database.executemany(INSERT_LETTER, letters)
-        if replayed:
-            database.executemany("DELETE FROM dead_letters WHERE number = ?", replayed)
-        if state:
-            database.executemany(
-                "INSERT INTO state (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                state,
-            )
-            database.execute("DELETE FROM state WHERE value = 'null'")
+        delete(database, "dead_letters", "number", commit.replayed)
+        insert(
+            database, "state (key, value)", "(?, ?)", state, "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+        )
+        delete(database, "state", "key", gone)
 
     return change
 

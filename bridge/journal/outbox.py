@@ -23,6 +23,7 @@ from bridge.core.outbox import Row
 from bridge.core.tombstone import Reason, Tombstone
 from bridge.errors import JournalError
 from bridge.journal.engine import Change
+from bridge.journal.rows import insert
 
 MIGRATIONS: Final = (
     """
@@ -51,8 +52,7 @@ MIGRATIONS: Final = (
 )
 
 _BITS: Final = 40
-_CHUNK: Final = 64
-_INSERT: Final = "INSERT INTO events (key, body, stored_at, monotonic, alarm, open, level, dropped) VALUES "
+_EVENTS: Final = "events (key, body, stored_at, monotonic, alarm, open, level, dropped)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +185,7 @@ def append(
                 "INSERT INTO streams (number, sensor, epoch) SELECT ?, ?, number FROM epochs WHERE epoch = ?",
                 (number, sensor, epoch),
             )
-        for start in range(0, len(entries), _CHUNK):
-            # One statement for many rows: each statement gives up the interpreter's lock and must win it back.
-            chunk = entries[start : start + _CHUNK]
-            values = [value for entry in chunk for value in entry]
-            db.execute(_INSERT + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * len(chunk)), values)
+        insert(db, _EVENTS, "(?, ?, ?, ?, ?, ?, ?, ?)", entries)
         return Dropped() if excess is None else _trim(db, excess)
 
     return change
@@ -400,7 +396,7 @@ def _bury(db: sqlite3.Connection, found: Sequence[tuple[int, int]], reason: Reas
         ).fetchone()
         db.execute("DELETE FROM events WHERE key >= ? AND key <= ?", (base | start, base | end))
         stone = Tombstone(start, end, reason)
-        db.execute(_INSERT + "(?, ?, ?, ?, 0, 0, 0, ?)", (base | end, bury(stream, stone), *moments, end - start + 1))
+        insert(db, _EVENTS, "(?, ?, ?, ?, 0, 0, 0, ?)", [(base | end, bury(stream, stone), *moments, end - start + 1)])
         merged.append((stream, start, end))
     if found:
         db.execute(
