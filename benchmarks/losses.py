@@ -82,9 +82,10 @@ def _killed(program: Peer, on: Bench) -> None:
         on.arrivals(on.work.events // 10)
         child.process.send_signal(signal.SIGKILL)
         child.process.wait()
-    with program.start(on.place):
+    with program.start(on.place) as child:
         on.arrivals(on.work.events, _STUCK_S)
         on.until_quiet()
+        child.check()
 
 
 def _failing(program: Peer, on: Bench) -> None:

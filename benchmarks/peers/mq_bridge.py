@@ -31,7 +31,8 @@ def _start(place: Place) -> Iterator[Child]:
                 "session_expiry_interval": 3600,
                 "delayed_ack": False,  # its documentation: False acknowledges after processing, True on receipt
                 "max_inflight": 1000,
-                "queue_capacity": 1000,
+                # With less than what waits at the broker it never gets its SUBACK after a restart.
+                "queue_capacity": 100_000,
             }
         },
         "output": {
