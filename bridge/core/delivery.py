@@ -297,7 +297,8 @@ class Ledger:
     def _carry_out(self, planned: Plan, entry: Entry, now: Instant) -> None:
         for key in planned.cancelled:
             self._cancel(key, entry.event.id)
-        self._remember(planned.changes, entry)
+        if planned.changes:
+            self._remember(planned.changes, entry)
         for failure in planned.failures:
             self._books.bury(letters.of_failure(failure, entry, now.wall), entry)
         for one in planned.invocations:
@@ -515,8 +516,9 @@ class Ledger:
 
     def _remember(self, changes: Iterable[StateChange], entry: Entry | None) -> None:
         """Change the mapping state, on behalf of an event."""
+        changes = tuple(changes)
+        self.state.apply(changes)
         for change in changes:
-            self.state.apply((change,))
             self._books.remember(change, entry)
 
     def _cancel(self, key: str, by: str) -> None:

@@ -92,8 +92,11 @@ class MappingState:
     def apply(self, changes: Iterable[StateChange]) -> None:
         """Take changes over; the same ones again change nothing. Kinds that are not known are ignored."""
         for change in changes:
-            kind, _, key = change.key.partition("|")
             value: Any = change.value
+            if type(value) is LastValue:  # most of them
+                self._last(change.key[len("last|") :], value)
+                continue
+            kind, _, key = change.key.partition("|")
             match kind:
                 case "last":
                     self._last(key, value)

@@ -10,13 +10,15 @@ cooldown, payload, shadow. What may not live here: doing any of it, and state th
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from functools import lru_cache
+from typing import Final, TypeAlias
 
 from bridge.core.conditions import Template
 from bridge.core.event import Event, rfc3339
 from bridge.core.judgement import FAULT, HEALTH, OPPOSITES, Failure, Judgement, Plan, Planned
-from bridge.core.mapping import Mapping, MappingSet
+from bridge.core.mapping import REMEMBERED, Mapping, MappingSet
 from bridge.core.mapping_state import (
     LastValue,
     MappingState,
@@ -178,7 +180,7 @@ class _Planner:
 
     def judge(self, mapping: Mapping) -> None:
         """Ask the clauses of a mapping that selects the event."""
-        for count, (clause, ask) in enumerate(_CLAUSES, 1):
+        for count, clause, ask in _asked(mapping):
             try:
                 no = ask(self, mapping)
             except ConditionFailed as error:
@@ -197,7 +199,7 @@ class _Planner:
         self._fire(mapping, text)
 
     def _fire(self, mapping: Mapping, text: str | None) -> None:
-        event, key = self.event, timer_key(mapping.name, self.event)
+        event = self.event
         due_at = None if mapping.for_s is None else self.at + timedelta(seconds=mapping.for_s)
         note, on_success = None, None
         if mapping.cooldown is not None:
@@ -224,9 +226,9 @@ class _Planner:
         )
         self.invocations.append(invocation)
         if due_at is None or mapping.for_s is None:
-            said = f"{mapping.name} invokes {mapping.function}"
-            self.judgements.append(Judgement(mapping.name, "fires", None, "", "", said, _PASSED))
+            self.judgements.append(_fires(mapping.name, mapping.function))
             return
+        key = timer_key(mapping.name, event)
         name = event.name or event.type
         self.waiting[key] = Waiting(mapping.name, event.source, name, invocation.id, self.at, due_at, note)
         said = f"{mapping.name} waits {_seconds(mapping.for_s)} before it invokes {mapping.function}"
@@ -325,6 +327,36 @@ _CLAUSES: Final = (
     ("cooldown", _Planner.cooldown),
 )
 _PASSED: Final = ("select", *(clause for clause, _ in _CLAUSES))
+_Clause: TypeAlias = "tuple[int, str, Callable[[_Planner, Mapping], tuple[str, str] | None]]"
+
+
+def _asked(mapping: Mapping) -> Sequence[_Clause]:
+    """The clauses of a mapping that can say no, each with its place; the others need not be asked for each event."""
+    key = id(mapping)
+    known = _ASKED.get(key)
+    if known is None or known[0] is not mapping:
+        if len(_ASKED) >= REMEMBERED:
+            _ASKED.clear()
+        says_yes = {
+            "enabled": mapping.enabled,
+            "initial": mapping.initial == "always",
+            "max_age": mapping.max_age_s is None,
+            "hours": mapping.hours is None,
+            "when": mapping.when is None,
+            "for": mapping.for_s is None,
+            "cooldown": mapping.cooldown is None,
+        }
+        clauses = tuple((count, name, ask) for count, (name, ask) in enumerate(_CLAUSES, 1) if not says_yes[name])
+        known = _ASKED[key] = (mapping, clauses)
+    return known[1]
+
+
+_ASKED: Final[dict[int, tuple[Mapping, Sequence[_Clause]]]] = {}
+
+
+@lru_cache(REMEMBERED)
+def _fires(mapping: str, function: str) -> Judgement:
+    return Judgement(mapping, "fires", None, "", "", f"{mapping} invokes {function}", _PASSED)
 
 
 def timer_key(mapping: str, event: Event) -> str:

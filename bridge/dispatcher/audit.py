@@ -26,6 +26,8 @@ DAMAGED: Final = "journal damaged"
 """The reason of a loss, not of a rule: what was stored and not finished in a journal that had to be set aside."""
 ACCEPTED: Final = "accepted"
 """The reason of a drop that a person has put up with: a gap that will never close."""
+AUDITED: Final = frozenset({Repeated, Expired})
+"""The effects that `Auditor.count` counts."""
 SOURCES: Final = 10_000
 """So many sources are counted one by one, the others together: topics can be made up."""
 OTHERS: Final = "(others)"

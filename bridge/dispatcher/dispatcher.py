@@ -47,7 +47,7 @@ from bridge.core.steps import (
 )
 from bridge.core.topics import Topics, client_id, cover
 from bridge.dispatcher.api import Api
-from bridge.dispatcher.audit import Auditor
+from bridge.dispatcher.audit import AUDITED, Auditor
 from bridge.dispatcher.backlog import Backlog
 from bridge.dispatcher.confirmations import Confirmations
 from bridge.dispatcher.feed import Feed
@@ -368,7 +368,8 @@ class Dispatcher:
             effects = self.ledger.step(inputs, now)
             for effect in effects:
                 self.metrics.count(effect, now)
-                self.auditor.count(effect, now)
+                if type(effect) in AUDITED:
+                    self.auditor.count(effect, now)
                 self._carry_out(effect, now)
             self._see_to_it(now)
         return effects

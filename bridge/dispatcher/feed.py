@@ -179,13 +179,18 @@ def _of_invocation(kind: str, effect: Invoke | Ended | Retrying | Cancelled | Ex
 
 
 def _attempt_row(effect: Invoke, at: datetime) -> Row:
-    return *_of_invocation("attempt", effect, at), effect.attempt
+    event, invocation = effect.event, effect.invocation
+    return (
+        "attempt", at, event.id, event.node, event.sensor, event.name or event.type,
+        invocation.id, invocation.mapping, invocation.function, effect.attempt,
+    )  # fmt: skip
 
 
 def _end_row(effect: Ended, at: datetime) -> Row:
-    outcome, letter = effect.outcome, effect.letter
+    outcome, letter, event, invocation = effect.outcome, effect.letter, effect.event, effect.invocation
     return (
-        *_of_invocation("deadletter" if letter else "invocation", effect, at),
+        "deadletter" if letter else "invocation", at, event.id, event.node, event.sensor, event.name or event.type,
+        invocation.id, invocation.mapping, invocation.function,
         effect.attempt, outcome.status if outcome else None, outcome.duration_s if outcome else None,
         letter.reason if letter else None,
     )  # fmt: skip
