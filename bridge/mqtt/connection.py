@@ -49,6 +49,8 @@ MAX_PACKET_BYTES: Final = 16 * 1024 * 1024
 
 READ_AHEAD: Final = 256
 """So many unacknowledged messages are read at most."""
+A_TURN: Final = 16
+"""So many messages are read in one turn of the loop."""
 
 _RETAIN_HANDLING: Final = {"always": 0, "new": 1, "never": 2}  # MQTT 5.0, 3.8.3.1
 _ERROR: Final = 0x80  # MQTT 5.0, 2.4: reason codes from here on are failures
@@ -231,7 +233,7 @@ class Connection:
         try:
             # What was read before and not taken comes first: it is bounded, as long as nothing is read on top of it.
             more = stream.fill() if stream.packet() is None else True
-            while not self._full() and client.socket() is not None and (packet := stream.packet()) is not None:
+            while not self._enough() and client.socket() is not None and (packet := stream.packet()) is not None:
                 first, begin, end = packet
                 if first & 0xF0 == PUBLISH:
                     self._take_message(first, stream.take(begin, end))
@@ -246,13 +248,17 @@ class Connection:
             _log.exception("the broker's bytes could not be understood", extra={"op": "mqtt.read"})
             self._ended = Ended(Cause.LOST, "it sent something that is no MQTT")
             more = False
-        more = more or self._full()  # what was left may be understood as soon as something is acknowledged
+        more = more or self._enough()  # what was left is read in the next turn, or when something is acknowledged
         self._settle()
         if self._full() and not self._over:
             self._paused = True
             self._loop.remove_reader(self._fd)
         elif more and not self._over:
             self._loop.call_soon(self._on_readable)
+
+    def _enough(self) -> bool:
+        """Whether the loop's other work has its turn now: a burst must not hold up what answers."""
+        return len(self._inbox) >= A_TURN or self._full()
 
     def _full(self) -> bool:
         """Whether enough is unacknowledged: read no more, so that memory is bounded.
