@@ -23,6 +23,7 @@ from bridge.mapping_file.document import MappingDocument
 from bridge.mapping_file.entries import EVENTS, MappingEntry
 from bridge.runtime.http import Request
 from bridge.testing.plugin import OPTIONS
+from bridge.testing.scenarios.document import ExpectMap, ScenarioMap, ScenariosMap, StepMap
 from bridge.virtual.control import Control
 from tests.docs.commands import Command, commands
 from tests.docs.fields import undocumented
@@ -50,6 +51,7 @@ WORDS = (
     "verdict", "lane", "parked", "dead letter", "replay", "backlog", "trace", "audit", "feed", "function", "handler",
     "stack file", "gateway", "backend", "replica", "virtual pi", "board", "control", "transport", "generation",
     "foreign topic", "opposite", "shadow", "house", "verb", "jump",
+    "scenario", "step", "expectation",
 )  # fmt: skip
 """The nouns that code, messages and pages use without explaining them."""
 HELP = {"--help", "-h", "--install-completion", "--show-completion"}
@@ -91,7 +93,9 @@ def test_every_table_stands_on_a_page() -> None:
 
 
 @pytest.mark.parametrize(
-    "cls", [*SETTINGS, *SENSORS, *OUTPUTS, MappingDocument, MappingEntry], ids=lambda cls: cls.__name__
+    "cls",
+    [*SETTINGS, *SENSORS, *OUTPUTS, MappingDocument, MappingEntry, ScenarioMap, ScenariosMap, StepMap, ExpectMap],
+    ids=lambda cls: cls.__name__,
 )
 def test_every_key_of_a_file_has_a_meaning(cls: type[Any]) -> None:
     assert list(undocumented(cls)) == [], "add a text below the field, or a note in tests/docs/notes.py"

@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from bridge import __version__
-from bridge.cli import audit, check, deadletters, demo, events, explain, functions, programs, simulate, trace, up
+from bridge.cli import (
+    audit,
+    check,
+    deadletters,
+    demo,
+    events,
+    explain,
+    functions,
+    programs,
+    scenarios,
+    simulate,
+    trace,
+    up,
+)
 from bridge.cli.exit_codes import HELP
 
 app = typer.Typer(
@@ -49,6 +62,7 @@ app.command("trace", short_help="Tell what happened to one event.")(trace.trace)
 app.command("why", short_help="Show the last events a mapping did not fire for.")(trace.why)
 app.command("audit", short_help="Name every gap, duplicate and drop.")(audit.audit)
 app.command("check", short_help="Check configuration files.")(check.check)
+app.command("test", short_help="Run scenarios of your house on a virtual clock.")(scenarios.run_scenarios)
 app.add_typer(deadletters.app, name="deadletters", short_help="List, replay and purge what was given up.")
 app.add_typer(functions.app, name="functions", short_help="List, deploy, invoke, start functions.")
 app.command("agent", short_help="Run a node's agent.")(programs.agent)

@@ -21,10 +21,13 @@ class Kind(StrEnum):
     GATEWAY = "gateway"
     MAPPINGS = "mappings"
     STACK = "stack"
+    SCENARIO = "scenario"
 
 
 _BY_KEY = (
     # The first key found in the file decides; each stands in one kind of file only, or is weaker than those before it.
+    ("steps", Kind.SCENARIO),
+    ("scenarios", Kind.SCENARIO),
     ("sensors", Kind.AGENT),
     ("outputs", Kind.AGENT),
     ("functions:map", Kind.STACK),
@@ -46,8 +49,8 @@ def check(
 ) -> None:
     """Check configuration files: print every problem with its file and line.
 
-    Knows the files of agents, dispatchers and gateways, mapping files and OpenFaaS stack files. Exit code 78 when there
-    is any problem.
+    Knows the files of agents, dispatchers and gateways, mapping files, OpenFaaS stack files and scenarios. Exit code 78
+    when there is any problem.
     """
     from bridge.cli.exit_codes import CONFIG
 
@@ -86,6 +89,8 @@ def recognise(file: Path) -> Kind:
         key, _, shape = wanted.partition(":")
         if key in keys and (not shape or isinstance(keys[key].value, {"map": dict, "text": str}[shape])):
             return kind
+    if file.name.endswith((".scenario.yaml", ".scenario.yml")):
+        return Kind.SCENARIO
     for kind in Kind:
         if file.name.startswith(kind.value):
             return kind
@@ -100,6 +105,7 @@ _NAMES = {
     Kind.GATEWAY: "settings of a gateway",
     Kind.MAPPINGS: "mappings",
     Kind.STACK: "functions",
+    Kind.SCENARIO: "scenarios",
 }
 
 
@@ -123,6 +129,10 @@ def _loader(kind: Kind) -> Callable[[Path], object]:
         from bridge.mapping_file import load_mappings
 
         return lambda file: load_mappings(file, local_timezone=local_timezone())
+    if kind is Kind.SCENARIO:
+        from bridge.testing.scenarios.document import read_scenarios
+
+        return read_scenarios
     from bridge.gateway.stack_file import load_stack
 
     return lambda file: load_stack(file, os.environ)

@@ -32,21 +32,25 @@ class Broker:
         """It is gone: every connection is lost, no will is sent. What it has stored stays."""
         self._do(self.memory.stop)
 
-    def start(self) -> None:
-        """It is there again; returns when every client has had the time to find it."""
+    def start(self, *, wait: bool = True) -> None:
+        """It is there again; returns when every client has had the time to find it, unless told not to wait."""
         self._do(self.memory.start)
-        self._pass(RECONNECT_S)
+        self._reconnect(wait=wait)
 
-    def forget(self) -> None:
+    def forget(self, *, wait: bool = True) -> None:
         """It loses its store, with sessions, queues and retained messages; its clients come back at once."""
         self._do(self.memory.forget)
-        self._pass(RECONNECT_S)
+        self._reconnect(wait=wait)
 
     def unplug(self, client_id: str) -> None:
         """A client's cable is out."""
         self._do(lambda: self.memory.unplug(client_id))
 
-    def plug(self, client_id: str) -> None:
-        """A client's cable is in again; returns when it has had the time to notice."""
+    def plug(self, client_id: str, *, wait: bool = True) -> None:
+        """A client's cable is in again; returns when it has had the time to notice, unless told not to wait."""
         self._do(lambda: self.memory.plug(client_id))
-        self._pass(RECONNECT_S)
+        self._reconnect(wait=wait)
+
+    def _reconnect(self, *, wait: bool) -> None:
+        if wait:
+            self._pass(RECONNECT_S)

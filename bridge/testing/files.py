@@ -187,7 +187,7 @@ class _Reading:
         if isinstance(source, str) and "\n" in source:
             return name, source
         path = Path(source)
-        return _shown(path if path.is_absolute() else self._root / path), None
+        return shown(path if path.is_absolute() else self._root / path), None
 
 
 _KNOWN: Final[dict[tuple[Path, str], tuple[tuple[int, int], Any]]] = {}
@@ -231,7 +231,7 @@ def _expanded(root: Path, source: Source) -> list[Source]:
     return [source]
 
 
-def _shown(path: Path) -> str:
+def shown(path: Path) -> str:
     """A path as people write it from where they stand."""
     try:
         return str(path.relative_to(Path.cwd()))

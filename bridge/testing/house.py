@@ -139,6 +139,12 @@ class House:
         return self._programs.ear.events
 
     @property
+    def decisions(self) -> list[dict[str, Any]]:
+        """What the dispatcher decided since the test began, as `gpio-bridge up --json` prints it."""
+        self._begin()
+        return self._story.lines
+
+    @property
     def dead_letters(self) -> list[dict[str, Any]]:
         """What was given up, oldest first: `reason`, `mapping`, `function`, `attempts`, `event`, ..."""
         return self._complete(self.dispatcher.dead_letters())
@@ -189,11 +195,11 @@ class House:
 
     # Programs that stop, die and start.
 
-    def restart_dispatcher(self) -> None:
+    def restart_dispatcher(self, *, wait: bool = True) -> None:
         """Stop the dispatcher, unless it is dead already, and start it on the same state folder."""
         self._begin()
         self._complete(self._programs.restart_dispatcher())
-        self.advance(RECONNECT_S)
+        self.advance(RECONNECT_S if wait else 0.0)
 
     def kill_dispatcher(self) -> None:
         """Kill the dispatcher: what it had not written is lost, what it had under way has no outcome."""

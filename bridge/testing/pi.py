@@ -122,9 +122,9 @@ class VirtualPi:
         """Pull the network cable: the agent goes on seeing, and its outbox keeps what it saw."""
         self._house.broker.unplug(self._client_id)
 
-    def online(self) -> None:
-        """Plug the cable in; returns when the agent has had the time to find the broker."""
-        self._house.broker.plug(self._client_id)
+    def online(self, *, wait: bool = True) -> None:
+        """Plug the cable in; returns when the agent has had the time to find the broker, unless told not to wait."""
+        self._house.broker.plug(self._client_id, wait=wait)
 
     def restart(self) -> None:
         """Stop the agent and start it again on the same pins and the same state folder; it warms up anew."""

@@ -1,12 +1,13 @@
-"""The pytest plugin: fixtures `bridge`, `virtual_clock`, `virtual_pi` and `invocations`.
+"""The pytest plugin: fixtures `bridge`, `virtual_clock`, `virtual_pi` and `invocations`; scenario files as tests.
 
 pytest imports this module in every run of a machine where we are installed, so it imports nothing of ours before a
-fixture is asked for.
+fixture is asked for or a scenario found.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pytest
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from bridge.testing.house import House
     from bridge.testing.invocations import Invocations
     from bridge.testing.pi import VirtualPi
+    from bridge.testing.scenarios.document import Scenario
     from bridge.testing.virtual_time import VirtualTime
 
 MARKER: Final = "gpio_bridge"
@@ -30,6 +32,7 @@ _MARKED: Final = (*OPTIONS, "pi", "seed")
 _SHOWN_LINES: Final = 40
 
 _house_key: pytest.StashKey[House] = pytest.StashKey()
+_story_key: pytest.StashKey[str] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,6 +49,65 @@ def pytest_configure(config: pytest.Config) -> None:
         "gpio_bridge(agents=, mappings=, dispatcher=, functions=, pi=, seed=): the files of the house under test, each "
         "a path, YAML text or a dict; the node that virtual_pi is; what jitter and ids begin with",
     )
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Scenario files are tests."""
+    if not file_path.name.endswith((".scenario.yaml", ".scenario.yml")):
+        return None
+    return ScenarioFile.from_parent(parent, path=file_path)
+
+
+class ScenarioFile(pytest.File):
+    """A file of scenarios."""
+
+    def collect(self) -> Iterator[ScenarioItem]:
+        """One item for each scenario."""
+        from bridge.errors import ConfigError  # noqa: PLC0415 - only where there is a scenario
+        from bridge.testing.files import shown  # noqa: PLC0415
+        from bridge.testing.scenarios.document import read_scenarios  # noqa: PLC0415
+
+        try:
+            scenarios = read_scenarios(Path(shown(self.path)))
+        except ConfigError as error:
+            raise self.CollectError(str(error)) from error
+        for scenario in scenarios:
+            yield ScenarioItem.from_parent(self, name=scenario.name, scenario=scenario)
+
+
+class ScenarioFailed(Exception):
+    """A scenario did not go as it expects; the text says all there is to say."""
+
+
+class ScenarioItem(pytest.Item):
+    """One scenario."""
+
+    def __init__(self, *, scenario: Scenario, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.scenario = scenario
+
+    def runtest(self) -> None:
+        """Run it in a house of its own. Raises ScenarioFailed."""
+        from bridge.errors import ConfigError  # noqa: PLC0415 - only where there is a scenario
+        from bridge.testing.scenarios.run import prepare, run  # noqa: PLC0415
+
+        try:
+            result = run(prepare(self.scenario, _files(self.config, {})))
+        except ConfigError as error:
+            raise ScenarioFailed(str(error)) from error
+        if not result.passed:
+            self.stash[_story_key] = result.story
+            raise ScenarioFailed("\n".join(result.failures))
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """What a person can do something about, without our internals."""
+        if isinstance(excinfo.value, ScenarioFailed):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Where the scenario stands; pytest counts lines from 0."""
+        return self.path, self.scenario.node.line - 1, self.name
 
 
 @pytest.fixture(name="bridge")
@@ -109,9 +171,9 @@ def _gpio_bridge_house(request: pytest.FixtureRequest) -> Iterator[House]:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A test that fails shows what happened in its house."""
     report = yield
-    house = item.stash.get(_house_key, None)
-    if house is not None and report.when == "call" and report.failed:
-        lines = house.happened().splitlines()
+    house, story = item.stash.get(_house_key, None), item.stash.get(_story_key, None)
+    if (house is not None or story is not None) and report.when == "call" and report.failed:
+        lines = (house.happened() if house is not None else story or "").splitlines()
         if len(lines) > _SHOWN_LINES:
             lines = [f"... {len(lines) - _SHOWN_LINES} lines before", *lines[-_SHOWN_LINES:]]
         report.sections.append(("what happened in the house", "\n".join(lines) or "nothing"))

@@ -32,6 +32,11 @@ class VirtualTime:
         return self._clock.now()
 
     @property
+    def passed_s(self) -> float:
+        """How many seconds have passed since some moment, whatever the wall clock says meanwhile."""
+        return self._clock.monotonic()
+
+    @property
     def synchronized(self) -> bool:
         """Whether the programs believe the wall clock."""
         return self._clock.synchronized()

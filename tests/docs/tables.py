@@ -22,13 +22,14 @@ from bridge.gateway.metrics import GatewayMetrics
 from bridge.gateway.settings import GatewaySettings
 from bridge.mapping_file.document import MappingDocument
 from bridge.mapping_file.entries import MappingEntry
+from bridge.testing.scenarios.document import ExpectMap, ScenarioMap, ScenariosMap, StepMap
 from tests.docs import testing
 from tests.docs.commands import Argument, Command, commands
 from tests.docs.fields import Key, first_sentence, keys, notes
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("docs/reference/settings.md", "docs/reference/mappings.md", "docs/reference/commands.md",
-         "docs/reference/metrics.md", "docs/reference/testing.md")  # fmt: skip
+         "docs/reference/metrics.md", "docs/reference/testing.md", "docs/reference/scenarios.md")  # fmt: skip
 SENSORS: tuple[type[Any], ...] = get_args(get_args(SensorSettings)[0])
 OUTPUTS: tuple[type[Any], ...] = (Led, Buzzer, Relay)
 SETTINGS: tuple[type[Any], ...] = (AgentSettings, DispatcherSettings, GatewaySettings)
@@ -89,6 +90,11 @@ def _device(cls: type[Any]) -> str:
 
 def _mapping(cls: type[Any]) -> str:
     rows = [(f"`{key.path}`", key.write, key.default, key.meaning) for key in keys(cls)]
+    return _table(("key", "what to write", "default", "meaning"), rows)
+
+
+def _required(cls: type[Any]) -> str:
+    rows = [(f"`{key.path}`", key.write, key.default, key.meaning) for key in sorted(keys(cls), key=_required_first)]
     return _table(("key", "what to write", "default", "meaning"), rows)
 
 
@@ -206,6 +212,12 @@ _TABLES: dict[str, Callable[[], str]] = {
     "testing fixtures": lambda: _table(("fixture", "what it is", "meaning"), testing.fixtures()),
     "testing files": lambda: _table(("marker", "ini option", "meaning", "looked for at"), testing.files()),
     "testing verbs": lambda: _table(("kind", "verbs"), testing.verbs()),
+    "scenario file": lambda: _required(ScenarioMap),
+    "scenario list": lambda: _required(ScenariosMap),
+    "scenario step": lambda: _mapping(StepMap),
+    "scenario expect": lambda: _mapping(ExpectMap),
+    "scenario forms": lambda: _table(("kind", "what to write", "meaning"), testing.forms()),
+    "scenario answers": lambda: _table(("what to write", "meaning"), testing.answers()),
     **{f"testing {name}": (lambda name=name: _members(name)) for name in testing.SHOWN},  # type: ignore[misc] # bound early
     **{f"metrics {program}": (lambda program=program: _metrics(program)) for program in _REGISTRIES},  # type: ignore[misc] # bound early
 }

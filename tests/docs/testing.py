@@ -11,6 +11,7 @@ import bridge.testing.files as places
 from bridge import testing
 from bridge.testing import plugin
 from bridge.testing.broker import Broker
+from bridge.testing.scenarios import words
 from bridge.testing.sensor import VERBS
 from tests.docs.fields import field_texts
 
@@ -53,6 +54,25 @@ def verbs() -> Rows:
     """The verbs of each kind of sensor."""
     for kind, names in VERBS.items():
         yield f"`{kind}`", ", ".join(f"`{name}`" for name in names)
+
+
+def forms() -> Rows:
+    """What may be written for each kind of sensor; what only some sensors of a kind take comes last."""
+    told: set[str] = set()
+    for kind in VERBS:
+        for form in words.forms_of(kind):
+            told.add(form)
+            yield f"`{kind}`", f"`{form}`", words.MEANINGS[form]
+    for form, kind in words.FAULTS.items():
+        told.add(form)
+        yield kind, f"`{form}`", words.MEANINGS[form]
+    assert told == words.MEANINGS.keys()
+
+
+def answers() -> Rows:
+    """How a function may be told to answer."""
+    for form, meaning in words.ANSWERS.items():
+        yield f"`{form}`", meaning
 
 
 def members(cls: type[Any]) -> Rows:

@@ -1,0 +1,175 @@
+"""The words of a step: what happens in front of a sensor, and how a function answers, as a person writes it.
+
+Each kind of sensor takes the forms that `forms` lists; everything else is refused with that list. What a form means is
+a series of drives: which word the virtual device is told, and how long after the step begins.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bridge.agent.sensors import SensorSettings
+from bridge.agent.sensors.settings import Measured
+from bridge.agent.sensors.thermometer import Thermometer
+from bridge.config import seconds
+from bridge.testing.functions import Function
+from bridge.testing.sensor import STEPS
+
+BOUNCE_S: Final = 0.002
+"""A contact that bounces changes its level so often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """What a virtual device is told, and how long after its step begins."""
+
+    after_s: float
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """The two states of a digital sensor: how people write them, and the words of its device."""
+
+    active: str
+    rest: str
+    active_word: str
+    rest_word: str
+
+
+LEVELS: Final = {
+    "pir": Level("motion", "still", "motion", "still"),
+    "laser-tripwire": Level("break beam", "restore beam", "break", "restore"),
+    "button": Level("press", "release", "press", "release"),
+    "digital": Level("on", "off", "on", "off"),
+}
+NUMBERS: Final = {"thermometer": "temperature", "distance": "distance", "analog": "value"}
+"""What the number of a measuring kind is called."""
+
+MEANINGS: Final = {
+    "motion [for TIME]": "somebody moves; with `for`, so long",
+    "still": "nobody moves any more",
+    "break beam [for TIME]": "something stands in the beam; with `for`, so long",
+    "restore beam": "the beam is whole again",
+    "press [for TIME]": "a finger goes down; with `for`, so long",
+    "release": "the finger goes up",
+    "on [for TIME]": "the contact is active; with `for`, so long",
+    "off": "the contact is at rest",
+    "bounce for TIME": "the contact chatters for so long, and is at rest afterwards",
+    "temperature NUMBER": "it is so warm",
+    "distance NUMBER": "the next thing is so far away",
+    "value NUMBER": "the input tells this, in the sensor's own unit",
+    "ramp NUMBER to NUMBER over TIME": "the number goes there in that time, in even steps",
+    "crc": "each reading has a wrong checksum, until the next number",
+    "missing": "the thermometer is not on the bus, until the next number",
+    "power-on": "it tells the 85 °C of a thermometer that has just got its power",
+    "unplugged": "no echo comes back, until the next number",
+}
+"""Every form, and what it means."""
+
+FAULTS: Final = {"crc": "ds18b20", "missing": "ds18b20", "power-on": "ds18b20", "unplugged": "distance"}
+"""Faults, and which device may have them."""
+
+ANSWERS: Final = {
+    "STATUS": "answers with this status, such as `503`",
+    "hangs": "never answers: the mapping's `timeout` ends the attempt",
+    "unreachable": "is behind a gateway that cannot be connected to: it is parked and probed",
+    "unknown": "is not deployed: the gateway answers 404",
+    "well again": "forgets what it was told, and answers an empty 200",
+}
+"""How a function may be told to answer."""
+
+_TIME = r"(\S+)"
+_NUMBER = r"([-+]?[0-9]+(?:\.[0-9]+)?)"
+_ANSWER = re.compile(r"(\d{3}|hangs|unreachable|unknown)(?: after (\S+))?(?: times (\d+))?")
+
+
+def forms(settings: SensorSettings) -> tuple[str, ...]:
+    """What may be written for a sensor."""
+    kind: str = settings.KIND
+    device = settings.sensor if isinstance(settings, Thermometer) else kind
+    return (*forms_of(kind), *(word for word, at in FAULTS.items() if at == device))
+
+
+def forms_of(kind: str) -> tuple[str, ...]:
+    """What may be written for every sensor of a kind."""
+    if kind in LEVELS:
+        level = LEVELS[kind]
+        return f"{level.active} [for TIME]", level.rest, "bounce for TIME"
+    return f"{NUMBERS[kind]} NUMBER", "ramp NUMBER to NUMBER over TIME"
+
+
+def drives(settings: SensorSettings, written: str) -> Sequence[Drive]:
+    """What the device is told. Raises ValueError that lists what this sensor takes."""
+    text = " ".join(written.split())
+    kind: str = settings.KIND
+    found = tuple(_levels(LEVELS[kind], text)) if kind in LEVELS else tuple(_numbers(settings, NUMBERS[kind], text))
+    if found:
+        return found
+    if text in forms(settings):
+        return (Drive(0.0, text),)
+    raise ValueError(f"{text!r} is nothing that a {kind} does; it takes: {', '.join(forms(settings))}")
+
+
+def _levels(level: Level, text: str) -> Iterator[Drive]:
+    if text == level.rest:
+        yield Drive(0.0, level.rest_word)
+    elif text == level.active:
+        yield Drive(0.0, level.active_word)
+    elif found := re.fullmatch(f"{level.active} for {_TIME}", text):
+        yield Drive(0.0, level.active_word)
+        yield Drive(_some_time(found[1]), level.rest_word)
+    elif found := re.fullmatch(f"bounce for {_TIME}", text):
+        over_s = _some_time(found[1])
+        changes = max(1, min(STEPS, round(over_s / (2 * BOUNCE_S))))
+        for number in range(changes):
+            yield Drive(over_s * number / changes, level.active_word)
+            yield Drive(over_s * (number + 0.5) / changes, level.rest_word)
+
+
+def _numbers(settings: SensorSettings, called: str, text: str) -> Iterator[Drive]:
+    if found := re.fullmatch(f"{called} {_NUMBER}", text):
+        yield Drive(0.0, found[1])
+    elif found := re.fullmatch(f"ramp {_NUMBER} to {_NUMBER} over {_TIME}", text):
+        assert isinstance(settings, Measured)
+        start, end, over_s = float(found[1]), float(found[2]), _some_time(found[3])
+        steps = max(1, min(STEPS, int(over_s / settings.every_s)))
+        for step in range(steps + 1):
+            yield Drive(over_s * step / steps, f"{start + (end - start) * step / steps:.6g}")
+
+
+def _some_time(text: str) -> float:
+    time_s = seconds(text)
+    if time_s <= 0:
+        raise ValueError(f"{text} is no time at all")
+    return time_s
+
+
+def answer(written: str) -> Callable[[Function], object]:
+    """Tells a function how to answer. Raises ValueError that lists how it may."""
+    text = " ".join(written.split())
+    if text == "well again":
+        return lambda function: function.recovers()
+    found = _ANSWER.fullmatch(text)
+    if found is None or found[3] == "0":
+        raise ValueError(
+            f"{text!r} is no way to answer; write one of {', '.join(ANSWERS)},"
+            " each but the last with [times NUMBER], a status also with [after TIME] before it"
+        )
+    times = None if found[3] is None else int(found[3])
+    if found[1].isdigit():
+        status, after_s = int(found[1]), 0.0 if found[2] is None else _some_time(found[2])
+        if not 200 <= status <= 599:
+            raise ValueError(f"{status} is no status that ends an answer; they go from 200 to 599")
+        return lambda function: function.answers(status, after=after_s, times=times)
+    if found[2] is not None:
+        raise ValueError(f"only a status comes after some time, not {found[1]!r}")
+    tell: dict[str, Callable[[Function], object]] = {
+        "hangs": lambda function: function.hangs(times=times),
+        "unreachable": lambda function: function.unreachable(times=times),
+        "unknown": lambda function: function.unknown(times=times),
+    }
+    return tell[found[1]]
