@@ -23,7 +23,8 @@ from bridge.mapping_file.document import MappingDocument
 from bridge.mapping_file.entries import EVENTS, MappingEntry
 from bridge.runtime.http import Request
 from bridge.testing.plugin import OPTIONS
-from bridge.testing.scenarios.document import ExpectMap, ScenarioMap, ScenariosMap, StepMap
+from bridge.testing.scenarios.document import ScenarioMap, ScenariosMap
+from bridge.testing.scenarios.steps import ExpectMap, StepMap
 from bridge.virtual.control import Control
 from tests.docs.commands import Command, commands
 from tests.docs.fields import undocumented

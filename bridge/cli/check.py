@@ -77,6 +77,7 @@ def check(
 def recognise(file: Path) -> Kind:
     """What a file is, by its keys, else by its name. Raises ConfigError when neither tells."""
     from bridge.config import Node, read
+    from bridge.testing import SCENARIO_SUFFIXES
 
     try:
         document = read(file)
@@ -89,7 +90,7 @@ def recognise(file: Path) -> Kind:
         key, _, shape = wanted.partition(":")
         if key in keys and (not shape or isinstance(keys[key].value, {"map": dict, "text": str}[shape])):
             return kind
-    if file.name.endswith((".scenario.yaml", ".scenario.yml")):
+    if file.name.endswith(SCENARIO_SUFFIXES):
         return Kind.SCENARIO
     for kind in Kind:
         if file.name.startswith(kind.value):

@@ -39,6 +39,9 @@ __all__ = [
     "find",
 ]
 
+SCENARIO_SUFFIXES: Final = (".scenario.yaml", ".scenario.yml")
+"""How the names of scenario files end."""
+
 _HOMES: Final = {
     "Attempt": "invocations",
     "Call": "functions",

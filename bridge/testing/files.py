@@ -227,7 +227,8 @@ def _first(root: Path, places: Sequence[str]) -> list[Path]:
 def _expanded(root: Path, source: Source) -> list[Source]:
     """A glob as the files it finds; one that finds none stays, and is told as a file that cannot be read."""
     if isinstance(source, str) and "\n" not in source and any(letter in source for letter in "*?["):
-        return [*sorted(root.glob(source))] or [source]
+        below = Path(Path(source).anchor) if Path(source).is_absolute() else root
+        return [*sorted(below.glob(str(Path(source).relative_to(Path(source).anchor))))] or [source]
     return [source]
 
 

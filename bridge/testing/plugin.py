@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pytest
 
+from bridge.testing import SCENARIO_SUFFIXES
+
 if TYPE_CHECKING:
     from bridge.testing.files import Files
     from bridge.testing.house import House
@@ -53,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Scenario files are tests."""
-    if not file_path.name.endswith((".scenario.yaml", ".scenario.yml")):
+    if not file_path.name.endswith(SCENARIO_SUFFIXES):
         return None
     return ScenarioFile.from_parent(parent, path=file_path)
 

@@ -20,7 +20,7 @@ from bridge.config import NAME, Bytes, Choice, Pattern, Seconds, Within, duratio
 from bridge.config.units import size
 from bridge.mapping_file import entries
 from bridge.mapping_file.document import ZoneEntry
-from bridge.testing.scenarios import document as scenarios
+from bridge.testing.scenarios import document, steps
 from tests.docs.notes import NOTES
 
 WRITTEN: dict[Any, type[Any]] = {
@@ -42,12 +42,13 @@ SHAPES: dict[Any, str] = {
     entries.PayloadEntry: "`event`, `data`, or a map",
     entries.HeadersEntry: "a map of texts",
     ZoneEntry: "a time zone's name",
-    scenarios.Words: "text",
-    scenarios.Answers: "how it answers, see below",
-    scenarios.Jump: "a jump",
-    scenarios.Starts: "a moment",
-    scenarios.Expected: "text or a map, see below",
-    scenarios.Value: "any value",
+    steps.Words: "text",
+    steps.Steps: "a list of steps, see below",
+    steps.Answers: "how it answers, see below",
+    steps.Jump: "a jump",
+    document.Starts: "a moment",
+    steps.Expected: "text or a map, see below",
+    steps.Value: "any value",
 }
 
 PATTERNS: dict[Pattern, str] = {

@@ -22,7 +22,8 @@ from bridge.gateway.metrics import GatewayMetrics
 from bridge.gateway.settings import GatewaySettings
 from bridge.mapping_file.document import MappingDocument
 from bridge.mapping_file.entries import MappingEntry
-from bridge.testing.scenarios.document import ExpectMap, ScenarioMap, ScenariosMap, StepMap
+from bridge.testing.scenarios.document import ScenarioMap, ScenariosMap
+from bridge.testing.scenarios.steps import ExpectMap, StepMap
 from tests.docs import testing
 from tests.docs.commands import Argument, Command, commands
 from tests.docs.fields import Key, first_sentence, keys, notes

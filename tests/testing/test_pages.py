@@ -52,7 +52,10 @@ def test_the_failure_that_the_page_shows_is_the_one_that_comes(
 
 
 def test_the_scenario_that_fails_on_the_page_fails_like_that(
-    files: dict[str, str], monkeypatch: pytest.MonkeyPatch, pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str]
+    files: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    pytester: pytest.Pytester,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     page = PAGE.read_text(encoding="utf-8")
     (shown,) = re.findall(r"^\$ gpio-bridge test day\.scenario\.yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)

@@ -16,7 +16,8 @@ from bridge.errors import BridgeError, BrokenDecision, ConfigError, Problem
 from bridge.testing.files import Files, HousePlan, find
 from bridge.testing.house import START, House
 from bridge.testing.invocations import RecordedInvocation
-from bridge.testing.scenarios.document import ExpectMap, Scenario
+from bridge.testing.scenarios.document import Scenario
+from bridge.testing.scenarios.steps import ExpectMap
 from bridge.testing.scenarios.timeline import Expectation, Moment, timeline
 
 _SHOWN: Final = 10

@@ -18,11 +18,12 @@ from bridge.errors import ConfigError, Problem
 from bridge.mapping_file import decode_mappings
 from bridge.testing.files import HousePlan
 from bridge.testing.house import House
-from bridge.testing.scenarios.document import ExpectMap, Scenario, Step, StepMap, scheduled
+from bridge.testing.scenarios.document import Scenario
+from bridge.testing.scenarios.steps import ExpectMap, Step, StepMap, scheduled
 from bridge.testing.scenarios.words import drives
 
 _END, _BEGIN, _HAPPEN = range(3)
-_AT_THE_END_S: Final = 1e-9
+_SAME_S: Final = 1e-9
 """Two moments nearer than this are one: they are sums of decimal fractions."""
 
 
@@ -182,7 +183,7 @@ def timeline(scenario: Scenario, house: HousePlan) -> list[Moment]:
     found = [moment for at_s, step in scheduled(scenario.steps) for moment in plan.moments(at_s, step)]
     if plan.problems:
         raise ConfigError(plan.problems)
-    return sorted(found, key=lambda moment: (round(moment.at_s / _AT_THE_END_S), moment.order))
+    return sorted(found, key=lambda moment: (round(moment.at_s / _SAME_S), moment.order))
 
 
 _NO_MAPPINGS: Final = (
