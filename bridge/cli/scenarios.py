@@ -94,7 +94,7 @@ def _tell(prepared: Prepared, verbose: bool) -> tuple[Result, float]:
     took_s = time.perf_counter() - began
     verdict = "ok    " if result.passed else "FAILED"
     name = prepared.scenario.name
-    print(f"{verdict}  {name}  ({duration(round(result.passed_s, 3))} in {took_s:.2f} s)  {prepared.scenario.place}")
+    print(f"{verdict}  {name}  ({duration(result.passed_s)} in {took_s:.2f} s)  {prepared.scenario.place}")
     for failure in result.failures:
         print(_indented(failure))
     if verbose:

@@ -489,6 +489,23 @@ def test_an_expectation_sees_what_happens_while_it_lasts_and_nothing_else(folder
     ]
 
 
+@pytest.mark.parametrize("start_s", [0.0, 0.1, 3.3, 1234.7])
+def test_what_is_due_when_an_expectation_ends_is_seen_by_it(folder: Path, start_s: float) -> None:
+    (folder / "mappings.yaml").write_text(MAPPINGS.replace("    hours:", "    for: 10s\n    hours:"), encoding="utf-8")
+    result = ran(
+        f"{{sensor: front-door, do: motion, at: {start_s}s}}",
+        "expect: intruder-alert times 1 within 10s",
+        "expect: none within 10s",
+    )
+    assert result.failures == ()
+
+
+def test_an_expectation_that_is_over_before_does_not_see_it(folder: Path) -> None:
+    (folder / "mappings.yaml").write_text(MAPPINGS.replace("    hours:", "    for: 10s\n    hours:"), encoding="utf-8")
+    (failure,) = ran("{sensor: front-door, do: motion}", "expect: intruder-alert within 9999ms").failures
+    assert failure.splitlines()[1:] == ["  intruder: waits until 2026-11-22T23:10:10.000000Z"]
+
+
 def test_a_failure_says_what_came_instead_and_what_each_mapping_said(folder: Path) -> None:
     result = ran(
         "{sensor: front-door, do: motion}",

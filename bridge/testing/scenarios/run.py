@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from bridge.config import duration
@@ -20,6 +19,8 @@ from bridge.testing.scenarios.document import Scenario
 from bridge.testing.scenarios.steps import ExpectMap
 from bridge.testing.scenarios.timeline import Expectation, Moment, timeline
 
+_A_LITTLE_S: Final = 1e-6
+"""An expectation lasts so much longer than it says: what is due at its end is seen, however its floats are rounded."""
 _SHOWN: Final = 10
 """So many invocations, or mappings, are told of in one failure."""
 
@@ -70,7 +71,6 @@ class _Since:
 
     invocations: int
     decisions: int
-    at: datetime
 
 
 class _Run:
@@ -85,15 +85,15 @@ class _Run:
         began_s = house.time.passed_s
         for moment in self._prepared.moments:
             # A dispatcher that is stopped may take time for what it has under way; then we are late, and go on.
-            house.advance(max(0.0, began_s + moment.at_s - house.time.passed_s))
+            until_s = began_s + moment.at_s + (_A_LITTLE_S if moment.ends else 0.0)
+            house.advance(max(0.0, until_s - house.time.passed_s))
             if not isinstance(moment.what, Expectation):
                 self._happen(moment)
             elif moment.ends:
                 self._judge(moment.what)
             else:
-                now = _Since(len(house.invocations), len(house.decisions), house.time.now())
-                self._since[id(moment.what)] = now
-        passed_s = house.time.passed_s - began_s
+                self._since[id(moment.what)] = _Since(len(house.invocations), len(house.decisions))
+        passed_s = round(house.time.passed_s - began_s, 3)
         return Result(self._prepared.scenario, tuple(self._failures), passed_s, house.happened())
 
     def _happen(self, moment: Moment) -> None:
@@ -147,7 +147,7 @@ class _Run:
         return lines + ([f"  ... and {len(names) - _SHOWN} more mappings"] if len(names) > _SHOWN else [])
 
     def _why(self, mapping: str) -> str:
-        newest = self._house.why(mapping).splitlines()[0].removeprefix(f"{mapping}: ")
+        newest = self._house.why(mapping).partition("\n")[0].removeprefix(f"{mapping}: ")
         return newest or "no event that it selects has been judged"
 
 
