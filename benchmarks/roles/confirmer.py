@@ -1,4 +1,4 @@
-"""The confirmer: a dispatcher's half of the promise and nothing else of it; confirms what came, once a second.
+"""The confirmer: a dispatcher's half of the promise and nothing else of it; confirms as soon as a dispatcher would.
 
 It takes events at QoS 1 and acknowledges them, as a dispatcher does, and answers with the same documents.
 """
@@ -17,7 +17,7 @@ from bridge.clock import RealClock
 from bridge.core.confirm import Confirmed, encode
 from bridge.core.sequences import Sequences
 from bridge.core.topics import SensorEventTopic, Topics
-from bridge.dispatcher.confirmations import EVERY_S
+from bridge.dispatcher.confirmations import EVERY_S, SOON
 from bridge.mqtt.paho import connector
 from bridge.mqtt.settings import MqttSettings
 from bridge.mqtt.transport import Delivery, Message, Subscription, Transport
@@ -32,6 +32,7 @@ class Confirmer:
         self._topics = Topics()
         self._known: dict[tuple[str, str, str], tuple[str, Sequences]] = {}
         self._news = asyncio.Event()
+        self._untold = 0
 
     def connected(self, generation: int, *, session_present: bool) -> None:
         del generation, session_present
@@ -51,10 +52,14 @@ class Confirmer:
             self._known[place] = (epoch, sequences)
             sequences.add(int(event["sequence"]))
         self.transport.acknowledge(batch)
-        self._news.set()
+        self._untold += len(batch)
+        if self._untold >= SOON:  # of one node: there is no other
+            self._say()
+        else:
+            self._news.set()
 
     async def confirm(self) -> None:
-        """Say what came, at most once a second, until cancelled."""
+        """Say what came and was not said sooner, at most once a second, until cancelled."""
         while True:
             await self._news.wait()
             self._news.clear()
@@ -63,6 +68,7 @@ class Confirmer:
 
     def _say(self) -> None:
         assert self.transport is not None
+        self._untold = 0
         nodes: dict[tuple[str, str], dict[str, Confirmed]] = {}
         for (site, node, sensor), (epoch, sequences) in self._known.items():
             first, last = sequences.runs[0]
