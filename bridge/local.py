@@ -41,7 +41,8 @@ from bridge.virtual.control import Control
 HOST = "127.0.0.1"
 CONTROL_PORT = 8091
 MAPPINGS_FILE, DISPATCHER_FILE, GATEWAY_FILE = "mappings.yaml", "dispatcher.yaml", "gateway.yaml"
-AGENT_FILES = "agent-*.yaml"
+AGENT_FILES = ("agent-*.yaml", "agent.yaml")
+"""Of which the first that finds any says what the nodes are."""
 
 PortChoice = Literal["documented", "auto"]
 T = TypeVar("T")
@@ -62,13 +63,17 @@ class Plan:
     broker: Kind = "auto"
 
 
-def plan(config: Path, state: Path, ports: PortChoice = "documented", broker: Kind = "auto") -> Plan:
+def plan(given: Path | None, state: Path, ports: PortChoice = "documented", broker: Kind = "auto") -> Plan:
     """Read a folder of configuration: `agent-*.yaml`, `mappings.yaml`, `dispatcher.yaml`, `gateway.yaml`.
+
+    Without one it is `config/`, or where we stand when the mappings are there. The functions' `functions/stack.yml` is
+    in it or beside it.
 
     Every agent becomes a virtual Pi, whatever pin driver its file names; broker, gateway address, ports and state
     folders of the files are replaced. The environment is not asked: a variable means one program, and here are several.
     Raises ConfigError with the problems of all files.
     """
+    config = given or (Path() if Path(MAPPINGS_FILE).is_file() else Path("config"))
     if not config.is_dir():
         message = "there is no such folder; run this where the project's config/ is, or say --config FOLDER"
         raise ConfigError([Problem(str(config), 0, 0, "", message)])
@@ -84,15 +89,15 @@ def plan(config: Path, state: Path, ports: PortChoice = "documented", broker: Ki
     mappings = config / MAPPINGS_FILE
     if not mappings.is_file():
         problems.append(Problem(str(mappings), 0, 0, "", "is missing: it says which event invokes which function"))
-    files = sorted(config.glob(AGENT_FILES))
+    files = next((found for pattern in AGENT_FILES if (found := sorted(config.glob(pattern)))), [])
     if not files:
-        problems.append(Problem(str(config / AGENT_FILES), 0, 0, "", "is missing: there is no node to be a virtual Pi"))
+        problems.append(Problem(str(config / AGENT_FILES[0]), 0, 0, "", "is missing: there is no node to be a virtual Pi"))
     agents = [agent for file in files if (agent := read(file, AgentSettings)) is not None]
     dispatcher = DispatcherSettings(state_dir=state, mappings=mappings)
     if (config / DISPATCHER_FILE).is_file():
         dispatcher = read(config / DISPATCHER_FILE, DispatcherSettings) or dispatcher
-    stack = config.parent / "functions" / "stack.yml"
-    gateway = GatewaySettings(state_dir=state, functions=stack if stack.is_file() else None)
+    stacks = (place / "functions" / "stack.yml" for place in (config, config.parent))
+    gateway = GatewaySettings(state_dir=state, functions=next((stack for stack in stacks if stack.is_file()), None))
     if (config / GATEWAY_FILE).is_file():
         gateway = read(config / GATEWAY_FILE, GatewaySettings) or gateway
     problems.extend(_twice(agents, files))

@@ -16,6 +16,7 @@ from bridge.cli import (
     explain,
     functions,
     programs,
+    project,
     scenarios,
     simulate,
     trace,
@@ -50,6 +51,7 @@ def _top(
     """From the pins of Raspberry Pis to serverless functions."""
 
 
+app.command("init", short_help="Write a project to begin with, in an empty folder.")(project.init)
 app.command("up", short_help="Run everything on this machine, with virtual Pis.")(up.up)
 app.command("demo", short_help="Drive every virtual sensor once and see its function run.")(demo.demo)
 # Unknown options pass, so that a temperature may be below zero.

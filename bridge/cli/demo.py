@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def demo(
-    config: Config = Path("config"),
+    config: Config = None,
     broker: Annotated[
         Broker, typer.Option(help="An installed Mosquitto, else iotcore from pip; or the one that is named.")
     ] = Broker.AUTO,
@@ -58,7 +58,7 @@ def demo(
 
 
 async def _demo(
-    stop: asyncio.Event, config: Path, state: Path, broker: Broker, done: list[Step], margin_s: float, *, quiet: bool
+    stop: asyncio.Event, config: Path | None, state: Path, broker: Broker, done: list[Step], margin_s: float, *, quiet: bool
 ) -> None:
     """Run the scenario into `done`; it stays empty when a signal came first."""
     from bridge import demo as scenario

@@ -27,7 +27,13 @@ _STYLES = {"event": "bold", "good": "green", "waiting": "yellow", "bad": "red", 
 
 
 Config = Annotated[
-    Path, typer.Option("--config", "-c", help="The folder with agent-*.yaml, mappings.yaml and the others.")
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="The folder with agent-*.yaml or agent.yaml, mappings.yaml and the others; without it, config/,"
+        " or this folder when the mappings are here.",
+    ),
 ]
 
 
@@ -47,7 +53,7 @@ class Ports(StrEnum):
 
 
 def up(
-    config: Config = Path("config"),
+    config: Config = None,
     state: Annotated[
         Path | None, typer.Option(help="Where journals and queues are kept; without it, in ~/.local/state/gpio-bridge.")
     ] = None,

@@ -68,10 +68,10 @@ def command(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.Monke
 class Running:
     """A command that goes on, and what it has printed so far."""
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, cwd: Path | None = None) -> None:
         self._output = folder / f"output-{time.monotonic_ns()}"
         with self._output.open("wb") as output:
-            self.process = subprocess.Popen([*COMMAND, *arguments], stdout=output, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen([*COMMAND, *arguments], stdout=output, stderr=subprocess.STDOUT, cwd=cwd)
 
     @property
     def output(self) -> str:
@@ -98,8 +98,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Starts commands that go on, and kills what a test has not stopped."""
     started: list[Running] = []
 
-    def begin(*arguments: str) -> Running:
-        started.append(Running(tmp_path, *arguments))
+    def begin(*arguments: str, cwd: Path | None = None) -> Running:
+        started.append(Running(tmp_path, *arguments, cwd=cwd))
         return started[-1]
 
     yield begin
