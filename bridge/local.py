@@ -91,7 +91,9 @@ def plan(given: Path | None, state: Path, ports: PortChoice = "documented", brok
         problems.append(Problem(str(mappings), 0, 0, "", "is missing: it says which event invokes which function"))
     files = next((found for pattern in AGENT_FILES if (found := sorted(config.glob(pattern)))), [])
     if not files:
-        problems.append(Problem(str(config / AGENT_FILES[0]), 0, 0, "", "is missing: there is no node to be a virtual Pi"))
+        problems.append(
+            Problem(str(config / AGENT_FILES[0]), 0, 0, "", "is missing: there is no node to be a virtual Pi")
+        )
     agents = [agent for file in files if (agent := read(file, AgentSettings)) is not None]
     dispatcher = DispatcherSettings(state_dir=state, mappings=mappings)
     if (config / DISPATCHER_FILE).is_file():

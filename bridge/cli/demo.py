@@ -58,7 +58,14 @@ def demo(
 
 
 async def _demo(
-    stop: asyncio.Event, config: Path | None, state: Path, broker: Broker, done: list[Step], margin_s: float, *, quiet: bool
+    stop: asyncio.Event,
+    config: Path | None,
+    state: Path,
+    broker: Broker,
+    done: list[Step],
+    margin_s: float,
+    *,
+    quiet: bool,
 ) -> None:
     """Run the scenario into `done`; it stays empty when a signal came first."""
     from bridge import demo as scenario

@@ -42,7 +42,7 @@ def events(
 
     # A connection that is not there is told by this command itself, once and in its own words.
     logging.getLogger("bridge").addHandler(logging.NullHandler())
-    mqtt, found_root, found_site = _place(config, host, port)
+    mqtt, found_root, found_site = place(config, host, port)
     watch = _Watch(as_json, count)
     topic_filter = f"{root or found_root}/v1/{site or found_site}/nodes/+/sensors/+/event"
     run_until_signal(lambda stop: watch.run(stop, mqtt, topic_filter, timeout))
@@ -59,7 +59,7 @@ def line(event: Event) -> str:
     return text + ("  (found at start)" if event.initial else "")
 
 
-def _place(config: Path | None, host: str | None, port: int | None) -> tuple[MqttSettings, str, str]:
+def place(config: Path | None, host: str | None, port: int | None) -> tuple[MqttSettings, str, str]:
     """The broker, the root and the site: of the file, else of the running `up`, else the defaults."""
     import dataclasses
     import os

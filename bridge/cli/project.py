@@ -1,4 +1,4 @@
-"""`gpio-bridge init`: a project to begin with, in an empty folder: an agent, mappings, a function and a test that passes."""
+"""`gpio-bridge init`: a project to begin with: an agent, mappings, a function and a test that passes."""
 
 from __future__ import annotations
 
@@ -78,7 +78,9 @@ _FILES: Final = {
 _SHOWN: Final = 5
 
 
-def init(folder: Annotated[Path, typer.Argument(help="An empty folder, or one that is not there yet.")] = Path()) -> None:
+def init(
+    folder: Annotated[Path, typer.Argument(help="An empty folder, or one that is not there yet.")] = Path(),
+) -> None:
     """Write a project to begin with: an agent, mappings, a function and a test that passes as it stands.
 
     A folder that is not empty is left as it is.

@@ -45,13 +45,13 @@ from bridge.core.steps import (
     Received,
     TimersReleased,
 )
-from bridge.core.topics import Topics, client_id, cover
+from bridge.core.topics import Topics, client_id
 from bridge.dispatcher.api import Api
 from bridge.dispatcher.audit import AUDITED, Auditor
 from bridge.dispatcher.backlog import Backlog
 from bridge.dispatcher.confirmations import Confirmations
 from bridge.dispatcher.feed import Feed
-from bridge.dispatcher.intake import Intake
+from bridge.dispatcher.intake import Intake, filters
 from bridge.dispatcher.invoker import HttpInvoker, Invoker
 from bridge.dispatcher.mappings import MappingFile
 from bridge.dispatcher.metrics import Metrics
@@ -123,7 +123,7 @@ class Dispatcher:
         self._invoker = invoker or HttpInvoker(settings.gateway, clock, connections=settings.limits.total)
         self._backlog = Backlog(clock, self._backlog_ended)
         self._quarantine = Quarantine(settings.state_dir, self._journal, clock)
-        self._intake = Intake(self._topics, self._mint_id, self.metrics.ignored, self._backlog, self._quarantine)
+        self._intake = Intake(self._topics, self._mint_id, self.metrics.ignored, self._backlog, self._quarantine.holds)
         self._confirmations = Confirmations(self._topics, clock, self._transport)
         self.auditor = Auditor(self._topics, self.now(), self.metrics.dropped)
         self.traces = self._tracing()
@@ -516,10 +516,8 @@ class Dispatcher:
         self._resubscribe.set()
 
     def wanted(self) -> tuple[str, ...]:
-        """The topic filters of all mappings: a cover without one inside another (rule 6)."""
-        events = self._topics.event(self.settings.site, "+", "+")
-        statuses = self._topics.status(self.settings.site, "+")
-        return cover((events, statuses, self._marker_topic, *self.mappings.foreign_filters()))
+        """The topic filters of all mappings."""
+        return filters(self._topics, self.settings.site, self._marker_topic, *self.mappings.foreign_filters())
 
     async def _keep_subscribed(self) -> None:
         while True:

@@ -13,18 +13,26 @@ from bridge.core.event import Event, parse, parse_foreign
 from bridge.core.receipts import Ticket
 from bridge.core.steps import Ignored, Input, NodeOffline, Received, Unreadable
 from bridge.core.tombstone import parse_tombstone
-from bridge.core.topics import DispatcherTopic, NodeTopic, SensorEventTopic, Topic, Topics
+from bridge.core.topics import DispatcherTopic, NodeTopic, SensorEventTopic, Topic, Topics, cover
 from bridge.dispatcher.backlog import Backlog, Place
-from bridge.dispatcher.quarantine import Quarantine
 from bridge.errors import EventError
+from bridge.journal.crashes import Crash
 from bridge.mqtt.transport import Delivery, Message
 
 TOPICS = 10_000
 """How many parsed topics are remembered."""
 
 
+def filters(topics: Topics, site: str, *more: str) -> tuple[str, ...]:
+    """What to subscribe to for the intake of a site: a cover without one filter inside another (rule 6)."""
+    return cover((topics.event(site, "+", "+"), topics.status(site, "+"), *more))
+
+
 class Intake:
-    """Reads deliveries. `mint_id` gives an id to what has none of its own (PROTOCOL.md, rule 16)."""
+    """Reads deliveries. `mint_id` gives an id to what has none of its own (PROTOCOL.md, rule 16).
+
+    `quarantined` knows the crashes of a message that must not be handled any more (rule 12).
+    """
 
     def __init__(
         self,
@@ -32,10 +40,10 @@ class Intake:
         mint_id: Callable[[], str],
         ignored: Callable[[str], None],
         backlog: Backlog,
-        quarantine: Quarantine,
+        quarantined: Callable[[Message], Crash | None],
     ) -> None:
         self._topics = topics
-        self._quarantine = quarantine
+        self._quarantined = quarantined
         self._backlog = backlog
         self._mint_id = mint_id
         self._ignored = ignored
@@ -55,7 +63,7 @@ class Intake:
             return Ignored(ticket) if ticket is not None else None
         if message.retain:
             return self._ignore("retained", ticket)
-        crash = self._quarantine.holds(message)
+        crash = self._quarantined(message)
         reason = f"quarantined: handling it has ended the dispatcher {crash.times} times" if crash is not None else None
         if crash is not None and reason is not None and crash.phase == "reading":
             return Unreadable(self._mint_id(), message.topic, message.payload, reason, ticket)

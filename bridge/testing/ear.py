@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from bridge.core.event import Event, Identity, parse
 from bridge.core.tombstone import NAME as TOMBSTONE
 from bridge.core.topics import SensorEventTopic, Topics
+from bridge.errors import EventError
 from bridge.mqtt.memory import MemoryBroker
 from bridge.mqtt.transport import Delivery, Message, Publication, Sent, Subscription
 
@@ -36,7 +37,10 @@ class Ear:
         for delivery in batch:
             topic = self._topics.parse(delivery.message.topic)
             if isinstance(topic, SensorEventTopic):
-                event = parse(delivery.message.payload, topic)
+                try:
+                    event = parse(delivery.message.payload, topic)
+                except EventError:
+                    continue  # no event: the dispatcher makes it a dead letter
                 if event.identity not in self._known and event.name != TOMBSTONE:
                     self._known.add(event.identity)
                     self.events.append(event)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.cli.events import _place, line
+from bridge.cli.events import line, place
 from bridge.core.event import Observation, encode, parse
 from bridge.core.topics import SensorEventTopic, Topics
 
@@ -37,11 +37,11 @@ def test_the_broker_and_the_site_may_come_from_a_programs_file(tmp_path: Path) -
     file.write_text(
         "version: 1\nnode: pi-1\nsite: barn\nroot: farm\nmqtt: {host: broker, port: 1999}\n", encoding="utf-8"
     )
-    mqtt, root, site = _place(file, None, None)
+    mqtt, root, site = place(file, None, None)
     assert (mqtt.address, root, site) == ("broker:1999", "farm", "barn")
     assert mqtt.session_expiry_s == 0
-    assert _place(file, "other", 2000)[0].address == "other:2000"
+    assert place(file, "other", 2000)[0].address == "other:2000"
 
 
 def test_without_anything_it_is_the_broker_of_this_machine() -> None:
-    assert _place(None, None, None)[0].address == "127.0.0.1:1883"
+    assert place(None, None, None)[0].address == "127.0.0.1:1883"

@@ -1,0 +1,234 @@
+"""A backtest: what a mapping set would have fired on a recording, and how that differs from another set.
+
+The intake and the ledger are those of the dispatcher, on a virtual clock that says of each message when it was
+received. Around them is nothing: no broker, no journal, and functions that succeed at once. What the dispatcher knew
+before the recording began (the last value of a sensor, a cooldown) is not known here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+from bridge.clock import VirtualClock
+from bridge.core.delivery import Ledger, Limits
+from bridge.core.event import Event
+from bridge.core.mapping import MappingSet
+from bridge.core.plan import Judgement
+from bridge.core.retry import Outcome, Verdict
+from bridge.core.selector import nearest_mismatch
+from bridge.core.steps import (
+    Attempted,
+    BacklogEnded,
+    Buried,
+    Cancelled,
+    Committed,
+    Connected,
+    Effect,
+    Expired,
+    Input,
+    Instant,
+    Invoke,
+    Judged,
+    Received,
+    Repeated,
+)
+from bridge.core.topics import Topics
+from bridge.dispatcher.backlog import Backlog
+from bridge.dispatcher.intake import Intake
+from bridge.mqtt.transport import Delivery, Message
+from bridge.testing.recording import Recorded
+from bridge.ulid import mint
+
+_FOREVER: Final = 10**9
+_LIMITS: Final = Limits(per_function=_FOREVER, total=_FOREVER, open_events=_FOREVER, stored_events=_FOREVER)
+_DONE: Final = Outcome(verdict=Verdict.SUCCEEDED, status=200, reason="", duration_s=0.0)
+_COMMIT_EVERY: Final = 256
+"""A commit is where the ledger forgets what has ended; when it is made decides nothing."""
+_GENERATION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """An invocation that would have been made."""
+
+    id: str
+    """`<event id>:<mapping>`."""
+    mapping: str
+    function: str
+    event: Event
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What one of two mapping sets fired and the other did not, or otherwise; `reason` says what the other one did."""
+
+    only: Literal["new", "old", "both"]
+    """`both`: at another time, or another function."""
+    fired: Fired
+    reason: str
+
+
+class Backtest:
+    """One mapping set in a dispatcher's place. `explain` keeps why something did not fire, for `why_not`."""
+
+    def __init__(self, mappings: MappingSet, *, root: str, start: datetime, explain: bool = False) -> None:
+        self.mappings = mappings
+        self.fired: dict[str, Fired] = {}
+        self.events = 0
+        self.repeated = 0
+        """Events that came again."""
+        self.unreadable: list[str] = []
+        """Of what would be a dead letter: why."""
+        self._explain = explain
+        self._reasons: dict[str, str] = {}
+        self._clock = VirtualClock(start)
+        self._backlog = Backlog(self._clock, self._backlog_ended)
+        self._number = 0
+        self._intake = Intake(Topics(root), self._mint_id, _ignored, self._backlog, _never)
+        self._ledger = Ledger(mappings, _LIMITS, self._now())
+        self._step((Connected(_GENERATION),))
+
+    @property
+    def waiting(self) -> int:
+        """Invocations whose `for` had not passed when the recording ended."""
+        return self._ledger.waiting
+
+    def counts(self) -> Counter[str]:
+        """How often each mapping fired; 0 for those that never did."""
+        counted = Counter(dict.fromkeys(self.mappings.mappings, 0))
+        counted.update(one.mapping for one in self.fired.values())
+        return counted
+
+    def take(self, line: Recorded) -> None:
+        """Let time pass until a message was received, with everything that falls due, and take the message in."""
+        clock = self._clock
+        ahead_s = (line.received_at - clock.now()).total_seconds()
+        if ahead_s > 0:
+            self._pass_until(clock.monotonic() + ahead_s)
+        clock.set(line.received_at)  # to the microsecond; and a clock may have been put back
+        self._number += 1
+        message = Message(line.topic, line.payload, retain=line.retained)
+        delivery = Delivery(message, _GENERATION, self._number)
+        given = self._intake.read(delivery, line.received_at)
+        if given is not None:
+            self.events += type(given) is Received
+            self._step((given,))
+        if not self._number % _COMMIT_EVERY:
+            self._commit()
+
+    def why_not(self, fired: Fired) -> str:
+        """Why what another mapping set fired was not fired by this one."""
+        mapping = self.mappings.mappings.get(fired.mapping)
+        if mapping is None:
+            return f"there is no mapping {fired.mapping}"
+        if fired.id in self._reasons:
+            return self._reasons[fired.id]
+        mismatch = nearest_mismatch(mapping.selectors, fired.event)
+        if mismatch is None:
+            return f"{fired.mapping} was not asked: the event had come before"
+        return f"{fired.mapping} does not fire: select.{mismatch.field} wants {mismatch.wanted}, found {mismatch.found}"
+
+    def _pass_until(self, until: float) -> None:
+        clock, ledger = self._clock, self._ledger
+        while True:
+            due = [at for at in (clock.next_at, ledger.wake_at) if at is not None and at <= until]
+            if not due:
+                break
+            clock.move(min(due))
+            if not clock.fire():
+                self._step(())
+        clock.move(until)
+
+    def _step(self, inputs: Sequence[Input]) -> None:
+        """Let the ledger decide; what it invokes has succeeded at the same instant."""
+        now = self._now()
+        while True:
+            ended: list[Input] = []
+            for effect in self._ledger.step(inputs, now):
+                if isinstance(effect, Invoke):
+                    ended.append(Attempted(effect.invocation.id, _DONE, 0.0))
+                self._note(effect)
+            if not ended:
+                return
+            inputs = ended
+
+    def _note(self, effect: Effect) -> None:
+        match effect:
+            case Invoke(invocation, event, _):
+                fired = Fired(invocation.id, invocation.mapping, invocation.function, event, self._clock.now())
+                self.fired[invocation.id] = fired
+            case Judged(event, planned):
+                if self._explain:
+                    for judgement in planned.judgements:
+                        self._keep_reason(event, judgement)
+            case Cancelled(invocation, _, by):
+                self._reasons[invocation.id] = f"{invocation.mapping} no longer waits: called off by {by}"
+            case Expired(invocation, _, rule):
+                self._reasons[invocation.id] = f"{invocation.mapping} is dropped: {rule}"
+            case Repeated():
+                self.repeated += 1
+            case Buried(letter):
+                self.unreadable.append(letter.reason)
+            case _:
+                pass
+
+    def _keep_reason(self, event: Event, judgement: Judgement) -> None:
+        if judgement.result in ("rejected", "failed", "waits"):
+            self._reasons[f"{event.key}:{judgement.mapping}"] = judgement.text
+
+    def _backlog_ended(self) -> None:
+        ended = [BacklogEnded(place) for place in self._ledger.slots if not self._backlog.waits(place)]
+        if ended:
+            self._step(ended)
+
+    def _commit(self) -> None:
+        commit = self._ledger.take()
+        if commit is not None:
+            self._step((Committed(commit),))
+
+    def _mint_id(self) -> str:
+        """The same for the same message, whatever the mappings are."""
+        return mint(self._clock.now(), self._number.to_bytes(10))
+
+    def _now(self) -> Instant:
+        return Instant(self._clock.now(), self._clock.monotonic())
+
+
+def _ignored(_: str) -> None:
+    """What is nothing to the dispatcher is nothing to a backtest."""
+
+
+def _never(_: Message) -> None:
+    """No message has ended a dispatcher here."""
+
+
+def compare(new: Backtest, old: Backtest) -> Iterator[Difference]:
+    """What the two fired differently, in the order of time."""
+    found = [
+        *_alone("new", new, old),
+        *_alone("old", old, new),
+        *_otherwise(new, old),
+    ]
+    yield from sorted(found, key=lambda one: (one.fired.at, one.fired.id))
+
+
+def _alone(only: Literal["new", "old"], one: Backtest, other: Backtest) -> Iterator[Difference]:
+    for fired in one.fired.values():
+        if fired.id not in other.fired:
+            yield Difference(only, fired, other.why_not(fired))
+
+
+def _otherwise(new: Backtest, old: Backtest) -> Iterator[Difference]:
+    for fired in new.fired.values():
+        before = old.fired.get(fired.id)
+        if before is None or (before.at, before.function) == (fired.at, fired.function):
+            continue
+        apart_s = round((fired.at - before.at).total_seconds(), 3)
+        when = f"{abs(apart_s):g} s {'later' if apart_s > 0 else 'earlier'}" if apart_s else "at the same time"
+        where = "" if before.function == fired.function else f", and {before.function} was invoked before"
+        yield Difference("both", fired, when + where)
