@@ -154,6 +154,26 @@ def test_a_folder_that_is_not_there_is_told_with_what_to_do(tmp_path: Path) -> N
         plan(tmp_path / "nowhere", tmp_path / "state")
 
 
+def test_a_flat_folder_has_its_agent_its_mappings_and_its_functions_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flat = tmp_path / "flat"
+    (flat / "functions").mkdir(parents=True)
+    (flat / "agent.yaml").write_text(PI_1, encoding="utf-8")
+    (flat / "mappings.yaml").write_text(MAPPINGS, encoding="utf-8")
+    (flat / "functions" / "stack.yml").write_text(STACK, encoding="utf-8")
+    wanted = plan(flat, tmp_path / "state", "auto")
+    assert [agent.node for agent in wanted.agents] == ["pi-1"]
+    assert wanted.gateway.functions == flat / "functions" / "stack.yml"
+    monkeypatch.chdir(flat)
+    assert plan(None, tmp_path / "state", "auto").gateway.functions == Path("functions/stack.yml")
+
+
+def test_agents_with_a_name_of_their_own_go_before_the_one_that_has_none(config: Path, tmp_path: Path) -> None:
+    (config / "agent.yaml").write_text("not read", encoding="utf-8")
+    assert len(plan(config, tmp_path / "state", "auto").agents) == 2
+
+
 def test_a_documented_port_that_is_taken_is_replaced_and_told(config: Path, tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
