@@ -130,6 +130,11 @@ def read(file: Path) -> Iterator[Line]:
         raise ConfigError([Problem(str(file), 0, 0, "", "is empty")])
 
 
+def _for_us_alone(path: str, flags: int) -> int:
+    """It tells who was at home when."""
+    return os.open(path, flags, 0o600)
+
+
 class RecordingFile:
     """A recording that is being written; a context manager. Every line is with the system when `write` returns."""
 
@@ -144,7 +149,7 @@ class RecordingFile:
         if self._append and self._path.exists():
             self._check_same()
         try:
-            self._file = self._path.open("a+b" if self._append else "xb", buffering=0)
+            self._file = open(self._path, "a+b" if self._append else "xb", buffering=0, opener=_for_us_alone)
         except FileExistsError as error:
             raise NotRecorded(f"{self._path} is there already; say --append to go on with it") from error
         except OSError as error:

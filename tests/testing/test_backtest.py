@@ -36,15 +36,19 @@ def mapping_set(text: str) -> MappingSet:
     return decode_mappings(compose(text, "mappings.yaml"))
 
 
-def motion(after_s: float, sequence: int, *, detected: bool = True, node: str = "pi-9") -> Recorded:
-    at = START + timedelta(seconds=after_s)
+def motion(after_s: float, sequence: int, *, detected: bool = True, late_s: float = 0.0) -> Recorded:
+    """A door's event of the node pi-9, which was received so late."""
+    received_at = START + timedelta(seconds=after_s)
+    at, node = received_at - timedelta(seconds=late_s), "pi-9"
     topics = Topics()
     topic = topics.event("home", node, "door")
     where = topics.parse(topic)
     assert isinstance(where, SensorEventTopic)
     name = "motion.detected" if detected else "motion.ended"
     seen = Observation(kind="pir", name=name, value=detected, unit=None, initial=False, time=at, timesynced=True)
-    return Recorded(at, topic, encode(seen, at=where, id=f"event-{node}-{sequence}", epoch="e", sequence=sequence))
+    return Recorded(
+        received_at, topic, encode(seen, at=where, id=f"event-{node}-{sequence}", epoch="e", sequence=sequence)
+    )
 
 
 def status(after_s: float, state: str, *, backlog: int = 0, retained: bool = False) -> Recorded:
@@ -75,10 +79,14 @@ def recordings(draw: st.DrawFn) -> list[Recorded]:
     at = 0.0
     for sequence in range(1, draw(st.integers(1, 25))):
         at += draw(st.sampled_from([0.5, 7.0, 29.0, 31.0, 61.0, 121.0]))
-        kind = draw(st.sampled_from(["detected", "ended", "again", "lamp", "offline", "online", "behind", "bad"]))
+        kind = draw(
+            st.sampled_from(["detected", "ended", "late", "again", "lamp", "offline", "online", "behind", "bad"])
+        )
         match kind:
             case "detected" | "ended":
                 lines.append(motion(at, sequence, detected=kind == "detected"))
+            case "late":
+                lines.append(motion(at, sequence, late_s=draw(st.sampled_from([1.0, 40.0, 400.0]))))
             case "again" if lines:
                 earlier = draw(st.sampled_from(lines))
                 lines.append(Recorded(START + timedelta(seconds=at), earlier.topic, earlier.payload, earlier.retained))
@@ -177,6 +185,15 @@ mappings:
         ("new", "it does not fire: select.node wants pi-8, found pi-9"),
         ("both", "3 s later"),
     ]
+
+
+def test_of_a_backlog_only_the_latest_counts_and_it_fires_when_the_backlog_has_ended() -> None:
+    offline, behind, over = status(1, "offline"), status(10, "online", backlog=2), status(20, "online")
+    late = [motion(11, 1, late_s=8), motion(12, 2, late_s=8)]
+    test = ran(NIGHT, [offline, behind, *late, over, motion(30, 3)])
+    assert [at for name, at in fired(test) if name == "once"] == [20, 30]
+    said = list(compare(ran(NIGHT.replace(", backlog: latest", ""), [behind, *late]), ran(NIGHT, [behind, *late])))
+    assert said[0].reason == "once is dropped: backlog latest"
 
 
 def test_two_runs_give_the_same_ids_to_what_has_none_of_its_own() -> None:

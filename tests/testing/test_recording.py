@@ -74,6 +74,12 @@ def test_each_line_is_in_the_file_as_soon_as_it_is_written(tmp_path: Path) -> No
         assert list(read(path)) == [HEAD, LAMP]
 
 
+def test_nobody_else_may_read_a_recording(tmp_path: Path) -> None:
+    path = tmp_path / "night.jsonl"
+    with RecordingFile(path, HEAD):
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_file_that_is_there_is_gone_on_with_only_when_that_is_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "night.jsonl"
     with RecordingFile(path, HEAD) as file:
