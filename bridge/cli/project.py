@@ -1,4 +1,4 @@
-"""`gpio-bridge init`: a project to begin with: an agent, mappings, a function and a test that passes."""
+"""`gpio-bridge init`: a project to begin with: an agent, mappings, a function, a test and a scenario that pass."""
 
 from __future__ import annotations
 
@@ -55,10 +55,23 @@ def test_the_function_itself_answers_the_doorbell(bridge):
     assert bridge.invocations.only().status == 200
 """
 
+_SCENARIO: Final = f"""\
+# The same without Python. Run it with: gpio-bridge test
+version: 1
+scenarios:
+  - name: an intruder at night raises the alarm once
+    starts: 2026-11-22T23:10:00+00:00
+    steps:
+      - {{sensor: front-door, do: motion for 20s}}
+      - expect: {_FUNCTION} within 2s
+      - {{sensor: front-door, do: motion for 20s, after: 1m}}
+      - expect: none within 1m
+"""
+
 _README: Final = f"""\
 # My house
 
-- `pytest` tests this house: no Pi, no broker, no waiting. The tests are in `test_house.py`.
+- `pytest` tests this house: no Pi, no broker, no waiting. See `test_house.py` and `house.scenario.yaml`.
 - `gpio-bridge check agent.yaml mappings.yaml functions/stack.yml` finds mistakes in the files.
 - `gpio-bridge up` runs it all here, with a virtual Pi instead of a real one.
 - `gpio-bridge simulate doorbell press`, in a second terminal, rings; `gpio-bridge events` shows what the sensors say.
@@ -71,6 +84,7 @@ _FILES: Final = {
     "agent.yaml": _AGENT,
     "mappings.yaml": _MAPPINGS,
     "test_house.py": _TEST,
+    "house.scenario.yaml": _SCENARIO,
     # Else the settings of a project around this one would say where the house's files are looked for.
     "pytest.ini": "[pytest]\n",
     "README.md": _README,
@@ -81,7 +95,7 @@ _SHOWN: Final = 5
 def init(
     folder: Annotated[Path, typer.Argument(help="An empty folder, or one that is not there yet.")] = Path(),
 ) -> None:
-    """Write a project to begin with: an agent, mappings, a function and a test that passes as it stands.
+    """Write a project to begin with: an agent, mappings, a function, a test and a scenario that pass as they stand.
 
     A folder that is not empty is left as it is.
     """

@@ -29,7 +29,13 @@ def test_the_test_of_a_new_project_passes_as_it_stands(house: Path) -> None:
         [sys.executable, "-m", "pytest"], cwd=house, capture_output=True, text=True, timeout=100, check=False
     )
     assert done.returncode == 0, done.stdout
-    assert "3 passed" in done.stdout
+    assert "4 passed" in done.stdout  # the scenario is one of them
+
+
+def test_the_scenario_of_a_new_project_passes_as_it_stands(house: Path) -> None:
+    done = subprocess.run([*COMMAND, "test"], cwd=house, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "an intruder at night raises the alarm once" in done.stdout
 
 
 def test_the_files_of_a_new_project_have_no_mistakes(house: Path, command: Command) -> None:
@@ -53,7 +59,7 @@ def test_a_new_project_runs_and_its_doorbell_invokes_its_function(house: Path, s
 def test_the_readme_names_commands_and_files_that_are_there(house: Path, command: Command) -> None:
     text = (house / "README.md").read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 10
-    for name in ("test_house.py", "agent.yaml", "mappings.yaml", "functions/stack.yml"):
+    for name in ("test_house.py", "house.scenario.yaml", "agent.yaml", "mappings.yaml", "functions/stack.yml"):
         assert name in text
         assert (house / name).is_file()
     called = {line.split()[2] for line in text.splitlines() if line.startswith("- `gpio-bridge ")}
