@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bridge.cli.broker_options import Config, Host, Port, Root, Site, Timeout
+
 if TYPE_CHECKING:
     from bridge.core.event import Event
     from bridge.mqtt.settings import MqttSettings
@@ -22,15 +24,12 @@ def events(
     ] = False,
     count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="Stop after so many events.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print each event as it came, one a line.")] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="Take the broker and the site from this agent's or dispatcher's file.", dir_okay=False),
-    ] = None,
-    host: Annotated[str | None, typer.Option(help="The broker; without it, that of the running `up`.")] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Its port.")] = None,
-    root: Annotated[str | None, typer.Option(help="What all topics start with.")] = None,
-    site: Annotated[str | None, typer.Option(help="The site; + for all.")] = None,
-    timeout: Annotated[float, typer.Option(help="How many seconds the broker may take to answer.")] = 10.0,
+    config: Config = None,
+    host: Host = None,
+    port: Port = None,
+    root: Root = None,
+    site: Site = None,
+    timeout: Timeout = 10.0,
 ) -> None:
     """Print the events of all sensors, live.
 

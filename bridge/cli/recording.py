@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bridge.cli.broker_options import Config, Host, Port, Root, Site, Timeout
+
 if TYPE_CHECKING:
     from bridge.core.mapping import MappingSet
     from bridge.mqtt.settings import MqttSettings
@@ -30,15 +32,12 @@ def record(
     span: Annotated[
         str | None, typer.Option("--for", metavar="duration", help="Stop after so long, such as 1h; else on Ctrl-C.")
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="Take the broker and the site from this agent's or dispatcher's file.", dir_okay=False),
-    ] = None,
-    host: Annotated[str | None, typer.Option(help="The broker; without it, that of the running `up`.")] = None,
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Its port.")] = None,
-    root: Annotated[str | None, typer.Option(help="What all topics start with.")] = None,
-    site: Annotated[str | None, typer.Option(help="The site; + for all.")] = None,
-    timeout: Annotated[float, typer.Option(help="How many seconds the broker may take to answer.")] = 10.0,
+    config: Config = None,
+    host: Host = None,
+    port: Port = None,
+    root: Root = None,
+    site: Site = None,
+    timeout: Timeout = 10.0,
 ) -> None:
     """Write every message that the dispatcher of a site reads into a file, one JSON object a line.
 

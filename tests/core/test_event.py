@@ -18,6 +18,8 @@ from bridge.core.event import (
     Event,
     Identity,
     Observation,
+    _as_ours_are,
+    _looked_at_closely,
     encode,
     parse,
     parse_any,
@@ -354,3 +356,33 @@ def test_hostile_bytes_never_raise_anything_else(payload: bytes) -> None:
     usable(parse_foreign(payload, "a/b", id="01K", received_at=NOW))
     with pytest.raises(EventError):
         parse(payload, topic())
+
+
+@given(
+    changes=st.dictionaries(
+        st.sampled_from(
+            ["id", "type", "time", "subject", "epoch", "sequence", "timesynced", "source", "specversion", "data"]
+        ),
+        JSON
+        | st.sampled_from(
+            (
+                *(..., "1", "00000000000000000000", "0" * 19 + "7", "9" * 20, "٣" * 20, "2026-11-22T17:30:00Z"),
+                *("2026-11-22", "2026-11-22T17:30:00.5+01:00", "9999-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "Z"),
+                *({"node": "pi-2"}, {"event": 1}, {"event": "motion.ended"}, {"kind": None}, {"site": "x"}),
+            )
+        ),
+        max_size=2,
+    )
+)
+def test_what_is_read_at_once_is_what_a_closer_look_finds(changes: dict[str, Any]) -> None:
+    made = document(**changes)
+    if not isinstance(made.get("data"), dict | None):
+        assert _as_ours_are(made, b"", topic()) is None
+        return
+    at_once = _as_ours_are(made, b"", topic())
+    if at_once is not None:
+        assert at_once == _looked_at_closely(made, b"", topic())
+
+
+def test_an_event_as_our_agents_make_it_is_read_at_once() -> None:
+    assert _as_ours_are(document(), b"", topic()) == _looked_at_closely(document(), b"", topic())

@@ -41,8 +41,8 @@ async def broken(dispatcher: Dispatcher) -> None:
         await asyncio.wait_for(dispatcher.failed(), 10)
 
 
-async def test_rule_12_what_ended_the_dispatcher_three_times_is_a_dead_letter(site: Site) -> None:
-    site.write_mappings(MAPPINGS)
+async def ended_three_times(site: Site) -> Dispatcher:
+    """A message on `lamp` has ended the dispatcher three times, and it is started for the fourth."""
     site.mint_id = Mint()
     dispatcher = await site.start()
     site.mint_id.good = 0
@@ -55,7 +55,12 @@ async def test_rule_12_what_ended_the_dispatcher_three_times_is_a_dead_letter(si
     # The fourth time it is not read: the id is that of its dead letter.
     site.mint_id.good = None
     await site.stop()
-    dispatcher = await site.start()
+    return await site.start()
+
+
+async def test_rule_12_what_ended_the_dispatcher_three_times_is_a_dead_letter(site: Site) -> None:
+    site.write_mappings(MAPPINGS)
+    dispatcher = await ended_three_times(site)
     await until(
         lambda: dispatcher.registry.get_sample_value("gpio_bridge_dispatcher_dead_letters_total") == 1, "quarantined"
     )
@@ -82,18 +87,7 @@ async def test_what_ended_the_dispatcher_once_and_is_handled_well_is_no_longer_s
 
 async def test_another_mapping_set_lifts_the_quarantine(site: Site) -> None:
     site.write_mappings(MAPPINGS)
-    site.mint_id = Mint()
-    dispatcher = await site.start()
-    site.mint_id.good = 0
-    site.client.publish("lamp", b"on")
-    for _ in range(CRASHES):
-        await broken(dispatcher)
-        await site.stop()
-        site.mint_id.good = 1
-        dispatcher = await site.start(subscribed=False)
-    site.mint_id.good = None
-    await site.stop()
-    dispatcher = await site.start()
+    dispatcher = await ended_three_times(site)
     await until(lambda: dispatcher.feed.recent(10), "quarantined")
     site.write_mappings(MAPPINGS.replace("hello", "there"))
     await until(lambda: dispatcher.mappings.mappings["lamp"].function == "there", "in force")
