@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import socket
 import ssl
 from collections.abc import Callable
 
 from bridge.dispatcher.http.answer import Answer, AnswerReader, Failed
+from bridge.dispatcher.http.plain import PlainTransport, Transport
 
 Told = Callable[[Answer | Failed, float], None]
 """Is given what came of an exchange, and how many seconds it took."""
@@ -49,10 +51,14 @@ class Connection(asyncio.BufferedProtocol):
         self._buffer = buffer
         self._made, self._ended, self._lost = made, ended, lost
         self._reader = AnswerReader()
-        self._transport: asyncio.Transport
+        self._transport: Transport
         self._look: Callable[[int], list[tuple[int, int]]]
 
     # --- what the pool asks for ---
+
+    def over_plain(self, sock: socket.socket) -> None:
+        """Begin on a connected socket, without TLS."""
+        self._begin(PlainTransport(sock, self), sock.fileno())
 
     def quiet(self) -> bool:
         """Whether an idle connection can be used: the peer has neither closed it nor said anything unasked.
@@ -84,15 +90,18 @@ class Connection(asyncio.BufferedProtocol):
         self.over = True
         self._transport.abort()
 
-    # --- asyncio's side ---
+    def _begin(self, transport: Transport, fd: int) -> None:
+        self._transport = transport
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        self._look = poll.poll
+        self._made(self)
+
+    # --- the transport's side ---
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        poll = select.poll()
-        poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
-        self._look = poll.poll
-        self._made(self)
+        self._begin(transport, transport.get_extra_info("socket").fileno())
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._buffer

@@ -14,9 +14,12 @@ import asyncio
 import ipaddress
 import logging
 import math
+import socket
 import ssl
 from collections import deque
 from typing import Final, Self, cast
+
+from aiohappyeyeballs import start_connection
 
 from bridge.clock import Clock, Timer
 from bridge.dispatcher.http.answer import Answer, Failed
@@ -42,7 +45,7 @@ class Pool:
         self._limit = connections
         self._connect_timeout_s = connect_timeout_s
         self._tls: ssl.SSLContext | None = None
-        self._next_address_s = None if _is_address(origin.host) else NEXT_ADDRESS_S
+        self._address = _is_address(origin.host)
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._connections: set[Connection] = set()
         self._idle: list[Connection] = []  # the one that idles longest comes first; the last one is used next
@@ -139,13 +142,7 @@ class Pool:
         why, connection = "", None
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: Connection(self._buffer, self._made, self._ended, self._lost),
-                    self._origin.host,
-                    self._origin.port,
-                    ssl=self._tls,
-                    happy_eyeballs_delay=self._next_address_s,
-                )
+                connection = await self._connect()
         except TimeoutError as error:
             why = why_of(error) if error.errno else f"no connection within {self._connect_timeout_s:g} s"
         except OSError as error:
@@ -164,6 +161,21 @@ class Pool:
             failed = self._not_reached(why or "the new connection was closed at once")
             exchange.told(failed, self._clock.monotonic() - exchange.began)
         self._open_more()
+
+    async def _connect(self) -> Connection:
+        loop = asyncio.get_running_loop()
+        host, port = self._origin.host, self._origin.port
+        if self._address:  # nobody has to be asked, and no thread to do that
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        else:
+            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        sock = await start_connection(found, happy_eyeballs_delay=NEXT_ADDRESS_S)
+        connection = Connection(self._buffer, self._made, self._ended, self._lost)
+        if self._tls is None:
+            connection.over_plain(sock)
+        else:
+            await loop.create_connection(lambda: connection, sock=sock, ssl=self._tls, server_hostname=host)
+        return connection
 
     def _not_reached(self, why: str) -> Failed:
         return Failed(f"cannot connect to {self._origin.url}: {why}", reached=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -15,6 +16,8 @@ import pytest
 
 from bridge.clock import Clock, RealClock, VirtualClock
 from bridge.dispatcher.http.answer import HEAD_BYTES, Answer, Failed
+from bridge.dispatcher.http.connection import Connection
+from bridge.dispatcher.http.plain import PlainTransport
 from bridge.dispatcher.http.pool import IDLE_S, Pool
 from bridge.dispatcher.http.request import Origin
 from tests.dispatcher.conftest import until
@@ -33,6 +36,13 @@ def pool_to(
     port = server if isinstance(server, int) else server.port
     origin = Origin(f"{scheme}://{host}:{port}")
     return Pool(origin, clock or RealClock(), connections=connections, connect_timeout_s=connect_timeout_s)
+
+
+def socket_of(connection: Connection) -> socket.socket:
+    """Another handle of its socket, to be closed."""
+    transport = connection._transport
+    assert isinstance(transport, PlainTransport)
+    return socket.socket(fileno=os.dup(transport.fileno()))
 
 
 async def test_one_request_after_the_other_shares_a_connection() -> None:
@@ -70,8 +80,8 @@ async def test_small_packets_are_sent_at_once() -> None:
     async with serving() as server, pool_to(server) as pool:
         await post(pool)
         (connection,) = pool._connections
-        plain = connection._transport.get_extra_info("socket")
-        assert plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        with socket_of(connection) as plain:
+            assert plain.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 # --- servers that do not behave ---
@@ -257,9 +267,8 @@ async def test_a_request_of_which_the_system_took_nothing_is_sent_on_another_con
     async with serving() as server, pool_to(server) as pool:
         await post(pool)
         (connection,) = pool._connections
-        plain = connection._transport.get_extra_info("socket").dup()
-        plain.shutdown(socket.SHUT_WR)  # the next write fails at once, and nothing of it is seen from outside
-        plain.close()
+        with socket_of(connection) as plain:
+            plain.shutdown(socket.SHUT_WR)  # the next write fails at once, and nothing of it is seen from outside
         assert connection.quiet()
         assert (await post(pool)).status == 200
         assert server.requests == [(1, REQUEST), (2, REQUEST)]
@@ -278,9 +287,8 @@ async def test_what_waits_for_a_connection_that_takes_nothing_more_gets_another_
         first, second = begin(pool), begin(pool)
         await until(lambda: server.requests, "one under way, one behind it")
         (connection,) = pool._connections
-        plain = connection._transport.get_extra_info("socket").dup()
-        plain.shutdown(socket.SHUT_WR)
-        plain.close()
+        with socket_of(connection) as plain:
+            plain.shutdown(socket.SHUT_WR)
         held.set()
         assert isinstance(await first, Answer)
         assert isinstance(await second, Answer)
@@ -291,10 +299,11 @@ async def test_what_waits_for_a_connection_that_takes_nothing_more_gets_another_
 
 
 async def test_an_opening_that_breaks_is_told_to_who_waits_and_logged(caplog: pytest.LogCaptureFixture) -> None:
-    async with pool_to(80, host="a%00b") as pool:
+    await asyncio.get_running_loop().shutdown_default_executor()  # nobody can look up a name any more
+    async with pool_to(80, host="localhost") as pool:
         failed = await failure(pool)
     assert not failed.reached
-    assert "ValueError" in failed.reason
+    assert "RuntimeError" in failed.reason
     assert "cannot open a connection" in caplog.text
 
 
