@@ -200,10 +200,11 @@ class Ledger:
     @property
     def wake_at(self) -> float | None:
         """When `step` has something to do although nothing happened (monotonic)."""
-        times = [
-            time for time in (self._lanes.wake_at, self._timers.wake_at, self._long.relieve_at) if time is not None
-        ]
-        return min(times) if times else None
+        earliest = self._lanes.wake_at
+        for time in (self._timers.wake_at, self._long.relieve_at):
+            if time is not None and (earliest is None or time < earliest):
+                earliest = time
+        return earliest
 
     def confirmed(self) -> tuple[SourceRow, ...]:
         """Everything that has a record, per source; all of it is finished or stored once nothing is dirty."""

@@ -12,7 +12,7 @@ import logging
 import random
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any, Self
 
@@ -317,10 +317,12 @@ class Dispatcher:
         self._subscription_problem = f"not connected: {reason}"
 
     def received(self, batch: Sequence[Delivery]) -> None:
-        with self._whole():
+        try:
             self.step(self._read(batch))
             if not self.broken:
                 self._quarantine.handled()
+        except BaseException as error:  # noqa: BLE001 - the outermost frame of a decision
+            self._broke(error)
 
     def _read(self, batch: Sequence[Delivery]) -> Iterator[Input]:
         """The inputs one by one, each read when the one before has been planned: the black box names one alone."""
@@ -341,20 +343,17 @@ class Dispatcher:
         self.auditor.before(inputs, self.ledger.confirmed, self.now())
         self.step(inputs)
 
-    @contextmanager
-    def _whole(self) -> Iterator[None]:
+    def _broke(self, error: BaseException) -> None:
         """A decision is made as a whole; one that breaks ends the program, which begins anew from what is on the disk.
 
         What was being handled stays in the black box, so that the same message does not end it for ever (rule 12).
+        Whoever decides catches whatever it raises: an extension may raise anything.
         """
-        try:
-            yield
-        except BaseException as error:  # noqa: BLE001 - the outermost frame of a decision; an extension may raise anything
-            if self._broken is not None and not self._broken.done():
-                _log.critical("a decision broke: the dispatcher ends", extra={"op": "dispatcher.step"}, exc_info=error)
-                self._broken.set_exception(BrokenDecision("a decision of the ledger broke; see the log"))
-                self._broken.exception()  # it is told by `failed`, where somebody waits
-                self._fenced = True
+        if self._broken is not None and not self._broken.done():
+            _log.critical("a decision broke: the dispatcher ends", extra={"op": "dispatcher.step"}, exc_info=error)
+            self._broken.set_exception(BrokenDecision("a decision of the ledger broke; see the log"))
+            self._broken.exception()  # it is told by `failed`, where somebody waits
+            self._fenced = True
 
     # --- the ledger's steps ---
 
@@ -364,7 +363,7 @@ class Dispatcher:
         effects: list[Effect] = []
         if self.broken:
             return effects
-        with self._whole():
+        try:
             effects = self.ledger.step(inputs, now)
             for effect in effects:
                 self.metrics.count(effect, now)
@@ -372,6 +371,8 @@ class Dispatcher:
                     self.auditor.count(effect, now)
                 self._carry_out(effect, now)
             self._see_to_it(now)
+        except BaseException as error:  # noqa: BLE001 - the outermost frame of a decision
+            self._broke(error)
         return effects
 
     def _see_to_it(self, now: Instant) -> None:
@@ -426,13 +427,16 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - an attempt must have an outcome, or its lane waits for ever
             _log.exception("attempt broke", extra={"op": "attempt", "invocation": invoke.invocation.id})
             reason = f"{type(error).__name__}: {error}"
-            done(Outcome(verdict=Verdict.RETRYABLE, status=None, reason=reason, duration_s=0.0))
+            broken = Outcome(verdict=Verdict.RETRYABLE, status=None, reason=reason, duration_s=0.0)
+            asyncio.get_running_loop().call_soon(done, broken)  # not now: this is the middle of a step
 
     def _attempted(self, invocation_id: str, outcome: Outcome) -> None:
         """Gather what ends in one turn of the loop: the ledger is stepped once with all of it, in the order it came."""
-        if not self._ended:
-            asyncio.get_running_loop().call_soon(self._step_ended)
         self._ended.append(Attempted(invocation_id, outcome, self._random.random()))
+        if self._under_way == 1:
+            self._step_ended()  # it is alone: nothing else can end in this turn
+        elif len(self._ended) == 1:
+            asyncio.get_running_loop().call_soon(self._step_ended)
 
     def _step_ended(self) -> None:
         ended, self._ended = self._ended, []

@@ -178,7 +178,11 @@ class Connection:
         if self._over:
             return
         self._outgoing.append(encode_pubacks(packet_ids))
-        self._flush_soon()
+        if not self._flush_due:  # at once, which spares the loop a turn; what cannot leave now is seen to there
+            self._hand_over()
+            self._stream.flush()
+            if self._outgoing or self._stream.unsent or self._stream.end is not None:
+                self._flush_soon()
         self._unacknowledged = max(0, self._unacknowledged - len(packet_ids))
         if self._paused and self._unacknowledged <= self._read_ahead:
             self._paused = False

@@ -17,7 +17,7 @@ from bridge.core.steps import Effect, Ended, Input
 from bridge.core.tombstone import Tombstone, encode_tombstone
 from bridge.dispatcher import dispatcher as dispatcher_module
 from bridge.dispatcher.invoker import Done
-from tests.dispatcher.conftest import FRONT_DOOR, TOPICS, RecordingInvoker, Site, failing, motion, until
+from tests.dispatcher.conftest import FRONT_DOOR, OK, TOPICS, RecordingInvoker, Site, failing, motion, until
 
 ONE = """
 version: 1
@@ -27,6 +27,18 @@ mappings:
     invoke: hello
     retry: {attempts: 3, first: 10ms, max: 20ms}
 """
+
+
+class Held(RecordingInvoker):
+    """Lets the test say when an attempt ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Done] = []
+
+    def invoke(self, invocation: Invocation, event: Event, attempt: int, done: Done) -> None:
+        self.calls.append((invocation.id, invocation.function, attempt))
+        self.told.append(done)
 
 
 async def test_an_event_invokes_the_function_its_mapping_names_and_is_confirmed(site: Site) -> None:
@@ -290,6 +302,21 @@ async def test_what_ends_in_one_turn_of_the_loop_is_one_step_in_its_order(site: 
     site.invoker.hold.set()
     await until(lambda: dispatcher.ledger.open_events == 0, "finished")
     assert [ids for ids in ended if ids] == [[f"event-{n}:greet" for n in range(1, 11)]]
+
+
+async def test_what_ends_alone_is_stepped_at_once_and_lets_the_next_of_its_lane_begin(site: Site) -> None:
+    site.write_mappings(ONE)
+    held = site.invoker = Held()
+    dispatcher = await site.start()
+    for number in (1, 2):
+        site.client.publish(FRONT_DOOR.text, motion(number))
+    await until(lambda: dispatcher.ledger.open_invocations == 2, "one under way, one behind it")
+    (done,) = held.told
+    done(OK)  # as a connection does, from the loop
+    assert dispatcher.ledger.open_invocations == 1
+    assert site.invoker.ids == ["event-1:greet", "event-2:greet"]
+    held.told[1](OK)
+    assert dispatcher.ledger.open_invocations == 0
 
 
 async def test_rule_2_a_dispatcher_that_lost_its_disk_confirms_only_what_it_has_seen(site: Site) -> None:
