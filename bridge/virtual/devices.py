@@ -191,7 +191,7 @@ class OneWireThermometer:
         if word in faults:
             self._thermometer.set(fault=faults[word])
         elif word == "power-on":
-            self._thermometer.set(POWER_ON_C)
+            self._thermometer.set(POWER_ON_C, power_on=True)
         elif number is not None and -55 <= number <= 125:
             self._thermometer.set(number)
         else:

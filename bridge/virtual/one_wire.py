@@ -53,15 +53,20 @@ class Ds18b20:
         self.folder = folder
         self.celsius = celsius
         self.fault: Fault | None = None
+        self._converted = True
         self._slow: list[_SlowFile] = []
         self._lock = threading.Lock()
         self.set(celsius)
 
-    def set(self, celsius: float | None = None, fault: Fault | None = None) -> None:
-        """Show this temperature (None: the one as before) and this fault (None: all is well)."""
+    def set(self, celsius: float | None = None, fault: Fault | None = None, *, power_on: bool = False) -> None:
+        """Show this temperature (None: the one as before) and this fault (None: all is well).
+
+        `power_on` says that no conversion has been made: `celsius` is then what stands there without one.
+        """
         with self._lock:
             if celsius is not None:
                 self.celsius = celsius
+                self._converted = not power_on
             self.fault = fault
             self._close()
             if fault == "missing":
@@ -79,9 +84,11 @@ class Ds18b20:
             ):
                 replace_text(self.folder / name, f"{text}\n")
             raw = round(self.celsius * 16)
+            told = str(int(raw * 1000 / 16))
+            pad = _scratchpad(raw, converted=self._converted)
             texts = {
-                "w1_slave": _w1_slave(raw, good=fault != "crc"),
-                "temperature": "" if fault == "crc" else f"{int(raw * 1000 / 16)}\n",
+                "w1_slave": _w1_slave(pad, told, good=fault != "crc"),
+                "temperature": "" if fault == "crc" else f"{told}\n",
             }
             for name, text in texts.items():
                 if fault == "slow":
@@ -142,12 +149,31 @@ class _SlowFile:
                 os.close(writer)
 
 
-def _w1_slave(raw: int, *, good: bool) -> str:
-    """The nine bytes of the scratchpad twice, with the verdict on their checksum and the temperature."""
-    pad = [*(raw & 0xFFFF).to_bytes(2, "little"), 0x4B, 0x46, 0x7F, 0xFF, 0x0C, 0x10]
-    crc = _crc(pad) if good else _crc(pad) ^ 0xFF
-    line = " ".join(f"{byte:02x}" for byte in [*pad, crc])
-    return f"{line} : crc={crc:02x} {'YES' if good else 'NO'}\n{line} t={int(raw * 1000 / 16)}\n"
+def _scratchpad(raw: int, *, converted: bool) -> list[int]:
+    """The nine bytes of the memory map at 12 bits.
+
+    Byte 6 is reserved. It is 0x0C at power-on and, once a conversion has been made, 0x10 less the sixteenths: by it the
+    kernel tells the power-on value from a measured 85 °C (w1_therm.c, `W1_THERM_CHECK_RESULT`).
+    """
+    reserved = 0x10 - (raw & 0x0F) if converted else 0x0C
+    pad = [*(raw & 0xFFFF).to_bytes(2, "little"), 0x4B, 0x46, 0x7F, 0xFF, reserved, 0x10]
+    return [*pad, _crc(pad)]
+
+
+def _w1_slave(pad: list[int], celsius_text: str, *, good: bool) -> str:
+    """What was read with the verdict on its checksum, then the last good scratchpad and the temperature.
+
+    `crc=` is what the kernel computes of the first eight bytes, so a garbled ninth byte differs from it; the bytes of
+    the second line are those of the last reading that was good (w1_therm.c, `w1_slave_show`).
+    """
+    received = pad if good else [*pad[:8], pad[8] ^ 0xFF]
+    return (
+        f"{_bytes(received)} : crc={_crc(received[:8]):02x} {'YES' if good else 'NO'}\n{_bytes(pad)} t={celsius_text}\n"
+    )
+
+
+def _bytes(pad: list[int]) -> str:
+    return " ".join(f"{byte:02x}" for byte in pad)
 
 
 def _crc(data: list[int]) -> int:

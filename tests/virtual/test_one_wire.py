@@ -27,12 +27,29 @@ def test_the_agent_reads_the_temperature_that_was_set(bus: OneWireBus, celsius: 
 
 
 def test_the_checksum_is_the_one_of_the_datasheet(bus: OneWireBus) -> None:
-    bus.thermometer(ADDRESS).set(21.5)
+    bus.thermometer(ADDRESS).set(23.125)
     text = (bus.root / ADDRESS / "w1_slave").read_text(encoding="ascii")
     assert text == (
-        "58 01 4b 46 7f ff 0c 10 c2 : crc=c2 YES\n"
-        "58 01 4b 46 7f ff 0c 10 c2 t=21500\n"
+        "72 01 4b 46 7f ff 0e 10 57 : crc=57 YES\n"
+        "72 01 4b 46 7f ff 0e 10 57 t=23125\n"
     )  # fmt: skip
+
+
+def test_a_wrong_checksum_stands_beside_the_computed_one_and_leaves_the_second_line_as_it_was(bus: OneWireBus) -> None:
+    bus.thermometer(ADDRESS, 23.125).set(fault="crc")
+    assert (bus.root / ADDRESS / "w1_slave").read_text(encoding="ascii") == (
+        "72 01 4b 46 7f ff 0e 10 a8 : crc=57 NO\n"
+        "72 01 4b 46 7f ff 0e 10 57 t=23125\n"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("power_on", "reserved"), [(True, 0x0C), (False, 0x10)])
+def test_the_power_on_value_differs_from_a_measured_85_degrees_in_byte_6(
+    bus: OneWireBus, power_on: bool, reserved: int
+) -> None:
+    bus.thermometer(ADDRESS).set(85.0, power_on=power_on)
+    read = (bus.root / ADDRESS / "w1_slave").read_text(encoding="ascii").split()
+    assert (read[:2], int(read[6], 16)) == (["50", "05"], reserved)
 
 
 def test_a_wrong_checksum_keeps_the_temperature_and_is_refused_by_the_agent(bus: OneWireBus) -> None:
