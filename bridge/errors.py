@@ -11,6 +11,8 @@ BridgeError                      everything below; catch it to catch them all
 ├── BrokerError (RuntimeError)   the embedded broker could not be started
 ├── JournalError (OSError)       the journal cannot be opened, read or written
 ├── BrokenDecision (RuntimeError)  a decision of the ledger broke half-way: the dispatcher ends and begins anew
+├── EngineError (RuntimeError)   the Docker Engine refused what was asked; `status` is its HTTP status
+│   └── EngineUnavailable (ConnectionError)  it cannot be asked now
 ├── FunctionError (RuntimeError) a function could not be deployed or started
 │   ├── FunctionNotFound (LookupError)
 │   └── FunctionUnavailable      known, but nothing can answer for it now
@@ -89,6 +91,18 @@ class JournalError(BridgeError, OSError):
 
 class BrokenDecision(BridgeError, RuntimeError):
     """A decision of the ledger broke half-way, so that the dispatcher must end; what broke it stands in the log."""
+
+
+class EngineError(BridgeError, RuntimeError):
+    """The Docker Engine refused what was asked of it; the message holds its own words."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class EngineUnavailable(EngineError, ConnectionError):
+    """The Docker Engine does not answer, or its swarm has nobody to decide; what was asked may be asked again."""
 
 
 class FunctionError(BridgeError, RuntimeError):

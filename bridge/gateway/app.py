@@ -13,6 +13,7 @@ from typing import TypeVar
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from bridge.errors import EngineUnavailable
 from bridge.gateway.answers import SERVER, Refusal, empty
 from bridge.gateway.api.asynchronous import Accept
 from bridge.gateway.api.functions import Functions
@@ -82,6 +83,8 @@ class App:
             return await self._answer(request)
         except Refusal as refusal:
             return refusal.response()
+        except EngineUnavailable as error:
+            return Refusal(503, str(error), {"Retry-After": "1"}).response()
         except Exception:  # noqa: BLE001 - the outermost place of a request; the traceback is logged
             _log.exception("Request failed", extra={"op": "http", "method": request.method})
             return Refusal(500, "the gateway failed at this request; its log has the reason").response()

@@ -47,6 +47,8 @@ class Deployment:
     limits: Resources | None = None
     requests: Resources | None = None
     read_only_root_filesystem: bool = False
+    registry_auth: str = field(default="", repr=False)
+    """Who may pull the image, as old clients send it; a secret, and never part of a document."""
 
     @property
     def scale_min(self) -> int:
@@ -185,6 +187,7 @@ def parse_deployment(document: object) -> Deployment:
         limits=reader.resources("limits"),
         requests=reader.resources("requests"),
         read_only_root_filesystem=reader.flag("readOnlyRootFilesystem"),
+        registry_auth=reader.text("registryAuth"),
     )
     if "\0" in deployment.env_process or "\0" in deployment.image:
         reader.problems.append("envProcess and image must not contain NUL")

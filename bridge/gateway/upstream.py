@@ -100,7 +100,7 @@ class Upstream:
         deadline = time.monotonic() + _UNREACHABLE_S
         while not problem or time.monotonic() < deadline:
             try:
-                lease = await self._backend.acquire(call.function, self._settings.local.start_s)
+                lease = await self._backend.acquire(call.function)
             except FunctionNotFound as error:
                 raise Refusal(404, str(error)) from None
             except FunctionUnavailable as error:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Awaitable
 from typing import Any
 
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
+from bridge.errors import FunctionError
 from bridge.gateway.answers import Refusal, document, empty, read_document
 from bridge.gateway.backends import Secrets
 from bridge.gateway.names import NAMESPACE, is_secret
@@ -27,28 +29,35 @@ class SecretVerbs:
         """The names."""
         if request.query.get("namespace", "") not in ("", NAMESPACE):
             return document([])
-        return document([{"name": name, "namespace": NAMESPACE} for name in self._secrets.names()])
+        return document([{"name": name, "namespace": NAMESPACE} for name in await self._secrets.names()])
 
     async def create(self, request: BaseRequest) -> web.StreamResponse:
         """A new secret."""
         name, value = _read(await read_document(request, _READ_S), value_wanted=True)
-        if not self._secrets.create(name, value):
+        if not await _done(self._secrets.create(name, value)):
             raise Refusal(409, f"there is a secret {name} already; update it with PUT")
         return empty(201)
 
     async def update(self, request: BaseRequest) -> web.StreamResponse:
         """A new value for a secret that is there."""
         name, value = _read(await read_document(request, _READ_S), value_wanted=True)
-        if not self._secrets.update(name, value):
+        if not await _done(self._secrets.update(name, value)):
             raise Refusal(404, f"there is no secret {name}; create it with POST")
         return empty(202)
 
     async def remove(self, request: BaseRequest) -> web.StreamResponse:
         """Forget a secret."""
         name, _ = _read(await read_document(request, _READ_S), value_wanted=False)
-        if not self._secrets.remove(name):
+        if not await _done(self._secrets.remove(name)):
             raise Refusal(404, f"there is no secret {name}")
         return empty(202)
+
+
+async def _done(change: Awaitable[bool]) -> bool:
+    try:
+        return await change
+    except FunctionError as error:
+        raise Refusal(400, str(error)) from None
 
 
 def _read(body: Any, *, value_wanted: bool) -> tuple[str, bytes]:

@@ -52,18 +52,21 @@ class BackendInfo:
 
 
 class Secrets(Protocol):
-    """Secret values by their names; nothing ever reads a value back to a client."""
+    """Secret values by their names; nothing ever reads a value back to a client.
 
-    def names(self) -> tuple[str, ...]:
+    Errors: FunctionError for what cannot be done, EngineUnavailable; the message is for the client.
+    """
+
+    async def names(self) -> tuple[str, ...]:
         """The names, in order."""
 
-    def create(self, name: str, value: bytes) -> bool:
+    async def create(self, name: str, value: bytes) -> bool:
         """Store a new secret; False when there is one of this name."""
 
-    def update(self, name: str, value: bytes) -> bool:
+    async def update(self, name: str, value: bytes) -> bool:
         """Replace a secret; False when there is none of this name."""
 
-    def remove(self, name: str) -> bool:
+    async def remove(self, name: str) -> bool:
         """Forget a secret; False when there is none of this name."""
 
 
@@ -71,7 +74,8 @@ class Backend(Protocol):
     """Runs functions. All methods are called on the gateway's loop.
 
     Errors: FunctionNotFound for a name that is not deployed, FunctionUnavailable when nothing can answer for one now,
-    FunctionError for what cannot be deployed; the message is for the client.
+    FunctionError for what cannot be deployed, EngineUnavailable when what runs the functions cannot be asked; the
+    message is for the client.
     """
 
     @property
@@ -83,10 +87,10 @@ class Backend(Protocol):
         """The functions' secrets."""
 
     async def __aenter__(self) -> Self:
-        """Bring back what was deployed."""
+        """Bring back, or look up, what was deployed."""
 
     async def __aexit__(self, *exc: object) -> None:
-        """Stop every function within seconds."""
+        """Let go of everything within seconds; whether the functions go on without us is the backend's affair."""
 
     async def deploy(self, deployment: Deployment) -> None:
         """Deploy a function, or replace it; returns when that is recorded, not when it is ready."""
@@ -107,7 +111,7 @@ class Backend(Protocol):
         """One function."""
 
     def known(self, name: str) -> bool:
-        """Whether a function of this name is deployed; cheap."""
+        """Whether a function of this name is deployed; cheap. EngineUnavailable where that is not known yet."""
 
     def wanted(self) -> Mapping[str, int]:
         """The wanted replicas by function; cheap."""
@@ -115,8 +119,11 @@ class Backend(Protocol):
     def logs(self, query: LogQuery) -> AsyncGenerator[LogLine, None]:
         """The lines asked for, oldest first; with `follow` it goes on until it is closed."""
 
-    async def acquire(self, name: str, timeout_s: float) -> Lease:
-        """A replica for one call. A function at zero is scaled up first; one scaling serves all who wait."""
+    async def acquire(self, name: str) -> Lease:
+        """A replica for one call. A function at zero is scaled up first; one scaling serves all who wait.
+
+        Waits for a replica that starts, as long as the backend's settings say.
+        """
 
     def not_ready(self) -> str | None:
         """What keeps functions from running, in words; None when all is well."""

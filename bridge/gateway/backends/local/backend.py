@@ -172,12 +172,12 @@ class LocalBackend:
                 reasons.append(f"{name}: {problem or 'its replicas are starting'}")
         return "; ".join(reasons) or None
 
-    async def acquire(self, name: str, timeout_s: float) -> Lease:
+    async def acquire(self, name: str) -> Lease:
         deployed = self._find(name)
         if deployed.function.wanted == 0:
             # Wanted changes at once, so whoever comes next finds it set and waits for the same start.
             self._set_replicas(deployed, max(1, deployed.record.deployment.scale_min))
-        return await deployed.function.acquire(timeout_s)
+        return await deployed.function.acquire(self._settings.local.start_s)
 
     # --- inside
 

@@ -18,26 +18,26 @@ class FileSecrets:
         """Make the folder where it is missing."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def names(self) -> tuple[str, ...]:
+    async def names(self) -> tuple[str, ...]:
         return tuple(sorted(path.name for path in self._folder.iterdir() if is_secret(path.name) and path.is_file()))
 
     def has(self, name: str) -> bool:
         """Whether there is such a secret."""
         return is_secret(name) and (self._folder / name).is_file()
 
-    def create(self, name: str, value: bytes) -> bool:
+    async def create(self, name: str, value: bytes) -> bool:
         if self.has(name):
             return False
         self._write(name, value)
         return True
 
-    def update(self, name: str, value: bytes) -> bool:
+    async def update(self, name: str, value: bytes) -> bool:
         if not self.has(name):
             return False
         self._write(name, value)
         return True
 
-    def remove(self, name: str) -> bool:
+    async def remove(self, name: str) -> bool:
         if not self.has(name):
             return False
         (self._folder / name).unlink()
