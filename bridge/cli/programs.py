@@ -51,7 +51,7 @@ def dispatcher(config: Config, log_level: LogLevel = None) -> None:
 
 
 def gateway(config: Config, log_level: LogLevel = None) -> None:
-    """Run the gateway: OpenFaaS' HTTP interface, with functions as processes of this machine."""
+    """Run the gateway: OpenFaaS' HTTP interface, with functions on this machine or on a Docker Swarm."""
     from bridge.cli import long_running
 
     set_up_logging(log_level)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -28,6 +29,9 @@ from bridge.gateway.settings import GatewaySettings
 from bridge.gateway.upstream import Upstream
 from bridge.service import Health, page
 
+if TYPE_CHECKING:
+    from bridge.gateway.backends.swarm import SwarmBackend
+
 _log = logging.getLogger(__name__)
 
 _KEEPALIVE_S = 75.0
@@ -39,7 +43,7 @@ class Gateway:
 
     Stops in this order: the doors are closed to new connections; requests in flight get `timeouts.drain`, and what is
     left is cut off (a log that is followed never ends by itself, and is cut at once); asynchronous calls in work get
-    the same time, those that wait stay in the journal; then the functions' processes, which all of these needed.
+    the same time, those that wait stay in the journal; then the backend, which all of these needed.
     """
 
     name = "gateway"
@@ -103,8 +107,7 @@ class Gateway:
             if metrics is not None:
                 metrics.restarted(name)
 
-        # The seam: with a second backend, its kind is chosen here.
-        backend = LocalBackend(settings, clock=self._clock, background=background, restarted=restarted)
+        backend = self._backend(background, restarted)
         metrics = GatewayMetrics(self.registry, backend.wanted)
         await stack.enter_async_context(backend)
         self.backend = backend
@@ -137,6 +140,14 @@ class Gateway:
             handler = metrics_handler(self._page)
             self._metrics_port = await self._listen(handler, settings.metrics.port, "metrics.port")
         _log.info("Listening", extra={"op": "start", "url": self.url, "metrics_port": self._metrics_port})
+
+    def _backend(self, background: Background, restarted: Callable[[str], None]) -> LocalBackend | SwarmBackend:
+        if self.settings.backend == "swarm":
+            # Docker's client takes memory and time that a gateway of local processes has no use for.
+            from bridge.gateway.backends.swarm import SwarmBackend  # noqa: PLC0415
+
+            return SwarmBackend(self.settings, clock=self._clock, background=background, restarted=restarted)
+        return LocalBackend(self.settings, clock=self._clock, background=background, restarted=restarted)
 
     def _page(self, path: str) -> tuple[int, str, bytes] | None:
         return page(path, self.health, self.registry)

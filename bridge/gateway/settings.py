@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from bridge.config import Bytes, Port, Seconds, Within
+from bridge.config import Bytes, Pattern, Port, Seconds, Within
 from bridge.config.hosts import is_loopback
+from bridge.swarm.address import DEFAULT_HOST
+
+_ENGINE = Pattern(r"unix:///.+|tcp://[^/:@]+:[0-9]{1,5}", "unix:///path or tcp://host:port")
 
 USER_FILE, PASSWORD_FILE = "basic-auth-user", "basic-auth-password"
 
@@ -94,6 +97,102 @@ class LocalSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineTlsSettings:
+    """TLS towards a Docker Engine on `tcp://`."""
+
+    ca: Path
+    """PEM file with the authority that signed the engine's certificate."""
+    cert: Path | None = None
+    """PEM file with our certificate, by which the engine knows us."""
+    key: Path | None = None
+    """PEM file with the key of our certificate."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What the section's keys must agree on."""
+        if (self.cert is None) != (self.key is None):
+            yield ("cert" if self.cert is None else "key"), "a certificate and its key are given together"
+        for name, path in (("ca", self.ca), ("cert", self.cert), ("key", self.key)):
+            if path is not None and not path.is_file():
+                yield name, f"there is no file {path}"
+
+
+@dataclass(frozen=True, slots=True)
+class HealthSettings:
+    """The health check that each function's service gets; Swarm replaces a replica that fails it."""
+
+    enabled: bool = True
+    """Without it, a health check that the image brings is left as it is."""
+    every_s: Annotated[float, Seconds(0.5, 3600)] = 10.0
+    """The pause between two checks."""
+    timeout_s: Annotated[float, Seconds(0.5, 600)] = 5.0
+    """A check that takes longer has failed."""
+    start_s: Annotated[float, Seconds(0, 3600)] = 30.0
+    """Failures in a replica's first while do not count."""
+    retries: Annotated[int, Within(1, 100)] = 3
+    """Failures in a row until it is replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretFileSettings:
+    """Whom a function's secrets belong to inside of its container."""
+
+    uid: Annotated[int, Within(0, 2**31 - 1)] = 0
+    """The files' owner, by number."""
+    gid: Annotated[int, Within(0, 2**31 - 1)] = 0
+    """The files' group, by number."""
+    mode: Annotated[str, Pattern("0?[0-7]{3}", "an octal mode in quotes, such as '0444'")] = "0444"
+    """Who may read them. Functions rarely run as root, hence everybody in the container."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmSettings:
+    """Functions as services of a Docker Swarm."""
+
+    host: Annotated[str, _ENGINE] = DEFAULT_HOST
+    """The Docker Engine of one of the swarm's managers."""
+    tls: EngineTlsSettings | None = None
+    timeout_s: Annotated[float, Seconds(0.5, 300)] = 10.0
+    """The engine may take this long for an answer."""
+    network: Annotated[str, Pattern("[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}", "a network's name")] = "gpio-bridge-functions"
+    """The overlay network of functions and gateway; made, and attachable, where it is missing."""
+    endpoint_mode: Literal["dnsrr", "vip"] = "dnsrr"
+    """`dnsrr`: we choose the task of each call. `vip`: the kernel of each machine does, which needs IPVS in it."""
+    balance: Literal["least_in_flight", "round_robin"] = "least_in_flight"
+    """How a task is chosen under `dnsrr`."""
+    max_replicas: Annotated[int, Within(1, 10_000)] = 100
+    """Of one function; asking for more is refused."""
+    start_s: Annotated[float, Seconds(0.1, 3600)] = 60.0
+    """A call waits this long for a replica; a node may have to pull the image first."""
+    restart_delay_s: Annotated[float, Seconds(0, 3600)] = 2.0
+    """The pause before Swarm replaces a replica that ended; it never gives up."""
+    monitor_s: Annotated[float, Seconds(0, 3600)] = 5.0
+    """A new replica that ends this soon makes an update fail, and Swarm goes back to the version before."""
+    stop_grace_s: Annotated[float, Seconds(1, 3600)] = 15.0
+    """From SIGTERM to SIGKILL; a replica finishes its calls in it."""
+    look_s: Annotated[float, Seconds(1, 3600)] = 30.0
+    """How often all tasks are looked at while nothing changes; changes are seen at once."""
+    log_lines: Annotated[int, Within(1, 100_000)] = 1000
+    """Lines of each replica that a log without `tail` begins with."""
+    registry_config: Path | None = None
+    """Docker's `config.json` with the registries' credentials; where the Docker CLI looks if not given."""
+    secret_files: SecretFileSettings = field(default_factory=SecretFileSettings)
+    health: HealthSettings = field(default_factory=HealthSettings)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What the section's keys must agree on."""
+        if self.host.startswith("tcp://"):
+            name, _, port = self.host.removeprefix("tcp://").rpartition(":")
+            if not 0 < int(port) < 65536:
+                yield "host", f"{port} is no port"
+            elif self.tls is None and not is_loopback(name):
+                yield "tls", f"is missing: without it, everybody on the way to {name} could use its Docker Engine"
+        elif self.tls is not None:
+            yield "tls", "is for tcp:// hosts; a socket has none"
+        if self.registry_config is not None and not self.registry_config.is_file():
+            yield "registry_config", f"there is no file {self.registry_config}"
+
+
+@dataclass(frozen=True, slots=True)
 class GatewaySettings:
     """Where the gateway listens, what it runs and where it keeps it."""
 
@@ -101,7 +200,8 @@ class GatewaySettings:
     """Deployments are kept here, so that they come back after a restart."""
     host: str = "127.0.0.1"
     port: Port = 8080
-    backend: Literal["local"] = "local"
+    backend: Literal["local", "swarm"] = "local"
+    """Functions as processes of this machine, or as services of a Docker Swarm."""
     role: Literal["gateway", "provider"] = "gateway"
     """What `/system/info` looks like: `provider` for an OpenFaaS gateway in front of us."""
     functions: Path | None = None
@@ -117,6 +217,7 @@ class GatewaySettings:
     timeouts: TimeoutSettings = field(default_factory=TimeoutSettings)
     asynchronous: AsyncSettings = field(default_factory=AsyncSettings, metadata={"key": "async"})
     local: LocalSettings = field(default_factory=LocalSettings)
+    swarm: SwarmSettings = field(default_factory=SwarmSettings)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What the keys must agree on."""

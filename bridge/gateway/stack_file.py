@@ -8,10 +8,13 @@ replaced from the environment, as faas-cli does before it reads the file.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import orjson
 
 from bridge.config import INVALID, Invalid, Node, Reader, read
 from bridge.errors import ConfigError, FunctionError
@@ -88,6 +91,12 @@ def load_stack(path: Path, environ: Mapping[str, str]) -> tuple[Deployment, ...]
     if reader.found:
         raise ConfigError(reader.found)
     return tuple(found)
+
+
+def fingerprint(deployment: Deployment) -> str:
+    """Changes when the deployment does."""
+    canonical = orjson.dumps(deployment.document(), option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(canonical).hexdigest()[:16]
 
 
 def _check_provider(node: Node | None, document: Node, reader: Reader) -> None:

@@ -42,7 +42,6 @@ NOTES: Final[dict[str, str]] = {
     # bridge/gateway/settings.py
     "GatewaySettings.host": "Where to listen. Other machines are served with `basic_auth` or `allow_open` only.",
     "GatewaySettings.port": "OpenFaaS' own port.",
-    "GatewaySettings.backend": "Where functions run: `local` is as processes of this machine.",
     "MetricsSettings.enabled": "Whether to serve a port for metrics alone.",
     "MetricsSettings.port": "That port.",
     "BasicAuthSettings.enabled": "Whether `/system/` and `/ui/` ask for user and password.",

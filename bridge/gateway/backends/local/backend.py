@@ -15,12 +15,11 @@ from typing import Self
 
 from bridge.clock import Clock
 from bridge.errors import FunctionError, FunctionNotFound
-from bridge.gateway.backends import BackendInfo, Lease, LogQuery
-from bridge.gateway.backends.local import health
+from bridge.gateway.backends import BackendInfo, Lease, LogQuery, health
 from bridge.gateway.backends.local.function import LocalFunction, Replica
 from bridge.gateway.backends.local.process import Launch
 from bridge.gateway.backends.local.program import KnownHandlers, Program, resolve
-from bridge.gateway.backends.local.records import Record, Records, fingerprint
+from bridge.gateway.backends.local.records import Record, Records
 from bridge.gateway.backends.local.reload import FolderWatch, Stamp, stamp
 from bridge.gateway.backends.local.rollout import Phase
 from bridge.gateway.backends.local.secrets import FileSecrets
@@ -28,7 +27,7 @@ from bridge.gateway.backends.local.usage import cpu_s, resident_bytes
 from bridge.gateway.background import Background
 from bridge.gateway.deployment import ZERO_AFTER_LABEL, Deployment, FunctionStatus, LogLine, Usage
 from bridge.gateway.settings import GatewaySettings
-from bridge.gateway.stack_file import load_stack
+from bridge.gateway.stack_file import fingerprint, load_stack
 from bridge.runtime.settings import duration_s
 
 _log = logging.getLogger(__name__)
@@ -365,10 +364,13 @@ class LocalBackend:
         """
         limit_s = 2.5 * self._settings.local.health_every_s
         try:
-            complaint = await health.ask(replica.port)
+            said = await health.ask("127.0.0.1", replica.port)
+            complaint = None if said.status == 200 else said.text or "its health check failed"
         except TimeoutError:
             complaint = "it does not answer"
             limit_s = max(limit_s, self._settings.timeouts.upstream_s)
+        except OSError as error:
+            complaint = f"it takes no connection: {error}"
         if not replica.at(Phase.READY):
             return
         if complaint is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,12 +72,6 @@ class Records:
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"
-
-
-def fingerprint(deployment: Deployment) -> str:
-    """Changes when the deployment does."""
-    canonical = orjson.dumps(deployment.document(), option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(canonical).hexdigest()[:16]
 
 
 def _parse(document: Any) -> Record:

@@ -1,0 +1,5 @@
+"""Functions as services of a Docker Swarm, for a cluster of Pis."""
+
+from bridge.gateway.backends.swarm.backend import SwarmBackend
+
+__all__ = ["SwarmBackend"]

@@ -1,0 +1,357 @@
+"""The swarm backend: each function is a service of a Docker Swarm, called task by task over an overlay network."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any, Self
+
+from bridge.clock import Clock
+from bridge.errors import EngineError, EngineUnavailable, FunctionError, FunctionNotFound
+from bridge.gateway.backends import BackendInfo, Lease, LogQuery
+from bridge.gateway.backends.swarm.function import SwarmFunction
+from bridge.gateway.backends.swarm.logs import FunctionLog
+from bridge.gateway.backends.swarm.secrets import DockerSecrets
+from bridge.gateway.backends.swarm.translation import STACK_LABEL, function_name, service_spec
+from bridge.gateway.backends.swarm.usage import UsageMeter
+from bridge.gateway.backends.swarm.watch import Watch
+from bridge.gateway.background import Background
+from bridge.gateway.deployment import Deployment, FunctionStatus, LogLine
+from bridge.gateway.settings import GatewaySettings
+from bridge.gateway.stack_file import fingerprint, load_stack
+from bridge.swarm import registry, revision
+from bridge.swarm.address import EngineAddress
+from bridge.swarm.engine import Engine
+from bridge.swarm.services import Service, read_service
+from bridge.swarm.tasks import Task
+
+_log = logging.getLogger(__name__)
+
+_AGAIN_S = 1.0
+_FOLLOWED_UP_S = 30.0
+
+
+class SwarmBackend:
+    """Runs each function as a service of `replicas` tasks.
+
+    The swarm keeps everything, so that a gateway has no state here and several may work at a time; functions go on
+    when it stops. While the engine is away, calls still reach the tasks that were known before.
+    """
+
+    info = BackendInfo("gpio-bridge", "docker swarm")
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        clock: Clock,
+        background: Background,
+        restarted: Callable[[str], None],
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        swarm = self._swarm = settings.swarm
+        self._settings = settings
+        self._clock = clock
+        self._background = background
+        self._restarted = restarted
+        self._environ = environ
+        tls = swarm.tls
+        address = EngineAddress(swarm.host) if tls is None else EngineAddress(swarm.host, tls.ca, tls.cert, tls.key)
+        self._engine = Engine(address, timeout_s=swarm.timeout_s)
+        self._watch = Watch(self._engine, swarm, clock, make=self._function, ended=self._ended)
+        self._usage = UsageMeter(self._engine)
+        self.secrets = DockerSecrets(self._engine, self._watch.connected, self._watch.refresh)
+        self._stack_problems: dict[str, str] = {}
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self._engine)
+        try:
+            await self._watch.connect()
+        except EngineUnavailable as error:
+            # It may come up later than we do; until then we are not ready.
+            _log.warning("The engine is away", extra={"op": "engine", "reason": str(error)})
+            self._watch.problem = str(error)
+        except EngineError as error:
+            await self._stack.aclose()
+            raise FunctionError(f"the gateway cannot use the swarm: {error}") from error
+        loops = (
+            self._background.spawn(self._watch.run(), "events of the swarm"),
+            self._background.spawn(self._watch.look_at_tasks(), "tasks of the swarm"),
+            self._background.spawn(self._follow_up(), "secrets of the swarm"),
+        )
+        self._stack.push_async_callback(_end, loops)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        # First those who ask the engine, then the engine.
+        await self._stack.aclose()
+
+    # --- deployments
+
+    async def deploy(self, deployment: Deployment) -> None:
+        await self._deploy(deployment, None, only_update=False)
+
+    async def update(self, deployment: Deployment) -> None:
+        await self._deploy(deployment, None, only_update=True)
+
+    async def remove(self, name: str) -> None:
+        function = await self._find_now(name)
+        try:
+            await self._engine.delete(f"/services/{function.service.id}")
+        except EngineError as error:
+            raise self._told(name, error) from error
+        await self._refresh()
+        _log.info("Removed", extra={"op": "remove", "function": name})
+
+    async def scale(self, name: str, replicas: int) -> None:
+        if replicas > self._swarm.max_replicas:
+            raise FunctionError(
+                f"{replicas} replicas of {name} are more than this gateway is set to run"
+                f" (swarm.max_replicas: {self._swarm.max_replicas})"
+            )
+        function = await self._find_now(name)
+        if not function.service.scalable:
+            raise FunctionError(f"the function {name} is a global service, which has one replica on each machine")
+        await self._scale(function, lambda service: revision.with_replicas(service, replicas))
+
+    # --- questions
+
+    async def list(self) -> list[FunctionStatus]:
+        await self._refresh()
+        return [self._status(self._watch.functions[name]) for name in sorted(self._watch.functions)]
+
+    async def describe(self, name: str, *, usage: bool = False) -> FunctionStatus:
+        function = await self._find_now(name)
+        try:
+            await self._watch.refresh_tasks([function.service.id])
+            status = self._status(function)
+            if usage:
+                used = await self._usage.usage(function.tasks, self._watch.node_id)
+                status = FunctionStatus(
+                    status.deployment,
+                    status.replicas,
+                    status.available_replicas,
+                    status.created_at,
+                    used,
+                    status.problem,
+                )
+        except EngineError as error:
+            raise self._told(name, error) from error
+        return status
+
+    def known(self, name: str) -> bool:
+        if name in self._watch.functions:
+            return True
+        if not self._watch.ever or self._watch.problem is not None:
+            raise EngineUnavailable(f"whether {name} is deployed cannot be told: {self._watch.problem}")
+        return False
+
+    def wanted(self) -> Mapping[str, int]:
+        return {name: function.wanted for name, function in self._watch.functions.items()}
+
+    def logs(self, query: LogQuery) -> AsyncGenerator[LogLine, None]:
+        self._watch.connected()
+        function = self._find(query.name)
+        return FunctionLog(self._engine, function, query, self._clock, self._swarm.log_lines).read()
+
+    def not_ready(self) -> str | None:
+        if self._watch.problem is not None:
+            return self._watch.problem
+        reasons = [f"{name}: {problem}" for name, problem in sorted(self._stack_problems.items())]
+        for name, function in sorted(self._watch.functions.items()):
+            if function.wanted > 0 and function.available == 0:
+                reasons.append(f"{name}: {function.problem or 'its replicas are starting'}")
+        return "; ".join(reasons) or None
+
+    async def acquire(self, name: str) -> Lease:
+        return await self._find(name).acquire()
+
+    # --- inside
+
+    def _find(self, name: str) -> SwarmFunction:
+        function = self._watch.functions.get(name)
+        if function is None:
+            raise FunctionNotFound(f"the function {name} is not deployed")
+        return function
+
+    async def _find_now(self, name: str) -> SwarmFunction:
+        """A function, asked for once more where it is not known: it may have been deployed a moment ago elsewhere."""
+        self._watch.connected()
+        if name not in self._watch.functions:
+            await self._refresh()
+        return self._find(name)
+
+    def _function(self, name: str) -> SwarmFunction:
+        return SwarmFunction(
+            name,
+            settings=self._swarm,
+            clock=self._clock,
+            background=self._background,
+            wake=self._wake,
+            look=self._watch.look,
+        )
+
+    def _ended(self, function: SwarmFunction, task: Task) -> None:
+        _log.warning(
+            "A task ended",
+            extra={
+                "op": "replica",
+                "function": function.name,
+                "instance": task.instance(function.service.name),
+                "reason": task.complaint(),
+            },
+        )
+        self._restarted(function.name)
+        for tell in list(function.listeners):
+            tell(task)
+
+    async def _refresh(self) -> None:
+        self._watch.connected()
+        try:
+            await self._watch.refresh()
+        except EngineError as error:
+            raise self._told("", error) from error
+
+    async def _deploy(self, deployment: Deployment, stack: str | None, *, only_update: bool) -> None:
+        name = deployment.service
+        network = self._watch.connected()
+        try:
+            secrets = await self.secrets.newest() if deployment.secrets else {}
+            headers = await self._credentials(deployment)
+
+            def document(service: Service | None, replicas: int, revised: int) -> dict[str, Any]:
+                spec = service_spec(
+                    deployment,
+                    service_name=name if service is None else service.name,
+                    replicas=replicas,
+                    network_id=network.id,
+                    secrets=secrets,
+                    settings=self._swarm,
+                    revision=revised,
+                    stack=stack,
+                )
+                return spec.document(self._engine.version)
+
+            def renewed(service: Service) -> dict[str, Any]:
+                # Also where nothing has changed: the image's name may stand for a newer image now.
+                force = int((service.spec.get("TaskTemplate") or {}).get("ForceUpdate") or 0) + 1
+                return document(service, max(service.replicas, deployment.scale_min), force)
+
+            service_id = await self._service_id(name)
+            if service_id is None:
+                if only_update:
+                    raise FunctionNotFound(f"the function {name} is not deployed")
+                await self._engine.post("/services/create", document(None, deployment.scale_min, 0), headers=headers)
+            else:
+                await revision.change(self._engine, service_id, renewed, headers)
+        except EngineError as error:
+            raise self._told(name, error) from error
+        await self._refresh()
+        _log.info("Deployed", extra={"op": "deploy", "function": name})
+
+    async def _service_id(self, name: str) -> str | None:
+        """The service that is the function; None when there is none. Raises FunctionError for another's name."""
+        if name not in self._watch.functions:
+            await self._watch.refresh()
+        function = self._watch.functions.get(name)
+        if function is not None:
+            return function.service.id
+        for each in await self._engine.get("/services", filters={"name": [name]}):
+            service = read_service(each)
+            if service.name == name and function_name(service) is None:
+                raise FunctionError(f"{name}: the swarm has a service of this name that is no function")
+        return None
+
+    async def _credentials(self, deployment: Deployment) -> dict[str, str]:
+        try:
+            if deployment.registry_auth:
+                return registry.given_header(deployment.image, deployment.registry_auth)
+            if not deployment.image:
+                return {}
+            return await asyncio.to_thread(registry.kept_header, deployment.image, self._swarm.registry_config)
+        except ValueError as error:
+            raise FunctionError(f"{deployment.service}: {error}") from None
+
+    async def _wake(self, function: SwarmFunction) -> None:
+        self._watch.connected()
+        replicas = max(1, function.deployment.scale_min)
+        await self._scale(function, lambda service: revision.with_replicas(service, max(replicas, service.replicas)))
+
+    async def _scale(self, function: SwarmFunction, alter: revision.Alter) -> None:
+        before = function.wanted
+        try:
+            await revision.change(self._engine, function.service.id, alter)
+            await self._watch.refresh()
+        except EngineError as error:
+            raise self._told(function.name, error) from error
+        self._watch.look()
+        _log.info("Scaling", extra={"op": "scale", "function": function.name, "from": before, "to": function.wanted})
+
+    def _told(self, name: str, error: EngineError) -> Exception:
+        """What a refusal of the engine means to a client; who finds the engine away lets it be connected anew."""
+        if isinstance(error, EngineUnavailable):
+            self._watch.lost(error)
+            return error
+        if error.status >= 500 or not name:
+            return EngineUnavailable(str(error), error.status)
+        if error.status == 404:
+            return FunctionNotFound(f"the function {name} is not deployed: {error}")
+        return FunctionError(f"{name}: {error}")
+
+    def _status(self, function: SwarmFunction) -> FunctionStatus:
+        service = function.service
+        return FunctionStatus(
+            function.deployment, function.wanted, function.available, service.created_at, None, function.problem
+        )
+
+    # --- in the background
+
+    async def _follow_up(self) -> None:
+        """Deploy the stack file once the swarm can be asked; remove secrets' old versions when nobody needs them."""
+        applied = self._settings.functions is None
+        while True:
+            pause_s = _AGAIN_S
+            if self._watch.problem is None and self._watch.ever:
+                try:
+                    if not applied:
+                        await self._apply_stack()
+                        applied = True
+                    if self.secrets.left_over:
+                        await self.secrets.collect()
+                    pause_s = _AGAIN_S if self.secrets.left_over else _FOLLOWED_UP_S
+                except EngineUnavailable as error:
+                    self._watch.lost(error)
+                except EngineError as error:
+                    _log.error("The engine refuses", extra={"op": "engine", "reason": str(error)})
+            await self._clock.sleep(pause_s)
+
+    async def _apply_stack(self) -> None:
+        """Deploy the entries of the stack file that have changed since applied; remove those that have gone from it."""
+        assert self._settings.functions is not None
+        entries = {entry.service: entry for entry in load_stack(self._settings.functions, self._environ)}
+        for name, function in list(self._watch.functions.items()):
+            if function.service.labels.get(STACK_LABEL) and name not in entries:
+                _log.info("Not in the stack file any more", extra={"op": "restore", "function": name})
+                await self.remove(name)
+        for name, entry in entries.items():
+            mark = fingerprint(entry)
+            known = self._watch.functions.get(name)
+            if known is not None and known.service.labels.get(STACK_LABEL) == mark:
+                continue
+            try:
+                await self._deploy(entry, mark, only_update=False)
+            except EngineUnavailable:
+                raise
+            except FunctionError as error:
+                self._stack_problems[name] = str(error)
+                _log.error("Cannot be deployed", extra={"op": "restore", "function": name, "reason": str(error)})
+
+
+async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)

@@ -1,0 +1,303 @@
+"""One function of the swarm: its service, its tasks, and the replicas among them that calls are sent to."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from bridge.clock import Clock
+from bridge.errors import EngineError, FunctionUnavailable
+from bridge.gateway.backends import health
+from bridge.gateway.backends.swarm import balance, pace
+from bridge.gateway.backends.swarm.translation import PORT
+from bridge.gateway.background import Background
+from bridge.gateway.deployment import Deployment
+from bridge.gateway.settings import SwarmSettings
+from bridge.swarm.networks import Network
+from bridge.swarm.services import Service
+from bridge.swarm.tasks import Task, newest_complaint
+
+_log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.03, 2.0
+_BUSY_S = 5.0
+"""A new replica that answers its health with an error for this long is called all the same: Swarm says that it runs."""
+_SILENT_S = 10.0
+_HOPELESS_FAILURES, _HOPELESS_PENDING_S = 2, 5.0
+
+
+@dataclass(slots=True, eq=False)
+class Replica:
+    """A task that may be called. It is `ready` once it has answered us."""
+
+    task: Task
+    host: str
+    seen_at: float
+    in_flight: int = 0
+    turn: int = 0
+    ready: bool = False
+    suspect: bool = False
+    """It took no connection or broke one, and was not looked at since."""
+    examined: bool = False
+    """Somebody asks for its health now."""
+
+
+class TaskLease:
+    """One call's hold on a replica. Swarm itself ends tasks; the replica finishes its calls before it does."""
+
+    __slots__ = ("_function", "_replica", "host", "instance", "port")
+
+    def __init__(self, function: SwarmFunction, replica: Replica, host: str) -> None:
+        self._function = function
+        self._replica = replica
+        self.instance = replica.task.instance(function.service.name)
+        self.host = host
+        self.port = PORT
+
+    def release(self) -> None:
+        self._replica.in_flight -= 1
+
+    def suspect(self) -> None:
+        self._function.doubt(self._replica)
+
+
+class SwarmFunction:
+    """Follows what the engine tells of one function, and lends its replicas out.
+
+    `wake` scales it up from zero; `look` asks for its tasks to be looked at soon.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        settings: SwarmSettings,
+        clock: Clock,
+        background: Background,
+        wake: Callable[[SwarmFunction], Awaitable[None]],
+        look: Callable[[], None],
+    ) -> None:
+        self.name = name
+        self.service: Service
+        self.deployment: Deployment
+        self.tasks: Sequence[Task] = ()
+        self.replicas: dict[str, Replica] = {}
+        self.listeners: set[Callable[[Task], None]] = set()
+        """Who is told of tasks that ended by themselves."""
+        self.waiting = 0
+        self.gone = False
+        self.unsettled_since: float | None = None
+        self._settings = settings
+        self._clock = clock
+        self._background = background
+        self._wake = wake
+        self._look = look
+        self._waking: asyncio.Task[None] | None = None
+        self._changed: set[asyncio.Future[None]] = set()
+        self._turns = itertools.count(1)
+        self._network: Network | None = None
+
+    # --- what the engine tells
+
+    def update(self, service: Service, deployment: Deployment, tasks: Sequence[Task], network: Network) -> None:
+        """Take over what is so now; `tasks` are all of the service's, oldest first."""
+        self.service, self.deployment, self.tasks, self._network = service, deployment, tasks, network
+        serving = {task.id: task for task in tasks if task.serving and task.addresses.get(network.id)}
+        for task_id in [each for each in self.replicas if each not in serving]:
+            del self.replicas[task_id]
+        for task_id, task in serving.items():
+            replica = self.replicas.get(task_id)
+            if replica is None:
+                replica = Replica(task, task.addresses[network.id], self._clock.monotonic())
+                self.replicas[task_id] = replica
+            replica.task = task
+            self._examine(replica)
+        doubted = any(replica.suspect for replica in self.replicas.values())
+        if pace.settled(service, tasks) and not doubted:
+            self.unsettled_since = None
+        elif self.unsettled_since is None:
+            self.unsettled_since = self._clock.monotonic()
+        self.stir()
+
+    def forget(self) -> None:
+        """The service is gone."""
+        self.gone = True
+        self.replicas.clear()
+        self.stir()
+
+    def stir(self) -> None:
+        """Something has changed: whoever waits looks again."""
+        for future in self._changed:
+            if not future.done():
+                future.set_result(None)
+
+    @property
+    def wanted(self) -> int:
+        """Wanted replicas."""
+        return self.service.replicas
+
+    @property
+    def available(self) -> int:
+        """Replicas that take calls."""
+        return sum(replica.ready and not replica.suspect for replica in self.replicas.values())
+
+    @property
+    def problem(self) -> str | None:
+        """What keeps it from its replicas, or from its newest version, in words."""
+        service = self.service
+        rolled_back = service.update_state.startswith("rollback")
+        complaint = newest_complaint(self.tasks, replacing=service.updating or rolled_back)
+        said = complaint.complaint() if complaint is not None and service.replicas else ""
+        if rolled_back:
+            return f"the last update failed, the version before it serves: {said or service.update_message}"
+        if service.update_state == "paused":
+            return f"its update stopped half-way: {said or service.update_message}"
+        if said:
+            return f"{said}: unhealthy? {_SHELL}" if "unhealthy" in said else said
+        return self._unreachable()
+
+    def _unreachable(self) -> str | None:
+        assert self._network is not None
+        serving = [task for task in self.tasks if task.serving]
+        if serving and not any(task.addresses.get(self._network.id) for task in serving):
+            return f"its tasks are not on the network {self._network.name}, so that nothing reaches them from here"
+        now = self._clock.monotonic()
+        silent = [each for each in self.replicas.values() if not each.ready and now - each.seen_at > _SILENT_S]
+        if silent and not self.available:
+            return (
+                f"its tasks run and do not answer at {silent[0].host}:{PORT}: is the gateway on the network"
+                f" {self._network.name}, and does the function listen on port {PORT}?"
+            )
+        return None
+
+    # --- calls
+
+    async def acquire(self) -> TaskLease:
+        """The replica for one call; waits for one that starts. Raises FunctionUnavailable."""
+        replica = self._choose()
+        if replica is None:
+            self.waiting += 1
+            try:
+                replica = await self._next()
+            finally:
+                self.waiting -= 1
+        replica.in_flight += 1
+        replica.turn = next(self._turns)
+        host = replica.host
+        if self._settings.endpoint_mode == "vip" and self._network is not None:
+            host = self.service.addresses.get(self._network.id, host)
+        return TaskLease(self, replica, host)
+
+    def _choose(self) -> Replica | None:
+        views = (
+            balance.View(key, each.in_flight, each.turn, each.suspect)
+            for key, each in self.replicas.items()
+            if each.ready
+        )
+        key = balance.choose(views, self._settings.balance)
+        return None if key is None else self.replicas[key]
+
+    async def _next(self) -> Replica:
+        limit_s = self._settings.start_s
+        try:
+            async with asyncio.timeout(limit_s):
+                while True:
+                    if self.gone:
+                        raise FunctionUnavailable(f"the function {self.name} was removed")
+                    replica = self._choose()
+                    if replica is not None:
+                        return replica
+                    if self.service.replicas == 0 and self.service.scalable:
+                        await self._woken()
+                        continue
+                    hopeless = self._hopeless()
+                    if hopeless is not None:
+                        raise FunctionUnavailable(f"no replica of {self.name} runs: {hopeless}")
+                    await self._change()
+        except TimeoutError:
+            why = self.problem or "it is still starting"
+            raise FunctionUnavailable(f"no replica of {self.name} was ready within {limit_s:g} s: {why}") from None
+
+    async def _change(self) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._changed.add(future)
+        self._look()
+        try:
+            await future
+        finally:
+            self._changed.discard(future)
+
+    async def _woken(self) -> None:
+        """Scaled up from zero, once for all who wait; one of them leaving does not stop it."""
+        if self._waking is None or self._waking.done():
+            self._waking = asyncio.create_task(self._scale_up(), name=f"wake {self.name}")
+            # Everybody who waited may have left when it fails.
+            self._waking.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.shield(self._waking)
+
+    async def _scale_up(self) -> None:
+        try:
+            await self._wake(self)
+        except EngineError as error:
+            raise FunctionUnavailable(f"the function {self.name} cannot be scaled up from zero: {error}") from error
+
+    def _hopeless(self) -> str | None:
+        """Why waiting is in vain: what was started since the last change failed again and again, or nobody takes it."""
+        if any(task.serving for task in self.tasks):
+            return None
+        since = self.service.updated_at
+        failed = [task for task in self.tasks if task.failed and task.created_at >= since]
+        complaint = newest_complaint(self.tasks, replacing=False)
+        if complaint is None:
+            return None
+        age_s = (self._clock.now() - complaint.created_at).total_seconds()
+        pending = complaint.state == "pending" and age_s > _HOPELESS_PENDING_S
+        return complaint.complaint() if pending or len(failed) >= _HOPELESS_FAILURES else None
+
+    # --- looking at replicas
+
+    def doubt(self, replica: Replica) -> None:
+        """A call found it unreachable: nobody else gets it until it was looked at."""
+        replica.suspect = True
+        if self.unsettled_since is None:
+            self.unsettled_since = self._clock.monotonic()
+        self._look()
+        self._examine(replica)
+
+    def _examine(self, replica: Replica) -> None:
+        if replica.examined or (replica.ready and not replica.suspect):
+            return
+        replica.examined = True
+        self._background.spawn(self._ask_until_sound(replica), f"health of {self.name}")
+
+    async def _ask_until_sound(self, replica: Replica) -> None:
+        pause_s = _FIRST_PAUSE_S
+        try:
+            while self.replicas.get(replica.task.id) is replica and not await self._sound(replica):
+                await self._clock.sleep(pause_s)
+                pause_s = min(pause_s * 1.3, _LAST_PAUSE_S)
+            replica.ready, replica.suspect = True, False
+        finally:
+            replica.examined = False
+        self._look()
+        self.stir()
+
+    async def _sound(self, replica: Replica) -> bool:
+        try:
+            said = await health.ask(replica.host, PORT)
+        except TimeoutError:
+            # It takes connections. One that served before may be busy with a call.
+            return replica.ready
+        except OSError:
+            return False
+        if said.status in range(1, 500) or replica.ready:
+            return True
+        return replica.task.state == "running" and self._clock.monotonic() - replica.seen_at > _BUSY_S
+
+
+_SHELL = (
+    "where the image has no shell, or its function serves no HTTP, set the annotation io.gpio-bridge.health to none"
+)

@@ -1,0 +1,67 @@
+"""The overlay network that services share: found by its exact name, or made."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bridge.errors import EngineError
+from bridge.swarm.engine import Engine
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """An overlay network of the swarm."""
+
+    id: str
+    name: str
+    subnets: tuple[str, ...] = ()
+
+    def holds(self, address: str) -> bool:
+        """Whether an address belongs to it."""
+        return any(ipaddress.ip_address(address) in ipaddress.ip_network(subnet) for subnet in self.subnets)
+
+
+def read_network(document: Mapping[str, Any]) -> Network:
+    """A network from the engine's document."""
+    configs = (document.get("IPAM") or {}).get("Config") or ()
+    subnets = tuple(str(config["Subnet"]) for config in configs if config.get("Subnet"))
+    return Network(document["Id"], document["Name"], subnets)
+
+
+async def ensure_overlay(engine: Engine, name: str) -> Network:
+    """The overlay network of this name, attachable where it has to be made. Raises EngineError for another kind."""
+    found = await _find(engine, name)
+    if found is not None:
+        return found
+    body = {"Name": name, "Driver": "overlay", "Attachable": True, "CheckDuplicate": True}
+    try:
+        await engine.post("/networks/create", body)
+        _log.info("Made the network", extra={"op": "network", "network": name})
+    except EngineError as error:
+        # Another gateway may have been quicker.
+        if error.status != 409:
+            raise
+    found = await _find(engine, name)
+    if found is None:
+        raise EngineError(f"the network {name} was made and is not there; see the engine's log")
+    return found
+
+
+async def _find(engine: Engine, name: str) -> Network | None:
+    # The engine's filter matches parts of names: the exact one is chosen here.
+    documents = [each for each in await engine.get("/networks", filters={"name": [name]}) if each["Name"] == name]
+    for document in documents:
+        if document.get("Driver") == "overlay" and document.get("Scope") == "swarm":
+            return read_network(document)
+    if documents:
+        raise EngineError(
+            f"the network {name} is a {documents[0].get('Driver')} network of one machine; services need an overlay:"
+            f" remove it with `docker network rm {name}`, or name another"
+        )
+    return None
