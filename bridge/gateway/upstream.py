@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import socket
 import time
 from collections.abc import AsyncIterable
 from dataclasses import dataclass
@@ -11,20 +12,35 @@ from types import TracebackType
 from typing import Self
 
 import aiohttp
+from aiohttp.connector import AddrInfoType
 from multidict import CIMultiDict
 from yarl import URL
 
+from bridge.config.hosts import is_loopback
 from bridge.errors import FunctionNotFound, FunctionUnavailable
 from bridge.gateway.answers import Refusal
 from bridge.gateway.backends import Backend, Lease
 from bridge.gateway.settings import GatewaySettings
 
-_CONNECT_S = 5.0
+_CONNECT_S = 2.0
+"""A replica on another machine: long enough for one lost packet, short enough to try elsewhere."""
 _KEEPALIVE_S = 15.0
 """Well below the function server's own, so that a connection is never taken up again just as it closes it."""
 _UNREACHABLE_S = 2.0
-"""How long other replicas, or the same one, are tried while none takes a connection."""
+"""How long other replicas, or the same one, are tried while none takes a connection; at least one other is."""
+_UNANSWERED_MS = 10_000
+"""A machine that does not acknowledge what it was sent for this long is taken for dead (tcp(7), TCP_USER_TIMEOUT)."""
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+"""RFC 9110 section 9.2.2: made twice, they mean the same as made once."""
 _PIECE_BYTES = 256 * 1024
+
+
+class _Unreached(Exception):
+    """No byte of the request was sent."""
+
+
+class _BrokenOff(Exception):
+    """The connection broke before the answer began; the function may have seen the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +55,11 @@ class Call:
     target: str
     headers: CIMultiDict[str]
     body: bytes | AsyncIterable[bytes] | None = None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it may be made again after a replica may have seen it."""
+        return self.method in _IDEMPOTENT and (self.body is None or isinstance(self.body, bytes))
 
 
 def as_payload(body: bytes | AsyncIterable[bytes] | None) -> bytes | io.BytesIO | AsyncIterable[bytes] | None:
@@ -79,7 +100,9 @@ class Upstream:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_S, use_dns_cache=False),
+            connector=aiohttp.TCPConnector(
+                limit=0, keepalive_timeout=_KEEPALIVE_S, use_dns_cache=False, socket_factory=_socket
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
@@ -95,10 +118,16 @@ class Upstream:
             await self._session.close()
 
     async def send(self, call: Call) -> Answer:
-        """The answer's head; its body is still to be read. Raises Refusal with 404, 502, 503 or 504."""
-        problem = ""
+        """The answer's head; its body is still to be read. Raises Refusal with 404, 502, 503 or 504.
+
+        Another replica gets the call where that is safe: when nothing was sent, or once for a repeatable call that
+        broke off.
+        """
+        problem, broken_off = "", False
         deadline = time.monotonic() + _UNREACHABLE_S
-        while not problem or time.monotonic() < deadline:
+        attempts = 0
+        while attempts < 2 or time.monotonic() < deadline:
+            attempts += 1
             try:
                 lease = await self._backend.acquire(call.function)
             except FunctionNotFound as error:
@@ -107,16 +136,23 @@ class Upstream:
                 raise Refusal(503, str(error), {"Retry-After": "1"}) from None
             try:
                 return Answer(await self._request(call, lease), lease)
-            except aiohttp.ClientConnectorError as error:
-                # Nothing was sent: another replica, or the one that takes its place, may have the call.
+            except _Unreached as error:
                 lease.suspect()
                 lease.release()
                 problem = str(error)
                 # A process that died is noticed in a moment; then the call waits for the one that replaces it.
                 await asyncio.sleep(0.02)
+            except _BrokenOff as error:
+                lease.suspect()
+                lease.release()
+                if broken_off or not call.repeatable:
+                    raise Refusal(502, f"the function {call.function} broke off the call: {error}") from None
+                problem, broken_off = str(error), True
             except BaseException:
                 lease.release()
                 raise
+        if broken_off:
+            raise Refusal(502, f"the function {call.function} broke off the call: {problem}")
         raise Refusal(503, f"no replica of {call.function} takes connections: {problem}", {"Retry-After": "1"})
 
     async def _request(self, call: Call, lease: Lease) -> aiohttp.ClientResponse:
@@ -129,8 +165,8 @@ class Upstream:
             return await self._session.request(
                 call.method, url, headers=call.headers, data=as_payload(call.body), allow_redirects=False
             )
-        except aiohttp.ClientConnectorError:
-            raise
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise _Unreached(str(error)) from error
         except TimeoutError:
             # Also aiohttp's own time-outs, which are both of this kind and client errors.
             raise Refusal(
@@ -139,7 +175,16 @@ class Upstream:
                 f" {self._settings.timeouts.upstream_s:g} s (timeouts.upstream)",
             ) from None
         except (aiohttp.ClientError, OSError) as error:
-            lease.suspect()
-            raise Refusal(
-                502, f"the function {call.function} broke off the call: {str(error) or type(error).__name__}"
-            ) from None
+            raise _BrokenOff(str(error) or type(error).__name__) from error
+
+
+def _socket(info: AddrInfoType) -> socket.socket:
+    """A socket that notices a machine which went away without a word; on loopback nobody does."""
+    family, kind, protocol, _, address = info
+    made = socket.socket(family, kind, protocol)
+    if hasattr(socket, "TCP_USER_TIMEOUT") and not is_loopback(str(address[0])):
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNANSWERED_MS)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2)
+    return made

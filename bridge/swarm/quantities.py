@@ -53,7 +53,10 @@ def memory_bytes(text: str) -> int:
 
 def cpu_text(nanos: int) -> str:
     """An amount of CPU as Kubernetes would write it: 500000000 -> `500m`."""
-    return f"{nanos // 1_000_000_000}" if nanos % 1_000_000_000 == 0 else f"{nanos / 1_000_000:g}m"
+    if nanos % 1_000_000_000 and nanos % 1_000_000 == 0:
+        return f"{nanos // 1_000_000}m"
+    whole, rest = divmod(nanos, 1_000_000_000)
+    return f"{whole}.{rest:09}".rstrip("0").rstrip(".")
 
 
 def memory_text(size: int) -> str:

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Self
 
 from bridge.clock import Clock
-from bridge.errors import EngineError, EngineUnavailable, FunctionError, FunctionNotFound
+from bridge.errors import EngineError, EngineUnavailable, FunctionError, FunctionNotFound, FunctionUnavailable
 from bridge.gateway.backends import BackendInfo, Lease, LogQuery
 from bridge.gateway.backends.swarm.function import SwarmFunction
 from bridge.gateway.backends.swarm.logs import FunctionLog
@@ -168,6 +168,11 @@ class SwarmBackend:
         return "; ".join(reasons) or None
 
     async def acquire(self, name: str) -> Lease:
+        try:
+            self.known(name)
+        except EngineUnavailable as error:
+            # Not "not found": a call that was accepted before is made once the engine is back.
+            raise FunctionUnavailable(str(error)) from error
         return await self._find(name).acquire()
 
     # --- inside
