@@ -103,6 +103,7 @@ class Upstream:
             connector=aiohttp.TCPConnector(
                 limit=0, keepalive_timeout=_KEEPALIVE_S, use_dns_cache=False, socket_factory=_socket
             ),
+            middlewares=(_once,),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
@@ -165,8 +166,6 @@ class Upstream:
             return await self._session.request(
                 call.method, url, headers=call.headers, data=as_payload(call.body), allow_redirects=False
             )
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise _Unreached(str(error)) from error
         except TimeoutError:
             # Also aiohttp's own time-outs, which are both of this kind and client errors.
             raise Refusal(
@@ -176,6 +175,16 @@ class Upstream:
             ) from None
         except (aiohttp.ClientError, OSError) as error:
             raise _BrokenOff(str(error) or type(error).__name__) from error
+
+
+async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Says what became of a request in our own words, before the client tries it again of its own accord."""
+    try:
+        return await send(request)
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+        raise _Unreached(str(error)) from error
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        raise _BrokenOff(str(error) or type(error).__name__) from error
 
 
 def _socket(info: AddrInfoType) -> socket.socket:
