@@ -12,7 +12,7 @@ import pytest
 
 from bridge.gateway.settings import TimeoutSettings
 from bridge.runtime.http import Request, Response, Server
-from tests.gateway.workbench import Bench, until
+from tests.gateway.workbench import Bench, both_backends, until
 
 SEEN = """
 import json
@@ -49,6 +49,7 @@ async def raw(bench: Bench, request: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
+@both_backends
 async def test_method_path_query_headers_and_body_arrive(bench: Bench, method: str) -> None:
     await bench.deploy("seen", SEEN)
     async with bench.request(
@@ -73,6 +74,7 @@ async def test_method_path_query_headers_and_body_arrive(bench: Bench, method: s
     assert float(answer.headers["X-Duration-Seconds"]) >= 0
 
 
+@both_backends
 async def test_a_head_request_gets_the_length_and_no_body(bench: Bench) -> None:
     await bench.deploy("seen", SEEN)
     async with bench.request("HEAD", "/function/seen") as answer:
@@ -93,6 +95,7 @@ NOT_DEPLOYED = (
 )
 
 
+@both_backends
 async def test_a_name_that_is_not_deployed_gets_404(bench: Bench) -> None:
     await bench.deploy("echo")
     for path in NOT_DEPLOYED:
@@ -101,6 +104,7 @@ async def test_a_name_that_is_not_deployed_gets_404(bench: Bench) -> None:
         assert b"X-OpenFaaS-Internal: gateway" in answer
 
 
+@both_backends
 async def test_a_hostile_path_reaches_the_function_as_it_came_and_nothing_else(bench: Bench) -> None:
     await bench.deploy("seen", SEEN)
     paths = {
@@ -143,6 +147,7 @@ async def test_a_websocket_is_refused_plainly(bench: Bench) -> None:
     ] == 501
 
 
+@both_backends
 async def test_redirects_and_error_statuses_are_the_functions_own(bench: Bench) -> None:
     await bench.deploy(
         "answer",
@@ -156,6 +161,7 @@ async def test_redirects_and_error_statuses_are_the_functions_own(bench: Bench) 
             assert "X-OpenFaaS-Internal" not in answer.headers
 
 
+@both_backends
 async def test_a_stream_arrives_piece_by_piece(bench: Bench) -> None:
     await bench.deploy("stream", STREAM)
     loop = asyncio.get_running_loop()
@@ -168,6 +174,7 @@ async def test_a_stream_arrives_piece_by_piece(bench: Bench) -> None:
     assert times[-1][1] - times[0][1] > 0.4
 
 
+@both_backends
 async def test_large_bodies_pass_in_both_directions_and_too_large_ones_get_413(idle_bench: Bench) -> None:
     bench = idle_bench
     await bench.start(max_body_bytes=3_000_000)
@@ -188,6 +195,7 @@ async def test_large_bodies_pass_in_both_directions_and_too_large_ones_get_413(i
     assert await bench.invoke("echo", b"still") == (200, "still")
 
 
+@both_backends
 async def test_a_function_over_its_time_gets_504(idle_bench: Bench) -> None:
     bench = idle_bench
     await bench.start(timeouts=TimeoutSettings(upstream_s=0.3, drain_s=0.5))
@@ -200,6 +208,7 @@ async def test_a_function_over_its_time_gets_504(idle_bench: Bench) -> None:
         assert answer.headers["X-Call-Id"]
 
 
+@both_backends
 async def test_a_process_that_dies_in_a_call_gets_502_and_the_next_call_is_answered(bench: Bench) -> None:
     await bench.deploy(
         "dies", "import os\ndef handle(event, context):\n    if event.body == b'die': os._exit(1)\n    return 'ok'\n"
@@ -223,6 +232,7 @@ async def test_a_body_whose_client_leaves_frees_the_replica(bench: Bench) -> Non
     assert await bench.invoke("echo", b"x") == (200, "x")
 
 
+@both_backends
 async def test_calls_are_counted_under_openfaas_names(bench: Bench) -> None:
     await bench.deploy("echo")
     await bench.invoke("echo")

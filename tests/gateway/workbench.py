@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 
 from bridge.clock import RealClock
 from bridge.gateway.gateway import Gateway
 from bridge.gateway.settings import GatewaySettings, LocalSettings, MetricsSettings, TimeoutSettings
 
 DEADLINE_S = 15.0
+
+both_backends = pytest.mark.parametrize("idle_bench", ["local", "swarm"], indirect=True)
+"""For tests of what functions promise wherever they run."""
+on_swarm = pytest.mark.parametrize("idle_bench", ["swarm"], indirect=True)
 
 ECHO = """
 def handle(event, context):
@@ -95,7 +100,7 @@ class Bench:
 
         await until(enough, f"{name} has its replicas")
 
-    def pids(self, name: str) -> list[int]:
+    def pids(self, name: str) -> list[Any]:
         backend: Any = self.gateway.backend
         replicas = backend._deployed[name].function.replicas.values()
         return [replica.process.pid for replica in replicas]

@@ -13,7 +13,7 @@ from bridge.clock import Clock
 from bridge.errors import EngineError, EngineUnavailable, FunctionError, FunctionNotFound, FunctionUnavailable
 from bridge.gateway.backends import BackendInfo, Lease, LogQuery
 from bridge.gateway.backends.swarm.function import SwarmFunction
-from bridge.gateway.backends.swarm.logs import FunctionLog
+from bridge.gateway.backends.swarm.logs import FunctionLog, last_words
 from bridge.gateway.backends.swarm.secrets import DockerSecrets
 from bridge.gateway.backends.swarm.translation import STACK_LABEL, function_name, service_spec
 from bridge.gateway.backends.swarm.usage import UsageMeter
@@ -213,6 +213,13 @@ class SwarmBackend:
         self._restarted(function.name)
         for tell in list(function.listeners):
             tell(task)
+        if task.container_id and task.state != "rejected":
+            self._background.spawn(self._note_last_words(function, task), f"last words of {function.name}")
+
+    async def _note_last_words(self, function: SwarmFunction, task: Task) -> None:
+        words = await last_words(self._engine, task)
+        if words and any(task.id == each.id for each in function.tasks):
+            function.last_words[task.id] = words
 
     async def _refresh(self) -> None:
         self._watch.connected()

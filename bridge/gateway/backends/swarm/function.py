@@ -85,8 +85,10 @@ class SwarmFunction:
         self.deployment: Deployment
         self.tasks: Sequence[Task] = ()
         self.replicas: dict[str, Replica] = {}
-        self.listeners: set[Callable[[Task], None]] = set()
-        """Who is told of tasks that ended by themselves."""
+        self.listeners: set[Callable[[Task | None], None]] = set()
+        """Who is told of tasks that ended by themselves, and with None that the function is gone."""
+        self.last_words: dict[str, str] = {}
+        """What tasks that ended by themselves wrote last, by their ids."""
         self.waiting = 0
         self.gone = False
         self.unsettled_since: float | None = None
@@ -105,6 +107,8 @@ class SwarmFunction:
     def update(self, service: Service, deployment: Deployment, tasks: Sequence[Task], network: Network) -> None:
         """Take over what is so now; `tasks` are all of the service's, oldest first."""
         self.service, self.deployment, self.tasks, self._network = service, deployment, tasks, network
+        for task_id in self.last_words.keys() - {task.id for task in tasks}:
+            del self.last_words[task_id]
         serving = {task.id: task for task in tasks if task.serving and task.addresses.get(network.id)}
         for task_id in [each for each in self.replicas if each not in serving]:
             del self.replicas[task_id]
@@ -126,6 +130,8 @@ class SwarmFunction:
         """The service is gone."""
         self.gone = True
         self.replicas.clear()
+        for tell in list(self.listeners):
+            tell(None)
         self.stir()
 
     def stir(self) -> None:
@@ -150,7 +156,7 @@ class SwarmFunction:
         service = self.service
         rolled_back = service.update_state.startswith("rollback")
         complaint = newest_complaint(self.tasks, replacing=service.updating or rolled_back)
-        said = complaint.complaint() if complaint is not None and service.replicas else ""
+        said = self._said(complaint) if complaint is not None and service.replicas else ""
         if rolled_back:
             return f"the last update failed, the version before it serves: {said or service.update_message}"
         if service.update_state == "paused":
@@ -158,6 +164,10 @@ class SwarmFunction:
         if said:
             return f"{said}: unhealthy? {_SHELL}" if "unhealthy" in said else said
         return self._unreachable()
+
+    def _said(self, task: Task) -> str:
+        words = self.last_words.get(task.id)
+        return f"{task.complaint()}; its last lines: {words}" if words else task.complaint()
 
     def _unreachable(self) -> str | None:
         assert self._network is not None
@@ -255,7 +265,7 @@ class SwarmFunction:
             return None
         age_s = (self._clock.now() - complaint.created_at).total_seconds()
         pending = complaint.state == "pending" and age_s > _HOPELESS_PENDING_S
-        return complaint.complaint() if pending or len(failed) >= _HOPELESS_FAILURES else None
+        return self._said(complaint) if pending or len(failed) >= _HOPELESS_FAILURES else None
 
     # --- looking at replicas
 

@@ -24,6 +24,7 @@ _SILENCE_S = 3.0
 _SKEW_S = 60.0
 """The clocks of nodes may differ by this much; lines that were read before are known by their time."""
 _AGAIN_S = 1.0
+_LAST_LINES = 3
 _QUEUE = 10_000
 
 
@@ -49,16 +50,19 @@ class FunctionLog:
             for line in await self._history():
                 yield line
             if query.follow:
+                if function.gone:
+                    return
                 async with contextlib.aclosing(self._followed(began_at)) as lines:
                     async for line in lines:
                         yield line
         finally:
             function.listeners.discard(self.tell)
 
-    def tell(self, task: Task) -> None:
-        """A task has ended by itself."""
-        if not self._queue.full():
-            self._queue.put_nowait(_note(self._function, task))
+    def tell(self, task: Task | None) -> None:
+        """A task has ended by itself, or (None) the function is gone."""
+        if self._queue.full():
+            self._queue.get_nowait()
+        self._queue.put_nowait(None if task is None else _note(self._function, task))
 
     async def _history(self) -> list[LogLine]:
         query = self._query
@@ -88,9 +92,9 @@ class FunctionLog:
             await asyncio.wait((pumping,))
 
     async def _pump(self, began_at: datetime) -> None:
-        """Lines from the engine into the queue; connects again when the engine was away, until the function is gone."""
+        """Lines from the engine into the queue; connects again when the engine was away."""
         since = began_at - timedelta(seconds=_SKEW_S)
-        while not self._function.gone:
+        while True:
             try:
                 async for entry in self._entries(since, follow=True, tail=None):
                     seen = self._last.get(entry.task_id)
@@ -104,7 +108,6 @@ class FunctionLog:
                 )
             since = self._clock.now() - timedelta(seconds=_SKEW_S)
             await self._clock.sleep(_AGAIN_S)
-        await self._queue.put(None)
 
     async def _entries(self, since: datetime | None, *, follow: bool, tail: int | None) -> AsyncIterator[Entry]:
         reader = FrameReader()
@@ -140,6 +143,20 @@ class FunctionLog:
         return (not query.instance or line.instance == query.instance) and (
             query.since is None or line.at >= query.since
         )
+
+
+async def last_words(engine: Engine, task: Task) -> str:
+    """The last lines that a task wrote, for messages; empty when there are none, or nobody knows them any more."""
+    reader = FrameReader()
+    said: list[str] = []
+    params = {"stdout": True, "stderr": True, "timestamps": True, "details": True, "tail": _LAST_LINES}
+    try:
+        async with engine.stream(f"/tasks/{task.id}/logs", **params) as stream, asyncio.timeout(_SILENCE_S):
+            async for piece in stream:
+                said += [entry.text.strip() for entry in reader.feed(piece)]
+    except (EngineError, TimeoutError) as error:
+        _log.debug("No last words", extra={"op": "logs", "task": task.id, "reason": str(error)})
+    return " | ".join(line for line in said if line)
 
 
 def _note(function: SwarmFunction, task: Task) -> LogLine:

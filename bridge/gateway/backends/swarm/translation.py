@@ -117,6 +117,7 @@ def _environment(deployment: Deployment, settings: SwarmSettings) -> dict[str, s
     environment = {
         # The function server serves on for a moment after SIGTERM, until we have seen that its task ends.
         "drain_delay": f"{_DRAIN_DELAY_S:g}s",
+        "secret_path": SECRETS_FOLDER,
         "drain_timeout": f"{max(1.0, settings.stop_grace_s - _DRAIN_DELAY_S - 1.0):g}s",
     }
     environment |= deployment.env_vars or {}

@@ -1,0 +1,248 @@
+"""A Docker Engine of a test's own: in a network namespace without a way out, a swarm of one node if wanted.
+
+Nothing is pulled: the image that functions run is made of this machine's Python and the function server. A test may
+step into the network of a container, where it reaches the tasks of an overlay network as a gateway on it would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Self
+
+import h11
+import pytest
+
+import bridge.runtime
+from tests.real_parts import find, require, require_none_missing
+
+HANDLERS = "127.0.0.1:5000/handlers:1"
+"""Runs the code in its variable `handler_code`; nothing listens at the address, so that no look-up costs time."""
+
+_START = r"""
+import os, pathlib, sys
+code = os.environ.get("handler_code")
+if code is not None:
+    folder = pathlib.Path("/tmp/function")
+    folder.mkdir(exist_ok=True)
+    (folder / "handler.py").write_text(code)
+    os.environ["function_handler"] = str(folder)
+os.execv(sys.executable, [sys.executable, "-m", "bridge.runtime"])
+"""
+_PYTHON = os.path.realpath(sys.executable)
+_LEFT_OUT = {
+    "site-packages",
+    "test",
+    "idlelib",
+    "tkinter",
+    "ensurepip",
+    "lib2to3",
+    "__pycache__",
+    "turtledemo",
+    "pydoc_data",
+}
+_CLONE_NEWNET = 0x40000000
+_STARTED_S, _STOPPED_S = 40.0, 20.0
+
+_INSIDE = """
+set -eu
+hostname "$1"
+# A fresh sysfs shows the bridges of this namespace; the cgroups belong into it again.
+mkdir -p "$2/cgroup"
+mount --rbind /sys/fs/cgroup "$2/cgroup"
+mount -t sysfs sysfs /sys
+mount --rbind "$2/cgroup" /sys/fs/cgroup
+shift 2
+exec "$@"
+"""
+
+
+class DockerEngine:
+    """One dockerd; a context manager."""
+
+    def __init__(self, folder: Path, name: str = "gbtest", *options: str) -> None:
+        require("dockerd", "docker", "ip", "iptables", "unshare", "nsenter", "mount")
+        require_none_missing(None if os.geteuid() == 0 else "a Docker Engine of its own needs root; run as root")
+        self.folder = folder
+        self.name = name
+        self.socket = folder / "docker.sock"
+        self.host = f"unix://{self.socket}"
+        self._options = options
+        self._dockerd: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        _run("ip", "netns", "add", self.name)
+        inside = ("ip", "-n", self.name)
+        # Both ends inside: an address that is not loopback, and no way out.
+        _run(*inside, "link", "add", "uplink", "type", "veth", "peer", "name", "nowhere")
+        _run(*inside, "address", "add", "10.79.0.1/24", "dev", "uplink")
+        for link in ("lo", "uplink", "nowhere"):
+            _run(*inside, "link", "set", link, "up")
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        with contextlib.suppress(subprocess.SubprocessError):
+            self.docker("swarm", "leave", "--force")
+        self.stop()
+        _unmount(self.folder)
+        _run("ip", "netns", "delete", self.name)
+
+    def start(self) -> None:
+        """Start dockerd, and wait until it answers."""
+        folders = {"--data-root": "data", "--exec-root": "exec", "--pidfile": "pid"}
+        places = [part for option, name in folders.items() for part in (option, str(self.folder / name))]
+        config = self.folder / "daemon.json"
+        config.write_text("{}", encoding="utf-8")
+        dockerd = [str(find("dockerd")), *places, "-H", self.host, "--config-file", str(config), *self._options]
+        namespaces = ["nsenter", f"--net=/run/netns/{self.name}", "unshare", "--mount", "--uts"]
+        inside = ["sh", "-c", _INSIDE, "sh", self.name, str(self.folder), *dockerd]
+        with (self.folder / "dockerd.log").open("ab") as log:
+            self._dockerd = subprocess.Popen(
+                [*namespaces, *inside], stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+        self._until_it_answers()
+
+    def _until_it_answers(self) -> None:
+        deadline = time.monotonic() + _STARTED_S
+        while time.monotonic() < deadline:
+            assert self._dockerd is not None
+            if self._dockerd.poll() is not None:
+                break
+            if self.socket.exists():
+                with contextlib.suppress(subprocess.SubprocessError):
+                    self.docker("version")
+                    return
+            time.sleep(0.05)
+        log = (self.folder / "dockerd.log").read_text(encoding="utf-8", errors="replace")
+        pytest.fail(f"dockerd does not run:\n{log[-2000:]}")
+
+    def stop(self) -> None:
+        """Stop dockerd; its containers end with it."""
+        if self._dockerd is None:
+            return
+        self._dockerd.send_signal(signal.SIGTERM)
+        try:
+            self._dockerd.wait(_STOPPED_S)
+        except subprocess.TimeoutExpired:
+            self._dockerd.kill()
+            self._dockerd.wait()
+        self._dockerd = None
+
+    def pause(self) -> None:
+        """Let dockerd hang: it takes connections and says nothing."""
+        assert self._dockerd is not None
+        self._dockerd.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        assert self._dockerd is not None
+        self._dockerd.send_signal(signal.SIGCONT)
+
+    def docker(self, *arguments: str, stdin: bytes | None = None) -> str:
+        """What the Docker CLI prints."""
+        docker = str(find("docker"))
+        done = subprocess.run(
+            [docker, "-H", self.host, *arguments], input=stdin, capture_output=True, timeout=60, check=False
+        )
+        if done.returncode:
+            raise subprocess.SubprocessError(f"docker {' '.join(arguments)}: {done.stderr.decode()}")
+        return done.stdout.decode().strip()
+
+    def make_swarm(self) -> None:
+        """A swarm of this node alone."""
+        self.docker("swarm", "init", "--advertise-addr", "10.79.0.1", "--task-history-limit", "5")
+
+    def make_images(self) -> None:
+        """The image HANDLERS."""
+        self.docker(
+            "import",
+            "--change", "ENV PYTHONPATH=/app PYTHONUNBUFFERED=1 PATH=/usr/bin:/bin",
+            "--change", f"ENTRYPOINT {json.dumps([_PYTHON, '/app/start.py'])}",
+            "-", HANDLERS,
+            stdin=_image(),
+        )  # fmt: skip
+
+    @contextlib.contextmanager
+    def inside(self, container: str) -> Iterator[None]:
+        """This thread's new sockets are in a container's network for as long as it lasts."""
+        pid = self.docker("inspect", "--format", "{{.State.Pid}}", container)
+        with Path("/proc/self/ns/net").open("rb") as outside, Path(f"/proc/{pid}/ns/net").open("rb") as network:
+            _enter(network.fileno())
+            try:
+                yield
+            finally:
+                _enter(outside.fileno())
+
+
+def _enter(namespace: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(namespace, _CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+def _run(*command: str) -> None:
+    subprocess.run([str(find(command[0])), *command[1:]], check=True, capture_output=True)
+
+
+def _unmount(folder: Path) -> None:
+    """What an engine has left mounted below its folder, the deepest first."""
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
+    for mount in sorted((each for each in mounts if each.startswith(f"{folder}/")), reverse=True):
+        subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
+
+
+def _image() -> bytes:
+    """A root file system with this Python, its libraries, a shell and the function server."""
+    stdlib = Path(sysconfig.get_path("stdlib"))
+    shell = os.path.realpath("/bin/sh")
+    parts = [path for path in stdlib.rglob("*.so") if not _LEFT_OUT & set(path.relative_to(stdlib).parts)]
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as archive:
+        for library in sorted(_libraries([_PYTHON, shell, *map(str, parts)])):
+            archive.add(os.path.realpath(library), library)
+        archive.add(_PYTHON, _PYTHON)
+        archive.add(shell, "/bin/sh")
+        archive.add(str(stdlib), str(stdlib), filter=_wanted)
+        archive.add(str(Path(h11.__file__).parent), "/app/h11", filter=_wanted)
+        runtime = Path(bridge.runtime.__file__).parent
+        archive.add(str(runtime), "/app/bridge/runtime", filter=_wanted)
+        archive.add(str(runtime.parent / "__init__.py"), "/app/bridge/__init__.py")
+        for name in ("tmp", "var/openfaas/secrets"):
+            folder = tarfile.TarInfo(name)
+            folder.type, folder.mode = tarfile.DIRTYPE, 0o1777
+            archive.addfile(folder)
+        start = tarfile.TarInfo("app/start.py")
+        start.size = len(_START.encode())
+        archive.addfile(start, io.BytesIO(_START.encode()))
+        python = tarfile.TarInfo("usr/bin/python3")
+        python.type, python.linkname = tarfile.SYMTYPE, _PYTHON
+        archive.addfile(python)
+    return raw.getvalue()
+
+
+def _wanted(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    name = Path(member.name).name
+    return None if name in _LEFT_OUT or name.startswith("config-") or name.endswith(".a") else member
+
+
+def _libraries(programs: Iterable[str]) -> set[str]:
+    """What the dynamic linker loads for them (ldd(1)): `name => path (address)`, or the path alone."""
+    listed = subprocess.run(["ldd", *programs], capture_output=True, text=True, check=False).stdout
+    words = (word for line in listed.splitlines() for word in line.split() if word.startswith("/"))
+    return {word for word in words if not word.endswith(":")}
