@@ -22,7 +22,7 @@ from bridge.gateway.answers import Refusal
 from bridge.gateway.backends import Backend, Lease
 from bridge.gateway.settings import GatewaySettings
 
-_CONNECT_S = 2.0
+_CONNECT_S = 1.5
 """A replica on another machine: long enough for one lost packet, short enough to try elsewhere."""
 _KEEPALIVE_S = 15.0
 """Well below the function server's own, so that a connection is never taken up again just as it closes it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -302,9 +303,10 @@ def _refusal(response: requests.Response) -> EngineError:
     except (orjson.JSONDecodeError, KeyError, TypeError):
         message = response.text[:200] or f"HTTP status {response.status_code}"
     kind = EngineUnavailable if response.status_code == 503 or _LEADERLESS in message else EngineError
-    return kind(message.removeprefix("rpc error: "), response.status_code)
+    return kind(_WRAPPING.sub("", message).strip(), response.status_code)
 
 
+_WRAPPING = re.compile(r"^rpc error: code = \w+ desc = ")
 _LEADERLESS = "does not have a leader"
 
 

@@ -86,9 +86,10 @@ def test_what_was_given_comes_back_unchanged() -> None:
 
 
 texts = st.dictionaries(st.text("abc.-", min_size=1, max_size=8), st.text(max_size=8))
+constraints_given = st.lists(st.from_regex(r"node\.[a-z]{2,5} ?(==|!=) ?[a-z]{1,5}", fullmatch=True))
 
 
-@given(texts, texts, st.none() | st.lists(st.text(max_size=8)))
+@given(texts, texts, st.none() | constraints_given)
 def test_labels_annotations_and_constraints_come_back_whatever_they_are(
     labels: dict[str, str], annotations: dict[str, str], constraints: list[str] | None
 ) -> None:
@@ -108,6 +109,7 @@ def test_every_mistake_is_told_at_once() -> None:
         "secrets": ["key", "none", "nil"],
         "limits": {"memory": "1Mi", "cpu": "lots"},
         "requests": {"cpu": "2"},
+        "constraints": ["node.role == worker", "node.role = worker"],
         "labels": {"com.openfaas.scale.min": "500"},
         "annotations": {"com.openfaas.health.http.path": "no"},
     }
@@ -120,6 +122,7 @@ def test_every_mistake_is_told_at_once() -> None:
         "limits.cpu: 'lots'",
         "com.openfaas.scale.min is above swarm.max_replicas, 100",
         "is no path",
+        "constraints: 'node.role = worker' is none",
     ):
         assert words in str(told.value)
 

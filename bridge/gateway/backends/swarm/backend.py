@@ -31,7 +31,6 @@ from bridge.swarm.tasks import Task
 _log = logging.getLogger(__name__)
 
 _AGAIN_S = 1.0
-_FOLLOWED_UP_S = 30.0
 
 
 class SwarmBackend:
@@ -198,6 +197,7 @@ class SwarmBackend:
             background=self._background,
             wake=self._wake,
             look=self._watch.look,
+            engine_node=lambda: self._watch.node_id,
         )
 
     def _ended(self, function: SwarmFunction, task: Task) -> None:
@@ -326,7 +326,6 @@ class SwarmBackend:
         """Deploy the stack file once the swarm can be asked; remove secrets' old versions when nobody needs them."""
         applied = self._settings.functions is None
         while True:
-            pause_s = _AGAIN_S
             if self._watch.problem is None and self._watch.ever:
                 try:
                     if not applied:
@@ -334,12 +333,11 @@ class SwarmBackend:
                         applied = True
                     if self.secrets.left_over:
                         await self.secrets.collect()
-                    pause_s = _AGAIN_S if self.secrets.left_over else _FOLLOWED_UP_S
                 except EngineUnavailable as error:
                     self._watch.lost(error)
                 except EngineError as error:
                     _log.error("The engine refuses", extra={"op": "engine", "reason": str(error)})
-            await self._clock.sleep(pause_s)
+            await self._clock.sleep(_AGAIN_S)
 
     async def _apply_stack(self) -> None:
         """Deploy the entries of the stack file that have changed since applied; remove those that have gone from it."""

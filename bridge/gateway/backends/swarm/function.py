@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,13 @@ from bridge.swarm.tasks import Task, newest_complaint
 _log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 0.03, 2.0
+_TOO_EARLY_S, _NOT_HEARD_S = 0.4, 5.0
+"""A task has its address before its container has its network. Who asks too early waits for a second, which is how long
+the kernel pauses between two questions for a neighbour (arp(7), retrans_time_ms). Of a container on the engine's own
+machine we hear when it has started.
+"""
+_HEARD_OF = 1000
+_TASK_ID = re.compile(r"\btask (\w+)")
 _BUSY_S = 5.0
 """A new replica that answers its health with an error for this long is called all the same: Swarm says that it runs."""
 _SILENT_S = 10.0
@@ -67,7 +75,8 @@ class TaskLease:
 class SwarmFunction:
     """Follows what the engine tells of one function, and lends its replicas out.
 
-    `wake` scales it up from zero; `look` asks for its tasks to be looked at soon.
+    `wake` scales it up from zero; `look` asks for its tasks to be looked at soon; `engine_node` names the cluster node
+    of the engine that we ask.
     """
 
     def __init__(
@@ -79,6 +88,7 @@ class SwarmFunction:
         background: Background,
         wake: Callable[[SwarmFunction], Awaitable[None]],
         look: Callable[[], None],
+        engine_node: Callable[[], str],
     ) -> None:
         self.name = name
         self.service: Service
@@ -97,9 +107,12 @@ class SwarmFunction:
         self._background = background
         self._wake = wake
         self._look = look
+        self._engine_node = engine_node
         self._waking: asyncio.Task[None] | None = None
         self._changed: set[asyncio.Future[None]] = set()
         self._turns = itertools.count(1)
+        self._heard: dict[str, bool] = {}
+        """Tasks whose container was heard to start (True) or to end (False), before the engine tells it of the task."""
         self._network: Network | None = None
 
     # --- what the engine tells
@@ -109,7 +122,11 @@ class SwarmFunction:
         self.service, self.deployment, self.tasks, self._network = service, deployment, tasks, network
         for task_id in self.last_words.keys() - {task.id for task in tasks}:
             del self.last_words[task_id]
-        serving = {task.id: task for task in tasks if task.serving and task.addresses.get(network.id)}
+        serving = {
+            task.id: task
+            for task in tasks
+            if task.serving and task.addresses.get(network.id) and self._heard.get(task.id) is not False
+        }
         for task_id in [each for each in self.replicas if each not in serving]:
             del self.replicas[task_id]
         for task_id, task in serving.items():
@@ -125,6 +142,15 @@ class SwarmFunction:
         elif self.unsettled_since is None:
             self.unsettled_since = self._clock.monotonic()
         self.stir()
+
+    def hear(self, task_id: str, *, started: bool) -> None:
+        """The container of a task has started or ended, on the machine of the engine that we ask."""
+        if len(self._heard) >= _HEARD_OF:
+            self._heard.clear()
+        self._heard[task_id] = started
+        if not started and self.replicas.pop(task_id, None) is not None:
+            self.unsettled_since = self._clock.monotonic()
+            self.stir()
 
     def forget(self) -> None:
         """The service is gone."""
@@ -156,6 +182,11 @@ class SwarmFunction:
         service = self.service
         rolled_back = service.update_state.startswith("rollback")
         complaint = newest_complaint(self.tasks, replacing=service.updating or rolled_back)
+        if rolled_back:
+            # The task that failed is named; another one has taken its place since.
+            blamed = _TASK_ID.search(service.update_message)
+            named = blamed[1] if blamed else ""
+            complaint = next((task for task in self.tasks if task.id == named), complaint)
         said = self._said(complaint) if complaint is not None and service.replicas else ""
         if rolled_back:
             return f"the last update failed, the version before it serves: {said or service.update_message}"
@@ -286,6 +317,8 @@ class SwarmFunction:
     async def _ask_until_sound(self, replica: Replica) -> None:
         pause_s = _FIRST_PAUSE_S
         try:
+            while self._too_early(replica):
+                await self._clock.sleep(_FIRST_PAUSE_S)
             while self.replicas.get(replica.task.id) is replica and not await self._sound(replica):
                 await self._clock.sleep(pause_s)
                 pause_s = min(pause_s * 1.3, _LAST_PAUSE_S)
@@ -294,6 +327,12 @@ class SwarmFunction:
             replica.examined = False
         self._look()
         self.stir()
+
+    def _too_early(self, replica: Replica) -> bool:
+        if replica.task.state != "starting" or self._heard.get(replica.task.id):
+            return False
+        limit_s = _NOT_HEARD_S if replica.task.node_id == self._engine_node() else _TOO_EARLY_S
+        return self._clock.monotonic() - replica.seen_at < limit_s
 
     async def _sound(self, replica: Replica) -> bool:
         try:

@@ -37,6 +37,10 @@ PORT = 8080
 _LARGEST_BYTES = 256 * 1024
 """Of a deployment's document: the whole service must fit into one message of Swarm's managers to each other."""
 _DRAIN_DELAY_S = 1.0
+_CONSTRAINT = re.compile(
+    r"\s*[a-z_][a-z0-9\-_.]+\s*(?:==|!=)\s*[a-z0-9:\-_\s.*()?+\[\]\\^$|/]+", re.IGNORECASE | re.ASCII
+)
+"""As Swarm reads it; what it cannot read, old engines answer as if it were a fault of their own."""
 
 
 def service_spec(
@@ -60,6 +64,11 @@ def service_spec(
     limits = _amount(deployment.limits, "limits", problems)
     reservations = _amount(deployment.requests, "requests", problems)
     problems += _above(reservations, limits)
+    problems += [
+        f"constraints: {constraint[:100]!r} is none; write one such as node.role == worker"
+        for constraint in deployment.constraints or ()
+        if not _CONSTRAINT.fullmatch(constraint)
+    ]
     if deployment.scale_min > settings.max_replicas:
         problems.append(f"labels: com.openfaas.scale.min is above swarm.max_replicas, {settings.max_replicas}")
     kept = orjson.dumps(deployment.document()).decode()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -168,8 +168,18 @@ class Watch:
             return  # an empty line
         if event.get("Type") == "service":
             self._stale = True
+        elif event.get("Type") == "container":
+            self._heard_of_container(event)
         self._all = True
         self.look()
+
+    def _heard_of_container(self, event: Mapping[str, Any]) -> None:
+        labels = (event.get("Actor") or {}).get("Attributes") or {}
+        service_id, task_id = labels.get("com.docker.swarm.service.id"), labels.get("com.docker.swarm.task.id")
+        if task_id and event.get("Action") in ("start", "die"):
+            for function in self.functions.values():
+                if function.service.id == service_id:
+                    function.hear(task_id, started=event["Action"] == "start")
 
     async def look_at_tasks(self) -> None:
         """Look at services and tasks whenever it is time to."""
