@@ -182,12 +182,24 @@ class DockerEngine:
     def inside(self, container: str) -> Iterator[None]:
         """This thread's new sockets are in a container's network for as long as it lasts."""
         pid = self.docker("inspect", "--format", "{{.State.Pid}}", container)
-        with Path("/proc/self/ns/net").open("rb") as outside, Path(f"/proc/{pid}/ns/net").open("rb") as network:
-            _enter(network.fileno())
-            try:
-                yield
-            finally:
-                _enter(outside.fileno())
+        with _standing_in(Path(f"/proc/{pid}/ns/net")):
+            yield
+
+    @contextlib.contextmanager
+    def inside_namespace(self) -> Iterator[None]:
+        """This thread's new sockets are in the engine's own network for as long as it lasts."""
+        with _standing_in(Path(f"/run/netns/{self.name}")):
+            yield
+
+
+@contextlib.contextmanager
+def _standing_in(namespace: Path) -> Iterator[None]:
+    with Path("/proc/self/ns/net").open("rb") as outside, namespace.open("rb") as network:
+        _enter(network.fileno())
+        try:
+            yield
+        finally:
+            _enter(outside.fileno())
 
 
 def _enter(namespace: int) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import socket
 import threading
 from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -167,6 +168,7 @@ class Engine:
         stream: bool,
     ) -> requests.Response:
         try:
+            self._knock()
             response: requests.Response = client.request(
                 method,
                 url,
@@ -182,6 +184,13 @@ class Engine:
         if response.status_code >= 400:
             raise _refusal(response)
         return response
+
+    def _knock(self) -> None:
+        """Find out whether the socket takes connections: the SDK leaves one open that it could not connect."""
+        if self.address.host.startswith("unix://"):
+            with socket.socket(socket.AF_UNIX) as door:
+                door.settimeout(_CONNECT_S)
+                door.connect(self.address.host.removeprefix("unix://"))
 
     def opened(self, path: str, params: Mapping[str, object]) -> requests.Response:
         """An answer whose body is still to come; to be called in a thread."""
@@ -220,6 +229,11 @@ class Stream:
         if isinstance(piece, BaseException):
             raise piece
         return piece
+
+    @property
+    def waiting(self) -> int:
+        """Pieces that were read and not taken."""
+        return self._queue.qsize()
 
     async def close(self) -> None:
         """End the thread, wherever it waits."""

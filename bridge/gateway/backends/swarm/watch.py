@@ -81,7 +81,7 @@ class Watch:
 
     def lost(self, error: EngineUnavailable) -> None:
         """A call found the engine away: connect anew."""
-        self.problem = str(error)
+        self._away(error)
         if self._stream is not None:
             self._stream.cut()
 
@@ -136,13 +136,23 @@ class Watch:
             try:
                 if self.problem is not None:
                     await self.connect()
-                await self._follow()
             except EngineError as error:
-                if self.problem is None or self.problem != str(error):
-                    _log.warning("The engine is away", extra={"op": "engine", "reason": str(error)})
-                pause_s = _AGAIN_FIRST_S if self.problem is None else min(pause_s * 2, _AGAIN_LAST_S)
-                self.problem = str(error)
+                self._away(error)
+                pause_s = min(pause_s * 2, _AGAIN_LAST_S)
+            else:
+                pause_s = _AGAIN_FIRST_S
+                try:
+                    await self._follow()
+                except EngineError as error:
+                    # A call that found the engine away has cut the stream, and knows the reason.
+                    if self.problem is None:
+                        self._away(error)
             await self._clock.sleep(pause_s)
+
+    def _away(self, error: EngineError) -> None:
+        if self.problem != str(error):
+            _log.warning("The engine is away", extra={"op": "engine", "reason": str(error)})
+        self.problem = str(error)
 
     async def _follow(self) -> None:
         # First the stream, then the list: nothing may happen unseen between the two.
@@ -191,7 +201,6 @@ class Watch:
             try:
                 await self._look()
             except EngineUnavailable as error:
-                _log.warning("The engine is away", extra={"op": "engine", "reason": str(error)})
                 self.lost(error)
             except EngineError as error:
                 if error.status == 404:
