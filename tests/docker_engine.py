@@ -48,7 +48,6 @@ _LEFT_OUT = {
     "tkinter",
     "ensurepip",
     "lib2to3",
-    "__pycache__",
     "turtledemo",
     "pydoc_data",
 }

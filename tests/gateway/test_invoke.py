@@ -74,7 +74,6 @@ async def test_method_path_query_headers_and_body_arrive(bench: Bench, method: s
     assert float(answer.headers["X-Duration-Seconds"]) >= 0
 
 
-@both_backends
 async def test_a_head_request_gets_the_length_and_no_body(bench: Bench) -> None:
     await bench.deploy("seen", SEEN)
     async with bench.request("HEAD", "/function/seen") as answer:
@@ -95,7 +94,6 @@ NOT_DEPLOYED = (
 )
 
 
-@both_backends
 async def test_a_name_that_is_not_deployed_gets_404(bench: Bench) -> None:
     await bench.deploy("echo")
     for path in NOT_DEPLOYED:
@@ -104,7 +102,6 @@ async def test_a_name_that_is_not_deployed_gets_404(bench: Bench) -> None:
         assert b"X-OpenFaaS-Internal: gateway" in answer
 
 
-@both_backends
 async def test_a_hostile_path_reaches_the_function_as_it_came_and_nothing_else(bench: Bench) -> None:
     await bench.deploy("seen", SEEN)
     paths = {
@@ -147,7 +144,6 @@ async def test_a_websocket_is_refused_plainly(bench: Bench) -> None:
     ] == 501
 
 
-@both_backends
 async def test_redirects_and_error_statuses_are_the_functions_own(bench: Bench) -> None:
     await bench.deploy(
         "answer",

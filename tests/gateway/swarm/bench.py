@@ -46,7 +46,7 @@ class SwarmBench(Bench):
                 start_s=20.0,
                 restart_delay_s=0.5,
                 monitor_s=1.0,
-                stop_grace_s=3.0,
+                stop_grace_s=2.0,
                 health=HealthSettings(every_s=0.5, timeout_s=1.0, start_s=5.0, retries=2),
             ),
         }

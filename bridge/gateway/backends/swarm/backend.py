@@ -40,7 +40,7 @@ class SwarmBackend:
     when it stops. While the engine is away, calls still reach the tasks that were known before.
     """
 
-    info = BackendInfo("gpio-bridge", "docker swarm")
+    info = BackendInfo("gpio-bridge", "swarm")
 
     def __init__(
         self,

@@ -23,7 +23,8 @@ from bridge.swarm.tasks import Task, newest_complaint
 
 _log = logging.getLogger(__name__)
 
-_FIRST_PAUSE_S, _LAST_PAUSE_S = 0.03, 2.0
+_FIRST_PAUSE_S, _LAST_PAUSE_S, _EAGER_S = 0.04, 2.0, 5.0
+"""Between two questions for a replica's health: the first while it starts, growing to the last after `_EAGER_S`."""
 _TOO_EARLY_S, _NOT_HEARD_S = 0.4, 5.0
 """A task has its address before its container has its network. Who asks too early waits for a second, which is how long
 the kernel pauses between two questions for a neighbour (arp(7), retrans_time_ms). Of a container on the engine's own
@@ -315,13 +316,14 @@ class SwarmFunction:
         self._background.spawn(self._ask_until_sound(replica), f"health of {self.name}")
 
     async def _ask_until_sound(self, replica: Replica) -> None:
-        pause_s = _FIRST_PAUSE_S
+        pause_s, began = _FIRST_PAUSE_S, self._clock.monotonic()
         try:
             while self._too_early(replica):
                 await self._clock.sleep(_FIRST_PAUSE_S)
             while self.replicas.get(replica.task.id) is replica and not await self._sound(replica):
                 await self._clock.sleep(pause_s)
-                pause_s = min(pause_s * 1.3, _LAST_PAUSE_S)
+                if self._clock.monotonic() - began > _EAGER_S:
+                    pause_s = min(pause_s * 1.3, _LAST_PAUSE_S)
             replica.ready, replica.suspect = True, False
         finally:
             replica.examined = False
