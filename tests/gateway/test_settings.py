@@ -8,7 +8,7 @@ import pytest
 
 from bridge.config import load
 from bridge.errors import ConfigError
-from bridge.gateway.settings import GatewaySettings
+from bridge.gateway.settings import GatewaySettings, SwarmSettings
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "gateway.yaml"
 
@@ -49,3 +49,36 @@ def test_missing_files_and_equal_ports_are_told(tmp_path: Path) -> None:
 def test_secrets_are_kept_in_the_state_folder_unless_told(tmp_path: Path) -> None:
     assert settings(tmp_path, "").secrets == tmp_path / "state" / "secrets"
     assert settings(tmp_path, "secrets_dir: mine\n").secrets == tmp_path / "mine"
+
+
+def test_the_example_for_a_swarm_is_valid() -> None:
+    found = load(EXAMPLE.with_name("gateway-swarm.yaml"), GatewaySettings)
+    assert (found.backend, found.swarm.network) == ("swarm", "gpio-bridge-functions")
+    assert found.swarm == SwarmSettings()
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "words"),
+    [
+        ("host: 'tcp://manager:2376'", "swarm.tls", "everybody on the way to manager"),
+        ("host: 'tcp://127.0.0.1:99999', tls: {ca: here}", "swarm.host", "99999 is no port"),
+        ("host: 'ssh://manager'", "swarm.host", "unix:///path or tcp://host:port"),
+        ("tls: {ca: here}", "swarm.tls", "a socket has none"),
+        ("host: 'tcp://127.0.0.1:1', tls: {ca: gone}", "swarm.tls.ca", "there is no file"),
+        ("host: 'tcp://127.0.0.1:1', tls: {ca: here, cert: here}", "swarm.tls.key", "given together"),
+        ("host: 'tcp://127.0.0.1:1', tls: {ca: here, key: here}", "swarm.tls.cert", "given together"),
+        ("registry_config: gone.json", "swarm.registry_config", "there is no file"),
+        ("endpoint_mode: ipvs", "swarm.endpoint_mode", "must be one of dnsrr, vip"),
+        ("network: '../x'", "swarm.network", "a network's name"),
+        ("secret_files: {mode: '999'}", "swarm.secret_files.mode", "an octal mode"),
+    ],
+)
+def test_mistakes_about_the_swarm_are_told_with_their_place(tmp_path: Path, text: str, key: str, words: str) -> None:
+    (tmp_path / "here").touch()
+    with pytest.raises(ConfigError) as told:
+        settings(tmp_path, f"backend: swarm\nswarm: {{{text}}}\n")
+    assert any(problem.key == key and words in problem.message for problem in told.value.problems), told.value
+
+
+def test_an_engine_on_loopback_may_do_without_tls(tmp_path: Path) -> None:
+    assert settings(tmp_path, "swarm: {host: 'tcp://127.0.0.1:2375'}\n").swarm.tls is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import dataclasses
 import json
 import os
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bridge.gateway.settings import HealthSettings
 from tests.docker_engine import HANDLERS
 from tests.gateway.swarm.bench import NETWORK, SwarmBench
 from tests.gateway.workbench import ECHO, Bench, on_swarm, until
@@ -169,6 +171,9 @@ async def test_a_replica_that_dies_is_replaced_told_and_counted(swarm: SwarmBenc
 
 
 async def test_a_replica_that_hangs_fails_its_health_check_and_is_replaced(swarm: SwarmBench) -> None:
+    await swarm.stop()
+    quick = HealthSettings(every_s=0.5, timeout_s=0.5, start_s=5.0, retries=1)
+    await swarm.start(swarm=dataclasses.replace(swarm.settings.swarm, health=quick))
     await swarm.deploy("hangs", "import time\nasync def handle(event, context):\n    time.sleep(1000)\n")
     (before,) = swarm.containers("hangs")
     with contextlib.suppress(TimeoutError):
@@ -354,8 +359,6 @@ async def test_a_stack_file_is_deployed_and_applied_again_only_where_it_has_chan
 
 async def test_a_virtual_address_is_called_where_that_is_wanted(swarm: SwarmBench) -> None:
     """Without IPVS in this kernel nothing answers there; that it is chosen can be seen all the same."""
-    import dataclasses
-
     await swarm.stop()
     await swarm.start(swarm=dataclasses.replace(swarm.settings.swarm, endpoint_mode="vip"))
     await swarm.deploy("echo")
@@ -368,8 +371,6 @@ async def test_a_virtual_address_is_called_where_that_is_wanted(swarm: SwarmBenc
 
 
 async def test_a_missing_network_is_made(swarm: SwarmBench) -> None:
-    import dataclasses
-
     await swarm.stop()
     name = f"made-{os.getpid()}"
     await swarm.start(swarm=dataclasses.replace(swarm.settings.swarm, network=name))

@@ -147,11 +147,11 @@ def test_settings_decide_about_files_network_and_time_to_stop() -> None:
     (secret,) = made.secrets
     assert (secret.uid, secret.gid, secret.mode) == (100, 101, 0o400)
     assert (made.endpoint_mode, made.stop_grace_s, made.restart_delay_s) == ("vip", 30, 1)
-    assert made.environment["drain_timeout"] == "28s"
+    assert made.environment["drain_timeout"] == "29s"
 
 
 def test_a_variable_of_the_client_wins_over_ours() -> None:
-    assert spec(Deployment("f", "i", env_vars={"drain_delay": "3s"})).environment["drain_delay"] == "3s"
+    assert spec(Deployment("f", "i", env_vars={"drain_timeout": "3s"})).environment["drain_timeout"] == "3s"
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,6 @@ SECRETS_FOLDER = "/var/openfaas/secrets"
 PORT = 8080
 _LARGEST_BYTES = 256 * 1024
 """Of a deployment's document: the whole service must fit into one message of Swarm's managers to each other."""
-_DRAIN_DELAY_S = 1.0
 _CONSTRAINT = re.compile(
     r"\s*[a-z_][a-z0-9\-_.]+\s*(?:==|!=)\s*[a-z0-9:\-_\s.*()?+\[\]\\^$|/]+", re.IGNORECASE | re.ASCII
 )
@@ -124,10 +123,10 @@ def service_spec(
 
 def _environment(deployment: Deployment, settings: SwarmSettings) -> dict[str, str]:
     environment = {
-        # The function server serves on for a moment after SIGTERM, until we have seen that its task ends.
-        "drain_delay": f"{_DRAIN_DELAY_S:g}s",
         "secret_path": SECRETS_FOLDER,
-        "drain_timeout": f"{max(1.0, settings.stop_grace_s - _DRAIN_DELAY_S - 1.0):g}s",
+        # Swarm lets two seconds pass between its decision to end a task and SIGTERM, in which we have seen the former:
+        # no new call comes any more, and the function server has all of the time for those that it has.
+        "drain_timeout": f"{max(1.0, settings.stop_grace_s - 1.0):g}s",
     }
     environment |= deployment.env_vars or {}
     if deployment.env_process:
