@@ -22,7 +22,6 @@ from bridge.gateway.app import App, Verb, metrics_handler
 from bridge.gateway.async_queue import AsyncQueue
 from bridge.gateway.auth import BasicAuth
 from bridge.gateway.backends import Backend
-from bridge.gateway.backends.local import LocalBackend
 from bridge.gateway.background import Background
 from bridge.gateway.metrics import GatewayMetrics
 from bridge.gateway.settings import GatewaySettings
@@ -30,6 +29,7 @@ from bridge.gateway.upstream import Upstream
 from bridge.service import Health, page
 
 if TYPE_CHECKING:
+    from bridge.gateway.backends.local import LocalBackend
     from bridge.gateway.backends.swarm import SwarmBackend
 
 _log = logging.getLogger(__name__)
@@ -142,11 +142,13 @@ class Gateway:
         _log.info("Listening", extra={"op": "start", "url": self.url, "metrics_port": self._metrics_port})
 
     def _backend(self, background: Background, restarted: Callable[[str], None]) -> LocalBackend | SwarmBackend:
+        # Each takes memory and time to load that a gateway over the other has no use for.
         if self.settings.backend == "swarm":
-            # Docker's client takes memory and time that a gateway of local processes has no use for.
             from bridge.gateway.backends.swarm import SwarmBackend  # noqa: PLC0415
 
             return SwarmBackend(self.settings, clock=self._clock, background=background, restarted=restarted)
+        from bridge.gateway.backends.local import LocalBackend  # noqa: PLC0415
+
         return LocalBackend(self.settings, clock=self._clock, background=background, restarted=restarted)
 
     def _page(self, path: str) -> tuple[int, str, bytes] | None:
