@@ -100,7 +100,10 @@ class Engine:
     # --- in threads
 
     async def _threaded(self, work: Any, *arguments: object) -> Any:
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+        try:
+            future = asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+        except RuntimeError as error:
+            raise EngineUnavailable(f"the Docker Engine at {self.address.host} is asked no more: we stop") from error
         try:
             async with asyncio.timeout(_CONNECT_S + self._timeout_s + _SLACK_S):
                 return await future

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from bridge.errors import EngineError
 from bridge.swarm.engine import Engine
@@ -20,18 +17,6 @@ class Network:
 
     id: str
     name: str
-    subnets: tuple[str, ...] = ()
-
-    def holds(self, address: str) -> bool:
-        """Whether an address belongs to it."""
-        return any(ipaddress.ip_address(address) in ipaddress.ip_network(subnet) for subnet in self.subnets)
-
-
-def read_network(document: Mapping[str, Any]) -> Network:
-    """A network from the engine's document."""
-    configs = (document.get("IPAM") or {}).get("Config") or ()
-    subnets = tuple(str(config["Subnet"]) for config in configs if config.get("Subnet"))
-    return Network(document["Id"], document["Name"], subnets)
 
 
 async def ensure_overlay(engine: Engine, name: str) -> Network:
@@ -58,7 +43,7 @@ async def _find(engine: Engine, name: str) -> Network | None:
     documents = [each for each in await engine.get("/networks", filters={"name": [name]}) if each["Name"] == name]
     for document in documents:
         if document.get("Driver") == "overlay" and document.get("Scope") == "swarm":
-            return read_network(document)
+            return Network(document["Id"], document["Name"])
     if documents:
         raise EngineError(
             f"the network {name} is a {documents[0].get('Driver')} network of one machine; services need an overlay:"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -63,10 +64,13 @@ class SwarmBackend:
         self._watch = Watch(self._engine, swarm, clock, make=self._function, ended=self._ended)
         self._usage = UsageMeter(self._engine)
         self.secrets = DockerSecrets(self._engine, self._watch.connected, self._watch.refresh)
+        self._entries: dict[str, Deployment] | None = None
         self._stack_problems: dict[str, str] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        if self._settings.functions is not None:
+            self._entries = {entry.service: entry for entry in load_stack(self._settings.functions, self._environ)}
         await self._stack.enter_async_context(self._engine)
         try:
             await self._watch.connect()
@@ -262,6 +266,7 @@ class SwarmBackend:
                 await revision.change(self._engine, service_id, renewed, headers)
         except EngineError as error:
             raise self._told(name, error) from error
+        self._stack_problems.pop(name, None)
         await self._refresh()
         _log.info("Deployed", extra={"op": "deploy", "function": name})
 
@@ -284,7 +289,10 @@ class SwarmBackend:
                 return registry.given_header(deployment.image, deployment.registry_auth)
             if not deployment.image:
                 return {}
-            return await asyncio.to_thread(registry.kept_header, deployment.image, self._swarm.registry_config)
+            async with asyncio.timeout(self._swarm.timeout_s):
+                return await asyncio.to_thread(registry.kept_header, deployment.image, self._swarm.registry_config)
+        except TimeoutError:
+            raise FunctionError(f"{deployment.service}: Docker's credential helper does not answer") from None
         except ValueError as error:
             raise FunctionError(f"{deployment.service}: {error}") from None
 
@@ -324,7 +332,7 @@ class SwarmBackend:
 
     async def _follow_up(self) -> None:
         """Deploy the stack file once the swarm can be asked; remove secrets' old versions when nobody needs them."""
-        applied = self._settings.functions is None
+        applied = self._entries is None
         while True:
             if self._watch.problem is None and self._watch.ever:
                 try:
@@ -341,12 +349,12 @@ class SwarmBackend:
 
     async def _apply_stack(self) -> None:
         """Deploy the entries of the stack file that have changed since applied; remove those that have gone from it."""
-        assert self._settings.functions is not None
-        entries = {entry.service: entry for entry in load_stack(self._settings.functions, self._environ)}
+        entries = self._entries or {}
         for name, function in list(self._watch.functions.items()):
             if function.service.labels.get(STACK_LABEL) and name not in entries:
                 _log.info("Not in the stack file any more", extra={"op": "restore", "function": name})
-                await self.remove(name)
+                with contextlib.suppress(FunctionNotFound):  # somebody else was quicker
+                    await self.remove(name)
         for name, entry in entries.items():
             mark = fingerprint(entry)
             known = self._watch.functions.get(name)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from bridge.clock import Clock
-from bridge.errors import EngineError, FunctionUnavailable
+from bridge.errors import EngineError, FunctionError, FunctionNotFound, FunctionUnavailable
 from bridge.gateway.backends import health
 from bridge.gateway.backends.swarm import balance, pace
 from bridge.gateway.backends.swarm.translation import PORT
@@ -283,7 +283,9 @@ class SwarmFunction:
     async def _scale_up(self) -> None:
         try:
             await self._wake(self)
-        except EngineError as error:
+        except FunctionNotFound:
+            raise
+        except (EngineError, FunctionError) as error:
             raise FunctionUnavailable(f"the function {self.name} cannot be scaled up from zero: {error}") from error
 
     def _hopeless(self) -> str | None:

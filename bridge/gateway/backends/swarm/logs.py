@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import datetime, timedelta
 
 from bridge.clock import Clock
@@ -69,9 +69,10 @@ class FunctionLog:
         tail = query.tail if query.tail is not None else self._lines
         found: list[LogLine] = []
         try:
-            async for entry in self._entries(query.since, follow=False, tail=tail):
-                self._last[entry.task_id] = max(entry.at, self._last.get(entry.task_id, entry.at))
-                found.append(self._line(entry))
+            async with contextlib.aclosing(self._entries(query.since, follow=False, tail=tail)) as entries:
+                async for entry in entries:
+                    self._last[entry.task_id] = max(entry.at, self._last.get(entry.task_id, entry.at))
+                    found.append(self._line(entry))
         except EngineUnavailable:
             raise
         except EngineError as error:
@@ -96,12 +97,13 @@ class FunctionLog:
         since = began_at - timedelta(seconds=_SKEW_S)
         while True:
             try:
-                async for entry in self._entries(since, follow=True, tail=None):
-                    seen = self._last.get(entry.task_id)
-                    if seen is not None and entry.at <= seen:
-                        continue
-                    self._last[entry.task_id] = entry.at
-                    await self._queue.put(self._line(entry))
+                async with contextlib.aclosing(self._entries(since, follow=True, tail=None)) as entries:
+                    async for entry in entries:
+                        seen = self._last.get(entry.task_id)
+                        if seen is not None and entry.at <= seen:
+                            continue
+                        self._last[entry.task_id] = entry.at
+                        await self._queue.put(self._line(entry))
             except EngineError as error:
                 _log.info(
                     "A log broke off", extra={"op": "logs", "function": self._function.name, "reason": str(error)}
@@ -109,7 +111,7 @@ class FunctionLog:
             since = self._clock.now() - timedelta(seconds=_SKEW_S)
             await self._clock.sleep(_AGAIN_S)
 
-    async def _entries(self, since: datetime | None, *, follow: bool, tail: int | None) -> AsyncIterator[Entry]:
+    async def _entries(self, since: datetime | None, *, follow: bool, tail: int | None) -> AsyncGenerator[Entry, None]:
         reader = FrameReader()
         params = {
             "stdout": True,

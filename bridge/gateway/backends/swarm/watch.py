@@ -8,8 +8,9 @@ an address that is free again may be given to another function's task.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -35,6 +36,16 @@ _EVENTS = {
     # Health checks are commands run in containers, and would tell of themselves all the time.
     "event": ["create", "update", "remove", "start", "die", "health_status"],
 }
+
+
+@contextlib.contextmanager
+def _understood() -> Iterator[None]:
+    """A document that is not what it should be is a fault of the engine's, and no reason for the gateway to end."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise EngineError(f"what the Docker Engine tells cannot be understood: {error!r}") from error
+
 
 Ended = Callable[[SwarmFunction, Task], None]
 
@@ -111,9 +122,10 @@ class Watch:
         async with self._lock:
             self._stale = self._all = False
             self._all_at = self._clock.monotonic()
-            services = [read_service(each) for each in await self._engine.get("/services")]
-            tasks = await self._tasks(None)
-            self._take(functions_of(services), tasks)
+            with _understood():
+                services = [read_service(each) for each in await self._engine.get("/services")]
+                found = functions_of(services)
+            self._take(found, await self._tasks(None))
             self.ever = True
 
     async def refresh_tasks(self, service_ids: Iterable[str] | None = None) -> None:
@@ -241,7 +253,8 @@ class Watch:
 
     async def _tasks(self, service_ids: set[str] | None) -> dict[str, list[Task]]:
         filters = {} if service_ids is None else {"filters": {"service": sorted(service_ids)}}
-        return by_service(read_task(each) for each in await self._engine.get("/tasks", **filters))
+        with _understood():
+            return by_service(read_task(each) for each in await self._engine.get("/tasks", **filters))
 
     def _take(self, found: dict[str, tuple[Service, Deployment]], tasks: dict[str, list[Task]]) -> None:
         # The engine keeps a few tasks of each slot and forgets the others.
