@@ -162,7 +162,7 @@ class SwarmSettings:
     max_replicas: Annotated[int, Within(1, 10_000)] = 100
     """Of one function; asking for more is refused."""
     start_s: Annotated[float, Seconds(0.1, 3600)] = 60.0
-    """A call waits this long for a replica; a node may have to pull the image first."""
+    """A call waits this long for a replica; a machine may have to pull the image first."""
     restart_delay_s: Annotated[float, Seconds(0, 3600)] = 2.0
     """The pause before Swarm replaces a replica that ended; it never gives up."""
     monitor_s: Annotated[float, Seconds(0, 3600)] = 5.0

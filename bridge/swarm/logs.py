@@ -47,7 +47,7 @@ class FrameReader:
                 return
             payload, self._rest = self._rest[_HEAD_BYTES:end], self._rest[end:]
             if kind == 3:
-                # The engine's own words about the log, such as a node that does not answer.
+                # The engine's own words about the log, such as a machine that does not answer.
                 raise EngineError(payload.decode("utf-8", "replace").strip())
             entry = read_entry(payload)
             if entry is not None:

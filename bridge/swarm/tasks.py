@@ -18,7 +18,7 @@ class Phase(Enum):
     """How far a task is, in the words that matter to who calls it."""
 
     COMING = "coming"
-    """Swarm looks for a place, or the node pulls the image."""
+    """Swarm looks for a place, or a machine pulls the image."""
     STARTED = "started"
     """Its container runs. Swarm calls it `starting` until its first good health check."""
     OVER = "over"

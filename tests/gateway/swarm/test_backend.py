@@ -345,6 +345,8 @@ async def test_a_stack_file_is_deployed_and_applied_again_only_where_it_has_chan
 
     await until(told, "the one that cannot be deployed is told")
     for name in "ab":
+        mine = {"service": name, "image": HANDLERS, "envVars": {"handler_code": ECHO, "MINE": "1"}}
+        assert (await swarm.call("PUT", "/system/functions", json=mine))[0] == 202
         await swarm.call("POST", f"/system/scale-function/{name}", json={"replicas": 0})
     await swarm.stop()
     write(a=HANDLERS)
@@ -354,7 +356,8 @@ async def test_a_stack_file_is_deployed_and_applied_again_only_where_it_has_chan
         async with swarm.request("GET", "/system/functions") as answer:
             return [(each["name"], each["replicas"]) for each in await answer.json()] == [("a", 0)]
 
-    await until(applied, "the other is removed, and what has not changed is left alone")
+    await until(applied, "the other is removed, and what has not changed in the file is left alone")
+    assert (await swarm.status("a"))["envVars"]["MINE"] == "1"
 
 
 async def test_a_virtual_address_is_called_where_that_is_wanted(swarm: SwarmBench) -> None:

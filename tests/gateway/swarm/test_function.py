@@ -205,7 +205,7 @@ async def test_failures_from_before_the_last_change_do_not_count(ground: Ground)
     waiting.cancel()
 
 
-async def test_a_task_that_no_node_takes_is_not_waited_for_long() -> None:
+async def test_a_task_that_no_machine_takes_is_not_waited_for_long() -> None:
     pending = task(1, state="pending", err="no suitable node")
     clock = VirtualClock(pending.created_at + timedelta(seconds=1))
     ground = Ground(clock)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
@@ -17,12 +16,13 @@ from bridge.gateway.backends.swarm.function import SwarmFunction
 from bridge.gateway.backends.swarm.logs import FunctionLog, last_words
 from bridge.gateway.backends.swarm.secrets import DockerSecrets
 from bridge.gateway.backends.swarm.translation import STACK_LABEL, function_name, service_spec
+from bridge.gateway.backends.swarm.upkeep import Upkeep
 from bridge.gateway.backends.swarm.usage import UsageMeter
 from bridge.gateway.backends.swarm.watch import Watch
 from bridge.gateway.background import Background
 from bridge.gateway.deployment import Deployment, FunctionStatus, LogLine
 from bridge.gateway.settings import GatewaySettings
-from bridge.gateway.stack_file import fingerprint, load_stack
+from bridge.gateway.stack_file import load_stack
 from bridge.swarm import registry, revision
 from bridge.swarm.address import EngineAddress
 from bridge.swarm.engine import Engine
@@ -30,8 +30,6 @@ from bridge.swarm.services import Service, read_service
 from bridge.swarm.tasks import Task
 
 _log = logging.getLogger(__name__)
-
-_AGAIN_S = 1.0
 
 
 class SwarmBackend:
@@ -64,13 +62,13 @@ class SwarmBackend:
         self._watch = Watch(self._engine, swarm, clock, make=self._function, ended=self._ended)
         self._usage = UsageMeter(self._engine)
         self.secrets = DockerSecrets(self._engine, self._watch.connected, self._watch.refresh)
-        self._entries: dict[str, Deployment] | None = None
-        self._stack_problems: dict[str, str] = {}
+        self._upkeep = Upkeep(self._watch, self.secrets, clock, deploy=self._deploy, remove=self.remove)
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         if self._settings.functions is not None:
-            self._entries = {entry.service: entry for entry in load_stack(self._settings.functions, self._environ)}
+            entries = load_stack(self._settings.functions, self._environ)
+            self._upkeep.entries = {entry.service: entry for entry in entries}
         await self._stack.enter_async_context(self._engine)
         try:
             await self._watch.connect()
@@ -84,7 +82,7 @@ class SwarmBackend:
         loops = (
             self._background.spawn(self._watch.run(), "events of the swarm"),
             self._background.spawn(self._watch.look_at_tasks(), "tasks of the swarm"),
-            self._background.spawn(self._follow_up(), "secrets of the swarm"),
+            self._background.spawn(self._upkeep.run(), "upkeep of the swarm"),
         )
         self._stack.push_async_callback(_end, loops)
         return self
@@ -96,10 +94,10 @@ class SwarmBackend:
     # --- deployments
 
     async def deploy(self, deployment: Deployment) -> None:
-        await self._deploy(deployment, None, only_update=False)
+        await self._deploy(deployment)
 
     async def update(self, deployment: Deployment) -> None:
-        await self._deploy(deployment, None, only_update=True)
+        await self._deploy(deployment, only_update=True)
 
     async def remove(self, name: str) -> None:
         function = await self._find_now(name)
@@ -164,7 +162,7 @@ class SwarmBackend:
     def not_ready(self) -> str | None:
         if self._watch.problem is not None:
             return self._watch.problem
-        reasons = [f"{name}: {problem}" for name, problem in sorted(self._stack_problems.items())]
+        reasons = [f"{name}: {problem}" for name, problem in sorted(self._upkeep.problems.items())]
         for name, function in sorted(self._watch.functions.items()):
             if function.wanted > 0 and function.available == 0:
                 reasons.append(f"{name}: {function.problem or 'its replicas are starting'}")
@@ -232,7 +230,7 @@ class SwarmBackend:
         except EngineError as error:
             raise self._told("", error) from error
 
-    async def _deploy(self, deployment: Deployment, stack: str | None, *, only_update: bool) -> None:
+    async def _deploy(self, deployment: Deployment, stack: str | None = None, *, only_update: bool = False) -> None:
         name = deployment.service
         network = self._watch.connected()
         try:
@@ -248,7 +246,8 @@ class SwarmBackend:
                     secrets=secrets,
                     settings=self._swarm,
                     revision=revised,
-                    stack=stack,
+                    # What a client changes of a stack file's function is not undone until the file changes.
+                    stack=stack or (None if service is None else service.labels.get(STACK_LABEL)),
                 )
                 return spec.document(self._engine.version)
 
@@ -266,7 +265,7 @@ class SwarmBackend:
                 await revision.change(self._engine, service_id, renewed, headers)
         except EngineError as error:
             raise self._told(name, error) from error
-        self._stack_problems.pop(name, None)
+        self._upkeep.problems.pop(name, None)
         await self._refresh()
         _log.info("Deployed", extra={"op": "deploy", "function": name})
 
@@ -327,46 +326,6 @@ class SwarmBackend:
         return FunctionStatus(
             function.deployment, function.wanted, function.available, service.created_at, None, function.problem
         )
-
-    # --- in the background
-
-    async def _follow_up(self) -> None:
-        """Deploy the stack file once the swarm can be asked; remove secrets' old versions when nobody needs them."""
-        applied = self._entries is None
-        while True:
-            if self._watch.problem is None and self._watch.ever:
-                try:
-                    if not applied:
-                        await self._apply_stack()
-                        applied = True
-                    if self.secrets.left_over:
-                        await self.secrets.collect()
-                except EngineUnavailable as error:
-                    self._watch.lost(error)
-                except EngineError as error:
-                    _log.error("The engine refuses", extra={"op": "engine", "reason": str(error)})
-            await self._clock.sleep(_AGAIN_S)
-
-    async def _apply_stack(self) -> None:
-        """Deploy the entries of the stack file that have changed since applied; remove those that have gone from it."""
-        entries = self._entries or {}
-        for name, function in list(self._watch.functions.items()):
-            if function.service.labels.get(STACK_LABEL) and name not in entries:
-                _log.info("Not in the stack file any more", extra={"op": "restore", "function": name})
-                with contextlib.suppress(FunctionNotFound):  # somebody else was quicker
-                    await self.remove(name)
-        for name, entry in entries.items():
-            mark = fingerprint(entry)
-            known = self._watch.functions.get(name)
-            if known is not None and known.service.labels.get(STACK_LABEL) == mark:
-                continue
-            try:
-                await self._deploy(entry, mark, only_update=False)
-            except EngineUnavailable:
-                raise
-            except FunctionError as error:
-                self._stack_problems[name] = str(error)
-                _log.error("Cannot be deployed", extra={"op": "restore", "function": name, "reason": str(error)})
 
 
 async def _end(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -20,9 +20,9 @@ from bridge.swarm.tasks import Task
 _log = logging.getLogger(__name__)
 
 _SILENCE_S = 3.0
-"""A node that is away keeps the engine from ending a log: what came until then is all."""
+"""A machine that is away keeps the engine from ending a log: what came until then is all."""
 _SKEW_S = 60.0
-"""The clocks of nodes may differ by this much; lines that were read before are known by their time."""
+"""The clocks of machines may differ by this much; lines that were read before are known by their time."""
 _AGAIN_S = 1.0
 _LAST_LINES = 3
 _QUEUE = 10_000
@@ -76,7 +76,7 @@ class FunctionLog:
         except EngineUnavailable:
             raise
         except EngineError as error:
-            # Such as a node that does not answer: the other nodes' lines are there all the same.
+            # Such as a machine that does not answer: the others' lines are there all the same.
             found.append(LogLine(query.name, "", self._clock.now(), f"[swarm] {error}"))
         found += [_note(self._function, task) for task in self._function.tasks if task.complaint()]
         found = sorted((line for line in found if self._matches(line)), key=lambda line: line.at)

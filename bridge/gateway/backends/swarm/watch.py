@@ -1,8 +1,8 @@
 """What is known of the swarm's functions, kept up to date: by the engine's events, and by looking at tasks.
 
-The engine sends an event when a service or a node changes, and none when a task does. So tasks are looked at while
-something is expected to change with them (see `pace`), at once when an event hints at it, and now and then at rest:
-an address that is free again may be given to another function's task.
+The engine sends an event when a service or a cluster node changes, and none when a task does. So tasks are looked at
+while something is expected to change with them (see `pace`), at once when an event hints at it, and now and then at
+rest: an address that is free again may be given to another function's task.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from bridge.gateway.backends.swarm.function import SwarmFunction
 from bridge.gateway.backends.swarm.translation import functions_of
 from bridge.gateway.deployment import Deployment
 from bridge.gateway.settings import SwarmSettings
-from bridge.swarm.engine import Engine, Stream
+from bridge.swarm.engine import Engine
 from bridge.swarm.membership import read_membership
 from bridge.swarm.networks import Network, ensure_overlay
 from bridge.swarm.services import Service, read_service
+from bridge.swarm.stream import Stream
 from bridge.swarm.tasks import Task, by_service, read_task
 
 _log = logging.getLogger(__name__)
