@@ -68,13 +68,14 @@ exec "$@"
 
 
 class DockerEngine:
-    """One dockerd; a context manager."""
+    """One dockerd; a context manager. Its name is its host's and its network namespace's."""
 
-    def __init__(self, folder: Path, name: str = "gbtest", *options: str) -> None:
+    def __init__(self, folder: Path, name: str = "one", *options: str) -> None:
         require("dockerd", "docker", "ip", "iptables", "unshare", "nsenter", "mount")
         require_none_missing(None if os.geteuid() == 0 else "a Docker Engine of its own needs root; run as root")
         self.folder = folder
-        self.name = name
+        # Tests of another checkout may run at the same time.
+        self.name = f"gb-{name}-{os.getpid()}"
         self.socket = folder / "docker.sock"
         self.host = f"unix://{self.socket}"
         self._options = options

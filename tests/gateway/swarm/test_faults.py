@@ -111,7 +111,7 @@ def other_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerEng
     files = make_authority(folder)
     with DockerEngine(
         folder,
-        "gbother",
+        "other",
         *("--host", "tcp://127.0.0.1:2376", "--tlsverify", f"--tlscacert={files / 'ca.crt'}"),
         *(f"--tlscert={files / 'localhost.crt'}", f"--tlskey={files / 'localhost.key'}"),
     ) as engine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -88,7 +89,9 @@ async def answering(host: str, status: int = 200) -> AsyncIterator[None]:
         yield
 
 
-A, B = "127.0.77.1", "127.0.77.2"
+_LOOPBACK = f"127.77.{os.getpid() % 250}"
+"""Addresses of our own: the port is that of functions, and tests of another checkout may run at the same time."""
+A, B = f"{_LOOPBACK}.1", f"{_LOOPBACK}.2"
 
 
 async def test_a_call_waits_for_the_first_answer_and_then_the_least_busy_gets_it(ground: Ground) -> None:
