@@ -396,7 +396,13 @@ class Ledger:
         if given.ticket is not None:
             self._books.receipts.receive(given.ticket)
             self._books.receipts.complete(given.ticket)
-        planned = node_offline(given.site, given.node, self.mappings, self.state, at=now.wall)
+        planned = node_offline(
+            given.site,
+            given.node,
+            self.mappings,
+            self.state,
+            overdue=lambda key: self._timers.overdue(key, now.monotonic),
+        )
         for key in planned.cancelled:
             self._cancel(key, f"the node {given.node} went offline")
         self._remember(planned.changes, None)

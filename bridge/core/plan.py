@@ -74,8 +74,14 @@ def explain(
     return planner.plan().judgements
 
 
-def node_offline(site: str, node: str, mappings: MappingSet, state: MappingState, *, at: datetime) -> Plan:
-    """What follows from a node going offline at `at`: its waiting timers are cancelled, unless `on_fault: keep`."""
+def node_offline(
+    site: str, node: str, mappings: MappingSet, state: MappingState, *, overdue: Callable[[str], bool]
+) -> Plan:
+    """What follows from a node going offline: its waiting timers are cancelled, unless `on_fault: keep`.
+
+    `overdue` says of a timer's key whether it has fallen due, which no cancel undoes. Nothing but our own clock told
+    when the node went, and that one may have jumped: so it is asked of who measures how long each has waited.
+    """
     place = f"/sites/{site}/nodes/{node}/"
     cancelled, judgements, changes = [], [], []
     for key, waiting in state.waiting.items():
@@ -84,7 +90,7 @@ def node_offline(site: str, node: str, mappings: MappingSet, state: MappingState
             mapping is None
             or mapping.on_fault == "keep"
             or not waiting.source.startswith(place)
-            or at >= waiting.due_at
+            or overdue(key)
         ):
             continue
         cancelled.append(key)

@@ -17,6 +17,7 @@ class Timers:
     def __init__(self) -> None:
         self._due: list[tuple[float, int, Work]] = []
         self._by_key: dict[str, Work] = {}
+        self._due_of: dict[str, float] = {}
         self._order = itertools.count()
         self.held = False
 
@@ -36,12 +37,18 @@ class Timers:
         """Let an invocation wait under a free key until `due` (monotonic)."""
         work.timer = key
         self._by_key[key] = work
+        self._due_of[key] = due
         heapq.heappush(self._due, (due, next(self._order), work))
+
+    def overdue(self, key: str, now: float) -> bool:
+        """Whether what waits under a key has fallen due, also while it is held."""
+        due = self._due_of.get(key)
+        return due is not None and due <= now
 
     def forget(self, work: Work) -> None:
         """It waits no longer."""
         assert work.timer is not None
-        del self._by_key[work.timer]
+        del self._by_key[work.timer], self._due_of[work.timer]
         work.timer = None
 
     def fallen_due(self, now: float) -> list[Work]:

@@ -614,6 +614,29 @@ def test_rule_15_a_node_that_goes_offline_cancels() -> None:
     assert bench.told(Cancelled) == []
 
 
+@pytest.mark.parametrize("days", [1, -1])
+def test_rule_15_a_node_that_goes_offline_cancels_whatever_our_clock_was_set_to(days: float) -> None:
+    bench = Bench(mapping(for_s=5.0))
+    bench.receive(event())
+    bench.wait(1.0)
+    bench.jump(days)
+    bench.step(NodeOffline("home", "pi-1", None))
+    assert len(bench.told(Cancelled)) == 1
+
+    bench.wait(9.0)
+    assert bench.invoked == []
+
+
+@pytest.mark.parametrize("days", [0, -1])
+def test_rule_15_a_node_that_goes_offline_after_the_due_time_undoes_nothing(days: float) -> None:
+    bench = Bench(mapping(for_s=5.0))
+    bench.receive(event())
+    bench.now = Instant(bench.now.wall + timedelta(days=days, seconds=6), bench.now.monotonic + 6)
+    bench.step(NodeOffline("home", "pi-1", None))
+    assert bench.told(Cancelled) == []
+    assert bench.invoked == ["door-1:m"]
+
+
 def test_rule_15_a_clock_that_is_ahead_lets_the_next_wait_without_losing_the_one_before() -> None:
     bench = Bench(mapping(for_s=5.0))
     bench.receive(event(1, at_s=0.0))

@@ -290,6 +290,11 @@ def test_until_a_foreign_topic_cancels() -> None:
     assert desk.feed(foreign_event("alarm/off", seconds=1)).cancelled == ("m|/mqtt/alarm/on",)
 
 
+def never(key: str) -> bool:
+    """No timer has fallen due."""
+    return False
+
+
 def test_a_node_that_goes_offline_cancels_what_waits_for_it() -> None:
     """rule_15"""
     mappings = mapping_set("""
@@ -300,13 +305,13 @@ c: {select: {event: motion.detected}, for: 5s, invoke: f}
     desk = Desk(mappings)
     desk.feed(sensor_event())
     desk.feed(sensor_event(node="pi-10"))
-    planned = node_offline("home", "pi-1", mappings, desk.state, at=at(1))
+    planned = node_offline("home", "pi-1", mappings, desk.state, overdue=never)
     assert planned.cancelled == (f"a|{SOURCE}", f"c|{SOURCE}")
     desk.state.apply(planned.changes)
     assert f"a|{SOURCE}" not in desk.state.cooldowns
-    assert node_offline("home", "pi-1", mappings, desk.state, at=at(1)).cancelled == ()
-    assert node_offline("home", "pi-10", mappings, desk.state, at=at(5)).cancelled == ()
-    assert node_offline("home", "pi-10", MappingSet(), desk.state, at=at(1)).cancelled == ()
+    assert node_offline("home", "pi-1", mappings, desk.state, overdue=never).cancelled == ()
+    assert node_offline("home", "pi-10", mappings, desk.state, overdue=lambda key: True).cancelled == ()
+    assert node_offline("home", "pi-10", MappingSet(), desk.state, overdue=never).cancelled == ()
 
 
 def test_a_timer_of_a_mapping_that_was_removed_is_forgotten() -> None:
