@@ -86,12 +86,7 @@ def node_offline(
     cancelled, judgements, changes = [], [], []
     for key, waiting in state.waiting.items():
         mapping = mappings.mappings.get(waiting.mapping)
-        if (
-            mapping is None
-            or mapping.on_fault == "keep"
-            or not waiting.source.startswith(place)
-            or overdue(key)
-        ):
+        if mapping is None or mapping.on_fault == "keep" or not waiting.source.startswith(place) or overdue(key):
             continue
         cancelled.append(key)
         judgements.append(_cancels(waiting, "on_fault", f"the node {node} is online", f"the node {node} went offline"))
