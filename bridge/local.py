@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import fcntl
+import itertools
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -63,11 +64,20 @@ class Plan:
     broker: Kind = "auto"
 
 
-def plan(given: Path | None, state: Path, ports: PortChoice = "documented", broker: Kind = "auto") -> Plan:
+def plan(
+    given: Path | None,
+    state: Path,
+    ports: PortChoice = "documented",
+    broker: Kind = "auto",
+    *,
+    nodes: int | None = None,
+) -> Plan:
     """Read a folder of configuration: `agent-*.yaml`, `mappings.yaml`, `dispatcher.yaml`, `gateway.yaml`.
 
     Without one it is `config/`, or where we stand when the mappings are there. The functions' `functions/stack.yml` is
     in it or beside it.
+
+    With `nodes` there are so many of them, made after those of the files.
 
     Every agent becomes a virtual Pi, whatever pin driver its file names; broker, gateway address, ports and state
     folders of the files are replaced. The environment is not asked: a variable means one program, and here are several.
@@ -105,8 +115,21 @@ def plan(given: Path | None, state: Path, ports: PortChoice = "documented", brok
     problems.extend(_twice(agents, files))
     if problems:
         raise ConfigError(problems)
+    if nodes is not None:
+        agents = multiplied(agents, nodes)
     placed = _placed(gateway, dispatcher, agents, state, _Ports(ports))
     return dataclasses.replace(placed, broker=broker)
+
+
+def multiplied(agents: Sequence[AgentSettings], nodes: int) -> list[AgentSettings]:
+    """So many agents: those that were configured, and copies of them in turn, named `virtual-N`."""
+    made = list(agents[:nodes])
+    names = {agent.node for agent in agents}
+    numbers = (f"virtual-{number}" for number in itertools.count(1))
+    for template in itertools.islice(itertools.cycle(agents), nodes - len(made)):
+        name = next(name for name in numbers if name not in names)
+        made.append(dataclasses.replace(template, node=name))
+    return made
 
 
 class Local:

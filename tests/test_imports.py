@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "bridge"
 MODULES = sorted(ROOT.rglob("*.py"))
 
-COMPOSITION = {"__main__", "cli", "local", "demo", "virtual", "testing"}
+COMPOSITION = {"__main__", "cli", "local", "demo", "load", "virtual", "testing"}
 PROGRAMS = {"agent", "dispatcher", "gateway", "manager"}
 SHARED = {"mqtt", "journal", "swarm", "service", "broker", "config", "clock", "mapping_file", "ulid", "inline"}
 CORE = {"core", "errors"}
@@ -61,6 +61,7 @@ OWN_TIME = {
     "clock.py": "it is the clock",
     "cli": "a command speaks with a person and lives in real time",
     "demo.py": "it is watched by a person",
+    "load.py": "it drives what lives in real time",
     "runtime": "imports nothing of bridge, and a container has no other clock",
     "agent/sensors/distance.py": "a pause that the device itself needs, on its reader's thread",
     "agent/sensors/laser_tripwire.py": "a pause that the device itself needs, on its reader's thread",

@@ -16,7 +16,7 @@ import pytest
 from bridge import demo
 from bridge.clock import RealClock
 from bridge.errors import BridgeError, BrokerError, ConfigError
-from bridge.local import Local, plan
+from bridge.local import Local, multiplied, plan
 
 PI_1 = """
 version: 1
@@ -191,3 +191,12 @@ def test_every_agent_becomes_a_virtual_pi_with_a_state_folder_of_its_own(config:
     wanted = plan(config, tmp_path / "state", "auto")
     assert [agent.pins.factory for agent in wanted.agents] == ["mock", "mock"]
     assert len({agent.state_dir for agent in wanted.agents}) == 2
+
+
+def test_many_virtual_pis_are_those_of_the_files_and_copies_of_them_in_turn(config: Path, tmp_path: Path) -> None:
+    (config / "agent-pi-1.yaml").write_text(PI_1.replace("node: pi-1", "node: virtual-2"), encoding="utf-8")
+    made = plan(config, tmp_path / "state", "auto", nodes=5)
+    assert [agent.node for agent in made.agents] == ["virtual-2", "pi-2", "virtual-1", "virtual-3", "virtual-4"]
+    assert [sorted(agent.sensors) for agent in made.agents[::2]] == [sorted(made.agents[0].sensors)] * 3
+    assert len({agent.state_dir for agent in made.agents}) == 5
+    assert [agent.node for agent in multiplied(made.agents, 1)] == ["virtual-2"]

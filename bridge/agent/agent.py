@@ -14,7 +14,7 @@ from typing import Self
 
 from bridge.agent.board import Board, driver_name
 from bridge.agent.metrics import Metrics
-from bridge.agent.outbox import Outbox
+from bridge.agent.outbox import Outbox, OutboxCounters
 from bridge.agent.outputs import Output
 from bridge.agent.presence import Presence, birth
 from bridge.agent.readers import LoopReader, Reader, ThreadReader
@@ -91,6 +91,11 @@ class Agent:
     def port(self) -> int | None:
         """The port of the status server, once started; None without one."""
         return None if self._server is None else self._server.port
+
+    @property
+    def counters(self) -> OutboxCounters:
+        """What its outbox has done."""
+        return self._outbox.counters
 
     @property
     def backlog(self) -> int:

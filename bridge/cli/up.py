@@ -18,11 +18,14 @@ from bridge.cli.programs import LogLevel, set_up_logging
 if TYPE_CHECKING:
     from bridge.cli.story import Line
     from bridge.cli.whereabouts import Whereabouts
+    from bridge.load import Load
     from bridge.local import Local
 
 Show = Callable[["Line"], None]
 
 _CATCH_UP = 1000
+_FIGURES_S = 5.0
+_PIS_SHOWN = 4
 _STYLES = {"event": "bold", "good": "green", "waiting": "yellow", "bad": "red", "dim": "dim"}
 
 
@@ -63,6 +66,19 @@ def up(
     broker: Annotated[
         Broker, typer.Option(help="An installed Mosquitto, else iotcore from pip; or the one that is named.")
     ] = Broker.AUTO,
+    nodes: Annotated[
+        int | None,
+        typer.Option(min=1, max=500, help="So many virtual Pis: those of the files, and copies of them."),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=10_000,
+            help="Let sensors change so often a second, all together, and tell what became of it; exit code 1 if"
+            " something did not arrive.",
+        ),
+    ] = None,
     demo: Annotated[bool, typer.Option("--demo", help="Once up, make every virtual sensor see something.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the dispatcher's feed as it is, one JSON a line.")
@@ -73,7 +89,7 @@ def up(
 
     Make something happen from a second terminal: `gpio-bridge simulate front-door motion`.
     """
-    from bridge.cli import whereabouts
+    from bridge.cli import exit_codes, whereabouts
     from bridge.cli.run import run_until_signal
     from bridge.clock import RealClock
     from bridge.local import Local, plan
@@ -82,24 +98,32 @@ def up(
     # Calm by default: what happens is told by the feed, the log only has what is wrong.
     set_up_logging(log_level, default="warning")
     folder = (state or whereabouts.state_folder()).absolute()
-    wanted = plan(config, folder, ports.value, broker.value)
+    wanted = plan(config, folder, ports.value, broker.value, nodes=nodes)
+    made: list[_Shown] = []
 
     async def main(stop: asyncio.Event) -> None:
         clock = RealClock("always")
-        await serve(_Shown(Local(wanted, clock=clock), as_json=as_json, demo=demo), stop, clock, Notifier())
+        shown = _Shown(Local(wanted, clock=clock), as_json=as_json, demo=demo, rate=rate)
+        made.append(shown)
+        await serve(shown, stop, clock, Notifier())
 
-    raise typer.Exit(run_until_signal(main))
+    code = run_until_signal(main)
+    raise typer.Exit(code if made[0].passed else exit_codes.FAILED)
 
 
 class _Shown:
     """`up` with its banner, its address for other terminals, and its feed on the terminal."""
 
-    def __init__(self, local: Local, *, as_json: bool, demo: bool) -> None:
+    def __init__(self, local: Local, *, as_json: bool, demo: bool, rate: float | None) -> None:
         self.name = local.name
         self.health = local.health
         self._local = local
         self._as_json = as_json
         self._demo = demo
+        self._rate = rate
+        self._load: Load | None = None
+        self.passed = True
+        """Whether everything arrived that the load brought about."""
         self._show = _printer()
         self._stack = AsyncExitStack()
 
@@ -113,6 +137,8 @@ class _Shown:
             stack.enter_context(announced(self._whereabouts()))
             if not self._as_json:
                 print(_banner(self._local), flush=True)
+            if self._rate is not None:
+                await self._begin_load(self._rate, stack)
             if self._demo:
                 driving = asyncio.create_task(self._drive(), name="demo")
                 stack.push_async_callback(_ended, driving)
@@ -122,11 +148,45 @@ class _Shown:
     async def __aexit__(self, *exc: object) -> None:
         if not self._as_json:
             print("stopping ...", flush=True)
-        await self._stack.aclose()
+        try:
+            if self._load is not None:
+                await self._end_load(self._load)
+        finally:
+            await self._stack.aclose()
 
     async def failed(self) -> None:
         """Wait until a program of it fails, and raise its error."""
-        await self._local.failed()
+        if self._load is None:
+            await self._local.failed()
+            return
+        waiting = [asyncio.create_task(failed()) for failed in (self._local.failed, self._load.failed)]
+        try:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def _begin_load(self, rate: float, stack: AsyncExitStack) -> None:
+        from bridge.load import Load
+
+        self._load = await stack.enter_async_context(Load(self._local, rate))
+        if not self._as_json:
+            telling = asyncio.create_task(self._tell_load(self._load), name="figures on the terminal")
+            stack.push_async_callback(_ended, telling)
+
+    async def _tell_load(self, load: Load) -> None:
+        while True:
+            await asyncio.sleep(_FIGURES_S)
+            print(load.figures().text(), flush=True)
+
+    async def _end_load(self, load: Load) -> None:
+        figures = await load.drain()
+        self.passed = figures.passed
+        said = f"{'all arrived' if figures.passed else 'NOT all arrived'}: {figures.text()}"
+        print(said, file=sys.stderr if self._as_json else sys.stdout, flush=True)
 
     async def _follow(self) -> None:
         import json
@@ -140,7 +200,8 @@ class _Shown:
                 print(json.dumps(document, separators=(",", ":")), flush=True)
             else:
                 line = tell(document)
-                if line is not None:
+                # Under load, only what goes wrong is worth a line of its own.
+                if line is not None and (self._rate is None or line.style == "bad"):
                     self._show(line)
 
         # What was said while the last programs still started, then what comes; nothing can come in between.
@@ -179,6 +240,8 @@ def _banner(local: Local) -> str:
     from bridge import __version__
 
     pis = [f"{node} ({', '.join(board.devices) or 'no sensors'})" for node, board in local.boards.items()]
+    if len(pis) > _PIS_SHOWN:
+        pis = [*pis[:_PIS_SHOWN], f"... {len(pis)} in all"]
     functions = len(local.gateway.backend.wanted()) if local.gateway.backend else 0
     rows = [
         ("broker", f"mqtt://{local.broker.host}:{local.broker.port}", local.broker.description),

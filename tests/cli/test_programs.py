@@ -148,3 +148,32 @@ def test_a_mistake_in_the_folder_keeps_up_from_starting(config: Path, command: C
     result = command("up", "--config", str(config), "--ports", "auto")
     assert result.returncode == exit_codes.CONFIG
     assert result.stderr == f"{config}/mappings.yaml: is missing: it says which event invokes which function\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "said"),
+    [('"seen"', exit_codes.OK, "all arrived: "), ('{"statusCode": 400}', exit_codes.FAILED, "NOT all arrived: ")],
+)
+def test_up_lets_many_virtual_pis_change_and_tells_whether_all_of_it_arrived(
+    config: Path, start: Start, answer: str, code: int, said: str
+) -> None:
+    handler = config.parent / "functions" / "seen" / "handler.py"
+    handler.write_text(f"def handle(event, context):\n    return {answer}\n", encoding="utf-8")
+    up = start("up", "--config", str(config), "--ports", "auto", "--nodes", "6", "--rate", "100")
+    assert up.wait_for("virtual Pis").endswith("... 6 in all")
+    up.wait_for("events accepted")
+    assert up.stop(signal.SIGINT, within_s=30) == code
+
+    [told] = [line for line in up.output.splitlines() if line.startswith(said)]
+    changes, accepted, confirmed, waiting, answered = (int(number) for number in re.findall(r"(\d+) [a-z]", told)[:5])
+    assert changes >= 100
+    assert accepted == confirmed >= 12, "each Pi tells what it found at its start, at least"
+    assert waiting == 0
+    assert (answered > 0) == (code == exit_codes.OK)
+    assert ("dead letters" in told) == (code == exit_codes.FAILED)
+
+
+def test_up_refuses_a_rate_that_is_none(command: Command) -> None:
+    refused = command("up", "--rate", "0")
+    assert refused.returncode == exit_codes.USAGE
+    assert "--rate" in refused.stderr

@@ -9,5 +9,6 @@ what goes next is decided in `core/outbox.py`, what is stored how stands in `jou
 from bridge.agent.outbox.acceptance import Accept
 from bridge.agent.outbox.outbox import Outbox
 from bridge.agent.outbox.settings import Durability, OutboxSettings, Priority
+from bridge.agent.outbox.stock import OutboxCounters
 
-__all__ = ["Accept", "Durability", "Outbox", "OutboxSettings", "Priority"]
+__all__ = ["Accept", "Durability", "Outbox", "OutboxCounters", "OutboxSettings", "Priority"]
