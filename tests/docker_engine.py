@@ -148,6 +148,12 @@ class DockerEngine:
         """Let dockerd hang: it takes connections and says nothing."""
         assert self._dockerd is not None
         self._dockerd.send_signal(signal.SIGSTOP)
+        # A thread that runs on another core stops a moment later, and could still answer.
+        threads = Path(f"/proc/{self._dockerd.pid}/task")
+        deadline = time.monotonic() + _STOPPED_S
+        while any(_state(thread) != "T" for thread in threads.iterdir()):
+            assert time.monotonic() < deadline, "dockerd does not stop"
+            time.sleep(0.01)
 
     def resume(self) -> None:
         """Let it go on."""
@@ -210,6 +216,11 @@ def _enter(namespace: int) -> None:
 
 def _run(*command: str) -> None:
     subprocess.run([str(find(command[0])), *command[1:]], check=True, capture_output=True)
+
+
+def _state(thread: Path) -> str:
+    """The letter of a thread's state (proc(5)), behind its name in brackets."""
+    return (thread / "stat").read_text(encoding="utf-8").rpartition(") ")[2][0]
 
 
 def _unmount(folder: Path) -> None:

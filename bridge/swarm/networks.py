@@ -42,7 +42,8 @@ async def _find(engine: Engine, name: str) -> Network | None:
     # The engine's filter matches parts of names: the exact one is chosen here.
     documents = [each for each in await engine.get("/networks", filters={"name": [name]}) if each["Name"] == name]
     for document in documents:
-        if document.get("Driver") == "overlay" and document.get("Scope") == "swarm":
+        # Both are empty of an overlay that was made a moment ago, until the swarm has allotted its addresses.
+        if document.get("Driver") in ("overlay", "") and document.get("Scope") in ("swarm", ""):
             return Network(document["Id"], document["Name"])
     if documents:
         raise EngineError(

@@ -47,6 +47,12 @@ async def test_the_network_is_found_by_its_exact_name(engine: Engine, stand_in: 
     assert networks.made == []
 
 
+async def test_one_whose_addresses_are_not_allotted_yet_is_an_overlay(engine: Engine, stand_in: StandIn) -> None:
+    stand_in.answer = Networks(network("functions", "", ""))
+    await engine.connect()
+    assert (await ensure_overlay(engine, "functions")).id == "id-functions"
+
+
 @pytest.mark.parametrize("rival", [False, True])
 async def test_a_missing_one_is_made_attachable_by_us_or_by_who_was_quicker(
     engine: Engine, stand_in: StandIn, rival: bool

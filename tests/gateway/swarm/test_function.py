@@ -309,3 +309,26 @@ async def test_tasks_that_run_and_do_not_answer_are_told_after_a_while() -> None
     await clock.advance(11)
     assert f"do not answer at {A}:{PORT}: is the gateway on the network functions" in str(ground.function.problem)
     await ground.background.close()
+
+
+async def test_why_an_update_failed_is_told_until_the_next_one_although_the_swarm_has_forgotten_it(
+    ground: Ground,
+) -> None:
+    function = ground.function
+
+    def update(state: str, *tasks: Task) -> str | None:
+        ground.update(*tasks, UpdateStatus={"State": state, "Message": state})
+        return function.problem
+
+    old, failed = task(1, A), task(2, **FAILED)
+    update("updating", old, failed)
+    function.last_words["task2"] = "no such module"
+    told = "the last update failed, the version before it serves: bad (failed); its last lines: no such module"
+    assert update("rollback_started", old) == told
+    assert update("rollback_completed", old, task(3, A)) == told
+    assert update("updating", old, task(4, A)) is None
+    assert "bad" not in str(update("rollback_started", old))
+    update("updating", old, failed)
+    assert update("completed", task(4, A)) is None
+    assert "bad" not in str(update("rollback_completed", task(4, A)))
+    assert function.last_words == {}

@@ -220,7 +220,7 @@ class SwarmBackend:
 
     async def _note_last_words(self, function: SwarmFunction, task: Task) -> None:
         words = await last_words(self._engine, task)
-        if words and any(task.id == each.id for each in function.tasks):
+        if words and function.remembers(task.id):
             function.last_words[task.id] = words
 
     async def _refresh(self) -> None:

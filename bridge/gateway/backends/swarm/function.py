@@ -100,6 +100,9 @@ class SwarmFunction:
         """Who is told of tasks that ended by themselves, and with None that the function is gone."""
         self.last_words: dict[str, str] = {}
         """What tasks that ended by themselves wrote last, by their ids."""
+        self.undone: Task | None = None
+        """The task that made the last update fail: the swarm forgets it while the version before comes back."""
+        self._update_state = ""
         self.waiting = 0
         self.gone = False
         self.unsettled_since: float | None = None
@@ -121,7 +124,8 @@ class SwarmFunction:
     def update(self, service: Service, deployment: Deployment, tasks: Sequence[Task], network: Network) -> None:
         """Take over what is so now; `tasks` are all of the service's, oldest first."""
         self.service, self.deployment, self.tasks, self._network = service, deployment, tasks, network
-        for task_id in self.last_words.keys() - {task.id for task in tasks}:
+        self._note_failure()
+        for task_id in [each for each in self.last_words if not self.remembers(each)]:
             del self.last_words[task_id]
         serving = {
             task.id: task
@@ -143,6 +147,32 @@ class SwarmFunction:
         elif self.unsettled_since is None:
             self.unsettled_since = self._clock.monotonic()
         self.stir()
+
+    def remembers(self, task_id: str) -> bool:
+        """Whether a task is still of interest."""
+        return (self.undone is not None and self.undone.id == task_id) or any(task.id == task_id for task in self.tasks)
+
+    def _note_failure(self) -> None:
+        """Remember what fails while an update goes on: nothing may tell it once the version before is back.
+
+        Tasks are asked for more often than services, so that they may tell of an update which the service does not yet.
+        """
+        before, state = self._update_state, self.service.update_state
+        self._update_state = state
+        if state != before and (state == "completed" or _rollback(before)) and not _rollback(state):
+            self.undone = None
+        self.undone = self._complaint() or self.undone
+
+    def _complaint(self) -> Task | None:
+        """The task that says best what is wrong now."""
+        service, rolled_back = self.service, _rollback(self.service.update_state)
+        newest = newest_complaint(self.tasks, replacing=service.updating or rolled_back)
+        if not rolled_back:
+            return newest
+        # The task that failed is named; another one has taken its place since.
+        blamed = _TASK_ID.search(service.update_message)
+        named = blamed[1] if blamed else ""
+        return next((task for task in self.tasks if task.id == named), newest)
 
     def hear(self, task_id: str, *, started: bool) -> None:
         """The container of a task has started or ended, on the machine of the engine that we ask."""
@@ -181,13 +211,8 @@ class SwarmFunction:
     def problem(self) -> str | None:
         """What keeps it from its replicas, or from its newest version, in words."""
         service = self.service
-        rolled_back = service.update_state.startswith("rollback")
-        complaint = newest_complaint(self.tasks, replacing=service.updating or rolled_back)
-        if rolled_back:
-            # The task that failed is named; another one has taken its place since.
-            blamed = _TASK_ID.search(service.update_message)
-            named = blamed[1] if blamed else ""
-            complaint = next((task for task in self.tasks if task.id == named), complaint)
+        rolled_back = _rollback(service.update_state)
+        complaint = self._complaint() or (self.undone if rolled_back else None)
         said = self._said(complaint) if complaint is not None and service.replicas else ""
         if rolled_back:
             return f"the last update failed, the version before it serves: {said or service.update_message}"
@@ -354,3 +379,7 @@ class SwarmFunction:
 _SHELL = (
     "where the image has no shell, or its function serves no HTTP, set the annotation io.gpio-bridge.health to none"
 )
+
+
+def _rollback(update_state: str) -> bool:
+    return update_state.startswith("rollback")
