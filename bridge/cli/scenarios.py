@@ -27,7 +27,7 @@ def run_scenarios(
     """Run scenarios: your own agents and mappings in one process on a virtual clock, without broker and network.
 
     What a scenario does not name is looked for below this folder, as `docs/reference/testing.md` says. Exit code 0 when
-    every expectation was met, 1 when one was not, 2 when a file has mistakes; then nothing is run.
+    every expectation was met, 1 when one was not, 78 when a file has mistakes; then nothing is run.
     """
     import logging
 
@@ -44,7 +44,7 @@ def run_scenarios(
 
 
 def _prepared(paths: list[Path], only: list[str]) -> list[Prepared]:
-    """Every scenario that is meant; leaves with exit code 2, and every problem of all files, when there is any."""
+    """Every scenario that is meant; leaves with exit code 78, and every problem of all files, when there is any."""
     from bridge.errors import ConfigError
     from bridge.testing.files import Files
     from bridge.testing.scenarios.document import find_scenarios, read_scenarios
@@ -103,11 +103,11 @@ def _tell(prepared: Prepared, verbose: bool) -> tuple[Result, float]:
 
 
 def _mistakes(problems: list[Problem] | tuple[Problem, ...]) -> typer.Exit:
-    from bridge.cli.exit_codes import USAGE
+    from bridge.cli.exit_codes import CONFIG
 
     for problem in dict.fromkeys(problems):
         typer.echo(str(problem), err=True)
-    return typer.Exit(USAGE)
+    return typer.Exit(CONFIG)
 
 
 def _indented(text: str) -> str:

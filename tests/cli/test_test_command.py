@@ -86,11 +86,11 @@ def test_an_expectation_that_fails_is_exit_code_1_with_its_place_and_its_reason(
     ]
 
 
-def test_mistakes_of_all_files_are_exit_code_2_and_nothing_is_run(folder: Path) -> None:
+def test_mistakes_of_all_files_are_exit_code_78_and_nothing_is_run(folder: Path) -> None:
     (folder / "tests" / "a.scenario.yaml").write_text(GOOD.replace("steps", "stesp"), encoding="utf-8")
     (folder / "tests" / "b.scenario.yaml").write_text(GOOD.replace("front-door", "back-door"), encoding="utf-8")
     ran = process(folder)
-    assert (ran.returncode, ran.stdout) == (exit_codes.USAGE, "")
+    assert (ran.returncode, ran.stdout) == (exit_codes.CONFIG, "")
     assert ran.stderr.splitlines() == [
         "tests/a.scenario.yaml:1:1: steps: is missing",
         "tests/a.scenario.yaml:4:1: stesp: unknown key; did you mean steps?",
@@ -102,15 +102,15 @@ def test_a_mistake_in_a_file_of_the_house_is_told_once(folder: Path, command: Co
     add_failing(folder)
     (folder / "mappings.yaml").write_text(MAPPINGS.replace("hours", "huors"), encoding="utf-8")
     result = command("test")
-    assert result.returncode == exit_codes.USAGE
+    assert result.returncode == exit_codes.CONFIG
     assert result.stderr == "mappings.yaml:7:5: mappings.intruder.huors: unknown key; did you mean hours?\n"
 
 
-def test_what_turns_out_when_it_happens_is_exit_code_2_too(folder: Path, command: Command) -> None:
+def test_what_turns_out_when_it_happens_is_exit_code_78_too(folder: Path, command: Command) -> None:
     twice = "  - {dispatcher: kill, at: 12m}\n  - {dispatcher: kill}\n"
     (folder / "good.scenario.yaml").write_text(GOOD + twice, encoding="utf-8")
     result = command("test")
-    assert result.returncode == exit_codes.USAGE
+    assert result.returncode == exit_codes.CONFIG
     assert result.stderr == "good.scenario.yaml:10:5: the dispatcher is not running\n"
 
 
@@ -124,19 +124,19 @@ def test_files_folders_and_names_choose(folder: Path, command: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "code", "told"),
     [
-        (("--only", "by noon"), "there is no scenario 'by noon'; there are: by night"),
-        (("tests",), "tests: holds no file whose name ends with .scenario.yaml"),
-        (("away.scenario.yaml",), "away.scenario.yaml: cannot be read: No such file or directory"),
-        (("--junit", "away/results.xml"), "away/results.xml cannot be written: No such file or directory"),
+        (("--only", "by noon"), exit_codes.USAGE, "there is no scenario 'by noon'; there are: by night"),
+        (("tests",), exit_codes.CONFIG, "tests: holds no file whose name ends with .scenario.yaml"),
+        (("away.scenario.yaml",), exit_codes.CONFIG, "away.scenario.yaml: cannot be read: No such file or directory"),
+        (("--junit", "away/results.xml"), exit_codes.USAGE, "away/results.xml cannot be written: No such file or directory"),
     ],
 )
-def test_what_is_not_there_is_exit_code_2(
-    folder: Path, command: Command, arguments: tuple[str, ...], told: str
+def test_what_is_not_there_is_told_with_the_exit_code_of_its_kind(
+    folder: Path, command: Command, arguments: tuple[str, ...], code: int, told: str
 ) -> None:
     result = command("test", *arguments)
-    assert result.returncode == exit_codes.USAGE
+    assert result.returncode == code
     assert told in result.stderr
 
 
