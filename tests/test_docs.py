@@ -16,11 +16,14 @@ from bridge.agent.sensors.plan import Plan
 from bridge.broker import mosquitto_config
 from bridge.cli import exit_codes, run
 from bridge.config import variables
+from bridge.core.event_names import EVENTS
 from bridge.core.plan import OPPOSITES
 from bridge.core.topics import Topics
 from bridge.gateway.app import App
 from bridge.mapping_file.document import MappingDocument
-from bridge.mapping_file.entries import EVENTS, MappingEntry
+from bridge.mapping_file.entries import MappingEntry
+from bridge.mapping_file.examples import ExampleMap, GivenMap
+from bridge.mapping_file.examples import ExpectMap as ExampleExpectMap
 from bridge.runtime.http import Request
 from bridge.testing.plugin import OPTIONS
 from bridge.testing.scenarios.document import ScenarioMap, ScenariosMap
@@ -52,7 +55,7 @@ WORDS = (
     "verdict", "lane", "parked", "dead letter", "replay", "backlog", "trace", "audit", "feed", "function", "handler",
     "stack file", "gateway", "backend", "replica", "virtual pi", "board", "control", "transport", "generation",
     "foreign topic", "opposite", "shadow", "house", "verb", "jump",
-    "scenario", "step", "expectation",
+    "scenario", "step", "expectation", "example",
 )  # fmt: skip
 """The nouns that code, messages and pages use without explaining them."""
 HELP = {"--help", "-h", "--install-completion", "--show-completion"}
@@ -95,7 +98,10 @@ def test_every_table_stands_on_a_page() -> None:
 
 @pytest.mark.parametrize(
     "cls",
-    [*SETTINGS, *SENSORS, *OUTPUTS, MappingDocument, MappingEntry, ScenarioMap, ScenariosMap, StepMap, ExpectMap],
+    [
+        *(*SETTINGS, *SENSORS, *OUTPUTS, MappingDocument, MappingEntry, ExampleMap, GivenMap, ExampleExpectMap),
+        *(ScenarioMap, ScenariosMap, StepMap, ExpectMap),
+    ],
     ids=lambda cls: cls.__name__,
 )
 def test_every_key_of_a_file_has_a_meaning(cls: type[Any]) -> None:

@@ -49,18 +49,18 @@ def check(
 ) -> None:
     """Check configuration files: print every problem with its file and line.
 
-    Knows the files of agents, dispatchers and gateways, mapping files, OpenFaaS stack files and scenarios. Exit code 78
-    when there is any problem.
+    Knows the files of agents, dispatchers and gateways, mapping files, OpenFaaS stack files and scenarios. Mappings are
+    held against their examples. Exit code 78 when there is any problem.
     """
     from bridge.cli.exit_codes import CONFIG
 
     problems: list[Problem] = []
-    good: list[tuple[Path, Kind]] = []
+    good: list[tuple[Path, Kind, int]] = []
     for file in _files(files):
         try:
             what = kind or recognise(file)
-            _loader(what)(file)
-            good.append((file, what))
+            read = _loader(what)(file)
+            good.append((file, what, read if isinstance(read, int) else 0))
         except ConfigError as error:
             problems.extend(error.problems)
     if as_json:
@@ -68,8 +68,9 @@ def check(
     else:
         for problem in problems:
             print(problem)
-        for file, what in good:
-            print(f"{file}: ok ({_NAMES[what]})")
+        for file, what, examples in good:
+            met = f", {examples} example{'' if examples == 1 else 's'} met" if examples else ""
+            print(f"{file}: ok ({_NAMES[what]}{met})")
     if problems:
         raise typer.Exit(CONFIG)
 
@@ -126,10 +127,7 @@ def _loader(kind: Kind) -> Callable[[Path], object]:
 
         return lambda file: load(file, GatewaySettings, environ=os.environ)
     if kind is Kind.MAPPINGS:
-        from bridge.dispatcher.timezone import local_timezone
-        from bridge.mapping_file import load_mappings
-
-        return lambda file: load_mappings(file, local_timezone=local_timezone())
+        return _mappings
     if kind is Kind.SCENARIO:
         from bridge.testing.scenarios.document import read_scenarios
 
@@ -137,6 +135,17 @@ def _loader(kind: Kind) -> Callable[[Path], object]:
     from bridge.gateway.stack_file import load_stack
 
     return lambda file: load_stack(file, os.environ)
+
+
+def _mappings(file: Path) -> int:
+    """How many examples the mappings of a file meet. Raises ConfigError, also when they do not meet one."""
+    from bridge.testing.examples import failures, read_examples
+
+    read = read_examples(file)
+    unmet = tuple(failures(read))
+    if unmet:
+        raise ConfigError(unmet)
+    return len(read.examples)
 
 
 def _files(given: list[Path]) -> list[Path]:
@@ -152,12 +161,15 @@ def _files(given: list[Path]) -> list[Path]:
     return found
 
 
-def _print_json(problems: list[Problem], good: list[tuple[Path, Kind]]) -> None:
+def _print_json(problems: list[Problem], good: list[tuple[Path, Kind, int]]) -> None:
     import dataclasses
     import json
 
     document = {
         "problems": [dataclasses.asdict(problem) for problem in problems],
-        "good": [{"file": str(file), "kind": kind.value} for file, kind in good],
+        "good": [
+            {"file": str(file), "kind": kind.value} | ({"examples": examples} if kind is Kind.MAPPINGS else {})
+            for file, kind, examples in good
+        ],
     }
     print(json.dumps(document, indent=1))

@@ -10,15 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-_KINDS = {
-    "motion": "pir",
-    "beam": "laser-tripwire",
-    "temperature": "thermometer",
-    "distance": "distance",
-    "button": "button",
-    "analog": "analog",
-}
-
 
 def explain(
     event: Annotated[
@@ -83,6 +74,7 @@ def _made(
     from datetime import UTC
 
     from bridge.core.event import Observation, encode
+    from bridge.core.event_names import kind_of
     from bridge.core.topics import SensorEventTopic, Topics
 
     node = node or _node_of(sensor) or "pi-1"
@@ -97,7 +89,7 @@ def _made(
     if isinstance(content, dict | list):
         raise typer.BadParameter("--value is a number, text, true, false or null")
     seen = Observation(
-        kind=kind or _KINDS.get(name.split(".", maxsplit=1)[0], "digital"),
+        kind=kind or kind_of(name),
         name=name,
         value=content,
         unit=None,

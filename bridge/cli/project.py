@@ -31,6 +31,9 @@ mappings:
     hours: "22:00-06:00"
     cooldown: 10m
     invoke: {_FUNCTION}
+    examples:
+      - {{given: {{at: "23:10"}}, expect: {_FUNCTION}}}
+      - {{given: {{at: "12:00"}}, expect: none because hours}}
   doorbell:
     select: {{sensor: doorbell, event: button.pressed}}
     invoke: {_FUNCTION}
@@ -71,8 +74,9 @@ scenarios:
 _README: Final = f"""\
 # My house
 
-- `pytest` tests this house: no Pi, no broker, no waiting. See `test_house.py` and `house.scenario.yaml`.
-- `gpio-bridge check agent.yaml mappings.yaml functions/stack.yml` finds mistakes in the files.
+- `pytest` tests this house: no Pi, no broker, no waiting. See `test_house.py`, `house.scenario.yaml` and the examples
+  in `mappings.yaml`. `gpio-bridge test` runs the last two where there is no pytest.
+- `gpio-bridge check agent.yaml mappings.yaml functions/stack.yml` finds mistakes in the files, and examples not met.
 - `gpio-bridge up` runs it all here, with a virtual Pi instead of a real one.
 - `gpio-bridge simulate doorbell press`, in a second terminal, rings; `gpio-bridge events` shows what the sensors say.
 - `gpio-bridge why night-intruder` says why a mapping did not fire.

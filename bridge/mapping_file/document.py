@@ -15,6 +15,7 @@ from bridge.core import topics
 from bridge.core.hours import time_zone
 from bridge.core.mapping import MappingSet
 from bridge.mapping_file.entries import MappingEntry, MappingReader
+from bridge.mapping_file.examples import Example
 
 VERSION: Final = 1
 
@@ -42,16 +43,34 @@ class MappingDocument:
     allow_empty: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class MappingFile:
+    """What stands in a mapping file: the mappings, and the examples that they are to be held against."""
+
+    mappings: MappingSet
+    examples: tuple[Example, ...]
+
+
 def load_mappings(path: Path, *, local_timezone: str | tzinfo = UTC, root: str = topics.DEFAULT_ROOT) -> MappingSet:
     """The mapping set in a file; `local_timezone` is what hours mean where the file names none.
 
     `root` is what our own topics start with. Raises ConfigError with every problem.
     """
-    return checked(path, lambda node: decode_mappings(node, local_timezone=local_timezone, root=root))
+    return load_file(path, local_timezone=local_timezone, root=root).mappings
+
+
+def load_file(path: Path, *, local_timezone: str | tzinfo = UTC, root: str = topics.DEFAULT_ROOT) -> MappingFile:
+    """As `load_mappings`, with the examples."""
+    return checked(path, lambda node: decode_file(node, local_timezone=local_timezone, root=root))
 
 
 def decode_mappings(node: Node, *, local_timezone: str | tzinfo = UTC, root: str = topics.DEFAULT_ROOT) -> MappingSet:
     """The mapping set in a document; `root` is what our own topics start with. Raises ConfigError."""
+    return decode_file(node, local_timezone=local_timezone, root=root).mappings
+
+
+def decode_file(node: Node, *, local_timezone: str | tzinfo = UTC, root: str = topics.DEFAULT_ROOT) -> MappingFile:
+    """As `decode_mappings`, with the examples."""
     zone = time_zone(local_timezone) if isinstance(local_timezone, str) else local_timezone
     reader = MappingReader(root)
     if isinstance(node.value, dict):
@@ -67,6 +86,8 @@ def decode_mappings(node: Node, *, local_timezone: str | tzinfo = UTC, root: str
         finish(document, reader)
     if document.timezone is not None:
         zone = document.timezone.zone
-    return MappingSet(
+    mappings = MappingSet(
         (entry.mapping(name, zone) for name, entry in document.mappings.items()), allow_empty=document.allow_empty
     )
+    examples = tuple(one for name, entry in document.mappings.items() for one in entry.listed_examples(name, zone))
+    return MappingFile(mappings, examples)

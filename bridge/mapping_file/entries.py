@@ -5,7 +5,6 @@ What may not live here: files, the document around the mappings (document.py).
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
@@ -16,19 +15,19 @@ from typing import Annotated, Any, Final, Literal
 from bridge.config import INVALID, Invalid, Node, Pattern, Reader, Seconds, Within
 from bridge.core import topics
 from bridge.core.conditions import Condition, Template, compile_condition, compile_template
+from bridge.core.event_names import EVENTS
 from bridge.core.hours import Hours, check_range, parse_days, parse_range, parse_time, time_zone
-from bridge.core.judgement import FAULT, OPPOSITES
+from bridge.core.judgement import OPPOSITES
 from bridge.core.mapping import Cooldown, Mapping
 from bridge.core.retry import RetryPolicy
 from bridge.core.selector import Selector, SensorSelector, TopicSelector, glob
 from bridge.errors import ConditionError, TopicError
+from bridge.mapping_file.examples import Example, ExamplesEntry, FunctionName, unknown_event
 
 DAY_S: Final = 86_400.0
-FUNCTION: Final = Pattern(r"[-a-zA-Z_0-9.]{1,253}", "a function's name: letters, digits, hyphens, dots and underscores")
 GLOB: Final = Pattern(
     r"[a-z0-9.*?!\[\]-]+", "a name or a glob of lower-case letters, digits, hyphens, dots, *, ? and [...]"
 )
-FunctionName = Annotated[str, FUNCTION]
 Glob = Annotated[str, GLOB]
 Duration = Annotated[float, Seconds(0.001, 366 * DAY_S)]
 
@@ -51,8 +50,6 @@ _OWN_HEADERS: Final = frozenset(
         *("idempotency-key", "traceparent", "x-event-id", "x-callback-url"),
     }
 )
-EVENTS: Final = (*OPPOSITES, "temperature.changed", "distance.changed", "analog.changed", FAULT, "sensor.recovered")
-"""Every event that a sensor can send (DESIGN.md, "Public contract")."""
 
 
 class MappingReader(Reader):
@@ -295,6 +292,7 @@ class MappingEntry:
     initial: Literal["never", "changed", "always"] = "changed"
     shadow: bool = False
     enabled: bool = True
+    examples: ExamplesEntry = field(default_factory=ExamplesEntry)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         if self.for_s is None:
@@ -336,6 +334,12 @@ class MappingEntry:
             enabled=self.enabled,
         )
 
+    def listed_examples(self, name: str, zone: tzinfo) -> Iterator[Example]:
+        """Its examples; their times are in the zone of its hours, or in `zone`."""
+        zone = (self.hours.zone if self.hours else None) or zone
+        for number, (example, node) in enumerate(self.examples.examples):
+            yield Example(name, number, example.given.happens, example.expect.wanted, zone, node)
+
 
 def _selector(node: Node, reader: Reader, key: str) -> Selector | Invalid:
     if not isinstance(node.value, dict):
@@ -368,9 +372,7 @@ def _selector(node: Node, reader: Reader, key: str) -> Selector | Invalid:
     if isinstance(entry, Invalid) or len(reader.found) > before:
         return INVALID
     if not any(glob(entry.event)(name) for name in EVENTS):
-        close = difflib.get_close_matches(entry.event, EVENTS, n=1)
-        near = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(EVENTS)}"
-        return reader.problem(node.value["event"], f"{key}.event", f"no event is called {entry.event}{near}")
+        return reader.problem(node.value["event"], f"{key}.event", unknown_event(entry.event))
     return SensorSelector(site=entry.site, node=entry.node, sensor=entry.sensor, kind=entry.kind, event=entry.event)
 
 

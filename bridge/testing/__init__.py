@@ -41,6 +41,8 @@ __all__ = [
 
 SCENARIO_SUFFIXES: Final = (".scenario.yaml", ".scenario.yml")
 """How the names of scenario files end."""
+MAPPINGS: Final = ("mappings.yaml", "config/mappings.yaml")
+"""Where the mapping file of a project is looked for: the first of these that is there."""
 
 _HOMES: Final = {
     "Attempt": "invocations",

@@ -8,14 +8,15 @@ before the recording began (the last value of a sensor, a cooldown) is not known
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from bridge.clock import VirtualClock
 from bridge.core.delivery import Ledger, Limits
 from bridge.core.event import Event
+from bridge.core.invocation import Invocation
 from bridge.core.mapping import MappingSet
 from bridge.core.plan import Judgement
 from bridge.core.retry import Outcome, Verdict
@@ -50,17 +51,31 @@ _COMMIT_EVERY: Final = 256
 """A commit is where the ledger forgets what has ended; when it is made decides nothing."""
 _GENERATION: Final = 1
 
+Told: TypeAlias = Callable[[Event, Sequence[Judgement]], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Fired:
     """An invocation that would have been made."""
 
-    id: str
-    """`<event id>:<mapping>`."""
-    mapping: str
-    function: str
+    invocation: Invocation
     event: Event
     at: datetime
+
+    @property
+    def id(self) -> str:
+        """`<event id>:<mapping>`."""
+        return self.invocation.id
+
+    @property
+    def mapping(self) -> str:
+        """The mapping that fired."""
+        return self.invocation.mapping
+
+    @property
+    def function(self) -> str:
+        """What it invokes."""
+        return self.invocation.function
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +89,14 @@ class Difference:
 
 
 class Backtest:
-    """One mapping set in a dispatcher's place. `explain` keeps why something did not fire, for `why_not`."""
+    """One mapping set in a dispatcher's place. `explain` keeps why something did not fire, for `why_not`.
 
-    def __init__(self, mappings: MappingSet, *, root: str, start: datetime, explain: bool = False) -> None:
+    `judged` is told of every event and judgement when it is made.
+    """
+
+    def __init__(
+        self, mappings: MappingSet, *, root: str, start: datetime, explain: bool = False, judged: Told | None = None
+    ) -> None:
         self.mappings = mappings
         self.fired: dict[str, Fired] = {}
         self.events = 0
@@ -85,6 +105,7 @@ class Backtest:
         self.unreadable: list[str] = []
         """Of what would be a dead letter: why."""
         self._explain = explain
+        self._judged = judged
         self._reasons: dict[str, str] = {}
         self._clock = VirtualClock(start)
         self._backlog = Backlog(self._clock, self._backlog_ended)
@@ -120,6 +141,11 @@ class Backtest:
             self._step((given,))
         if not self._number % _COMMIT_EVERY:
             self._commit()
+
+    def run_out(self) -> None:
+        """Let time pass until nothing waits any more for its `for`."""
+        while self._ledger.waiting and (wake_at := self._ledger.wake_at) is not None:
+            self._pass_until(wake_at)
 
     def why_not(self, fired: Fired) -> str:
         """Why what another mapping set fired was not fired by this one."""
@@ -160,9 +186,10 @@ class Backtest:
     def _note(self, effect: Effect) -> None:
         match effect:
             case Invoke(invocation, event, _):
-                fired = Fired(invocation.id, invocation.mapping, invocation.function, event, self._clock.now())
-                self.fired[invocation.id] = fired
+                self.fired[invocation.id] = Fired(invocation, event, self._clock.now())
             case Judged(event, planned):
+                if self._judged is not None:
+                    self._judged(event, planned.judgements)
                 if self._explain:
                     for judgement in planned.judgements:
                         self._keep_reason(event, judgement)

@@ -25,13 +25,13 @@ from bridge.errors import ConfigError, Problem
 from bridge.gateway.deployment import Deployment
 from bridge.gateway.stack_file import load_stack
 from bridge.mapping_file import decode_mappings
+from bridge.testing import MAPPINGS
 
 Source: TypeAlias = str | Path | Mapping[str, Any]
 """A path (a glob too, for agents), or the contents in place: YAML text of several lines, or a dict."""
 
 AGENTS: Final = ("config/agent-*.yaml", "config/agent.yaml", "agents/*.yaml", "agent-*.yaml", "agent.yaml")
 """Where agents' files are looked for: the first of these that finds any."""
-MAPPINGS: Final = ("mappings.yaml", "config/mappings.yaml")
 DISPATCHER: Final = ("config/dispatcher.yaml", "dispatcher.yaml")
 FUNCTIONS: Final = ("functions/stack.yml", "stack.yml")
 

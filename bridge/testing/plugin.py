@@ -1,7 +1,7 @@
-"""The pytest plugin: fixtures `bridge`, `virtual_clock`, `virtual_pi` and `invocations`; scenario files as tests.
+"""The pytest plugin: fixtures `bridge`, `virtual_clock`, `virtual_pi`, `invocations`; scenarios and examples as tests.
 
 pytest imports this module in every run of a machine where we are installed, so it imports nothing of ours before a
-fixture is asked for or a scenario found.
+fixture is asked for, or a scenario or an example found.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pytest
 
-from bridge.testing import SCENARIO_SUFFIXES
+from bridge.testing import MAPPINGS, SCENARIO_SUFFIXES
 
 if TYPE_CHECKING:
+    from bridge.core.mapping import Mapping
+    from bridge.mapping_file.examples import Example
     from bridge.testing.files import Files
     from bridge.testing.house import House
     from bridge.testing.invocations import Invocations
@@ -54,10 +56,40 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Scenario files are tests."""
-    if not file_path.name.endswith(SCENARIO_SUFFIXES):
-        return None
-    return ScenarioFile.from_parent(parent, path=file_path)
+    """Scenario files are tests, and so are the examples in the project's mapping file."""
+    if file_path.name.endswith(SCENARIO_SUFFIXES):
+        return ScenarioFile.from_parent(parent, path=file_path)
+    if _is_mapping_file(file_path, parent.config) and b"examples:" in file_path.read_bytes():
+        return MappingFile.from_parent(parent, path=file_path)
+    return None
+
+
+def _is_mapping_file(path: Path, config: pytest.Config) -> bool:
+    if path.suffix not in (".yaml", ".yml"):
+        return False
+    named = config.getini("gpio_bridge_mappings")
+    places = [config.rootpath / place for place in ([named] if named else MAPPINGS)]
+    return path == next((place for place in places if place.is_file()), None)
+
+
+class NotMet(Exception):
+    """What a scenario or an example expects did not come; the text says all there is to say."""
+
+
+class _Expecting(pytest.Item):
+    """A test in a YAML file, and the line where it begins."""
+
+    line: int
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """What a person can do something about, without our internals."""
+        if isinstance(excinfo.value, NotMet):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Where it stands; pytest counts lines from 0."""
+        return self.path, self.line - 1, self.name
 
 
 class ScenarioFile(pytest.File):
@@ -77,39 +109,62 @@ class ScenarioFile(pytest.File):
             yield ScenarioItem.from_parent(self, name=scenario.name, scenario=scenario)
 
 
-class ScenarioFailed(Exception):
-    """A scenario did not go as it expects; the text says all there is to say."""
-
-
-class ScenarioItem(pytest.Item):
+class ScenarioItem(_Expecting):
     """One scenario."""
 
     def __init__(self, *, scenario: Scenario, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.scenario = scenario
+        self.line = scenario.node.line
 
     def runtest(self) -> None:
-        """Run it in a house of its own. Raises ScenarioFailed."""
+        """Run it in a house of its own. Raises NotMet."""
         from bridge.errors import ConfigError  # noqa: PLC0415 - only where there is a scenario
         from bridge.testing.scenarios.run import prepare, run  # noqa: PLC0415
 
         try:
             result = run(prepare(self.scenario, _files(self.config, {})))
         except ConfigError as error:
-            raise ScenarioFailed(str(error)) from error
+            raise NotMet(str(error)) from error
         if not result.passed:
             self.stash[_story_key] = result.story
-            raise ScenarioFailed("\n".join(result.failures))
+            raise NotMet("\n".join(result.failures))
 
-    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """What a person can do something about, without our internals."""
-        if isinstance(excinfo.value, ScenarioFailed):
-            return str(excinfo.value)
-        return super().repr_failure(excinfo, style)
 
-    def reportinfo(self) -> tuple[Path, int, str]:
-        """Where the scenario stands; pytest counts lines from 0."""
-        return self.path, self.scenario.node.line - 1, self.name
+class MappingFile(pytest.File):
+    """The project's mapping file, with examples in it."""
+
+    def collect(self) -> Iterator[ExampleItem]:
+        """One item for each example."""
+        from bridge.errors import ConfigError  # noqa: PLC0415 - only where there is an example
+        from bridge.testing.examples import read_examples  # noqa: PLC0415
+        from bridge.testing.files import shown  # noqa: PLC0415
+
+        try:
+            file = read_examples(Path(shown(self.path)))
+        except ConfigError as error:
+            raise self.CollectError(str(error)) from error
+        for example in file.examples:
+            mapping = file.mappings.mappings[example.mapping]
+            yield ExampleItem.from_parent(self, name=example.name, example=example, mapping=mapping)
+
+
+class ExampleItem(_Expecting):
+    """One example of a mapping."""
+
+    def __init__(self, *, example: Example, mapping: Mapping, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.example = example
+        self.mapping = mapping
+        self.line = example.node.line
+
+    def runtest(self) -> None:
+        """Hold its mapping against it. Raises NotMet."""
+        from bridge.testing.examples import failure  # noqa: PLC0415 - only where there is an example
+
+        problem = failure(self.example, self.mapping)
+        if problem is not None:
+            raise NotMet(str(problem))
 
 
 @pytest.fixture(name="bridge")

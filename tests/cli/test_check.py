@@ -89,3 +89,32 @@ def test_a_duplicate_key_does_not_hide_the_other_mistakes(command: Command, tmp_
     result = command("check", str(file))
     assert result.returncode == 78
     assert [line.split(": ")[0].removeprefix(str(file)) for line in result.stdout.splitlines()] == [":2:7", ":5:1"]
+
+
+EXAMPLES = """    examples:
+      - {given: {event: motion.detected}, expect: intruder-alert}
+      - {given: {event: motion.detected, sensor: gate}, expect: none because select}
+"""
+
+
+def test_mappings_are_held_against_their_examples(command: Command, tmp_path: Path) -> None:
+    mapping = "version: 1\nmappings:\n  alert:\n    select: {sensor: front-door}\n    invoke: intruder-alert\n"
+    file = written(tmp_path, "any.yaml", mapping + EXAMPLES)
+    result = command("check", str(file))
+    assert (result.returncode, result.stdout) == (exit_codes.OK, f"{file}: ok (mappings, 2 examples met)\n")
+    assert json.loads(command("check", "--json", str(file)).stdout)["good"][0]["examples"] == 2
+
+
+def test_every_example_that_is_not_met_is_a_problem_with_its_line_and_clause(command: Command, tmp_path: Path) -> None:
+    text = (
+        "version: 1\nmappings:\n  alert:\n    select: {sensor: front-door}\n    when: data.value > 3\n    invoke: f\n"
+    )
+    examples = EXAMPLES.replace("motion.detected", "analog.changed, value: 2").replace("intruder-alert", "f")
+    file = written(tmp_path, "any.yaml", text + examples)
+    result = command("check", str(file), str(written(tmp_path, "a.yaml", AGENT)))
+    assert result.returncode == exit_codes.CONFIG
+    said = "expected f once, and nothing was invoked: when wants data.value > 3, found false for 2"
+    assert result.stdout.splitlines() == [
+        f"{file}:8:9: mappings.alert.examples[0]: {said}",
+        f"{tmp_path}/a.yaml: ok (settings of an agent)",
+    ]

@@ -29,13 +29,14 @@ def test_the_test_of_a_new_project_passes_as_it_stands(house: Path) -> None:
         [sys.executable, "-m", "pytest"], cwd=house, capture_output=True, text=True, timeout=100, check=False
     )
     assert done.returncode == 0, done.stdout
-    assert "4 passed" in done.stdout  # the scenario is one of them
+    assert "6 passed" in done.stdout  # a scenario and two examples among them
 
 
 def test_the_scenario_of_a_new_project_passes_as_it_stands(house: Path) -> None:
     done = subprocess.run([*COMMAND, "test"], cwd=house, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "an intruder at night raises the alarm once" in done.stdout
+    assert done.stdout.endswith("3 passed, 0 failed\n")
 
 
 def test_the_files_of_a_new_project_have_no_mistakes(house: Path, command: Command) -> None:

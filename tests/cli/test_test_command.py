@@ -126,10 +126,14 @@ def test_files_folders_and_names_choose(folder: Path, command: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (("--only", "by noon"), exit_codes.USAGE, "there is no scenario 'by noon'; there are: by night"),
+        (("--only", "by noon"), exit_codes.USAGE, "there is no 'by noon'; there are: by night"),
         (("tests",), exit_codes.CONFIG, "tests: holds no file whose name ends with .scenario.yaml"),
         (("away.scenario.yaml",), exit_codes.CONFIG, "away.scenario.yaml: cannot be read: No such file or directory"),
-        (("--junit", "away/results.xml"), exit_codes.USAGE, "away/results.xml cannot be written: No such file or directory"),
+        (
+            ("--junit", "away/results.xml"),
+            exit_codes.USAGE,
+            "away/results.xml cannot be written: No such file or directory",
+        ),
     ],
 )
 def test_what_is_not_there_is_told_with_the_exit_code_of_its_kind(
@@ -138,6 +142,55 @@ def test_what_is_not_there_is_told_with_the_exit_code_of_its_kind(
     result = command("test", *arguments)
     assert result.returncode == code
     assert told in result.stderr
+
+
+EXAMPLES = """    examples:
+      - {given: {at: "23:10"}, expect: intruder-alert}
+      - {given: {at: "12:00"}, expect: none because hours}
+"""
+
+
+def test_the_examples_of_the_mapping_file_are_run_too(folder: Path, command: Command) -> None:
+    (folder / "mappings.yaml").write_text(MAPPINGS + EXAMPLES.replace("12:00", "22:00"), encoding="utf-8")
+    result = command("test", "--junit", "results.xml")
+    assert result.returncode == exit_codes.FAILED
+    unmet = (
+        "mappings.yaml:11:9: mappings.intruder.examples[1]: expected no invocation because of hours,"
+        " and intruder-alert was invoked at 22:00:00"
+    )
+    assert timeless(result.stdout) == [
+        "ok      intruder[0]  mappings.yaml:10",
+        "FAILED  intruder[1]  mappings.yaml:11",
+        f"        {unmet}",
+        "ok      by night  (11m in X s)  good.scenario.yaml:2",
+        "",
+        "2 passed, 1 failed",
+    ]
+    (suite,) = ET.parse(folder / "results.xml").getroot()
+    assert [(case.get("name"), case.get("line"), len(case)) for case in suite] == [
+        ("intruder[0]", "10", 0),
+        ("intruder[1]", "11", 2),
+        ("by night", "2", 0),
+    ]
+
+
+def test_examples_alone_are_enough_and_can_be_chosen(folder: Path, command: Command) -> None:
+    (folder / "mappings.yaml").write_text(MAPPINGS + EXAMPLES, encoding="utf-8")
+    (folder / "good.scenario.yaml").unlink()
+    everything = command("test").stdout.splitlines()
+    assert everything[-1] == "2 passed, 0 failed"
+    assert command("test", "mappings.yaml").stdout.splitlines() == everything
+    one = command("test", "--only", "intruder[1]", "-v")
+    assert one.stdout.splitlines() == ["ok      intruder[1]  mappings.yaml:11", "", "1 passed, 0 failed"]
+
+
+def test_a_mistake_in_an_example_is_told_once_beside_those_of_scenarios(folder: Path, command: Command) -> None:
+    (folder / "mappings.yaml").write_text(MAPPINGS + EXAMPLES.replace("hours}", "huors}"), encoding="utf-8")
+    result = command("test")
+    assert result.returncode == exit_codes.CONFIG
+    (told,) = result.stderr.splitlines()
+    assert told.startswith("mappings.yaml:11:40: mappings.intruder.examples[1].expect: must be one of select, ")
+    assert told.endswith("not 'huors'; did you mean hours?")
 
 
 def test_the_story_is_printed_when_asked_for(folder: Path, command: Command) -> None:

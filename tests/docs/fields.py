@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from bridge.agent.pins import Pin
 from bridge.config import NAME, Bytes, Choice, Pattern, Seconds, Within, duration, schema, variables
 from bridge.config.units import size
-from bridge.mapping_file import entries
+from bridge.mapping_file import entries, examples
 from bridge.mapping_file.document import ZoneEntry
 from bridge.testing.scenarios import document, steps
 from tests.docs.notes import NOTES
@@ -41,6 +41,11 @@ SHAPES: dict[Any, str] = {
     entries.InvokeEntry: "a function's name, or a map",
     entries.PayloadEntry: "`event`, `data`, or a map",
     entries.HeadersEntry: "a map of texts",
+    examples.ExamplesEntry: "a list of examples, see below",
+    examples.GivenEntry: "a map, or a list of them, see below",
+    examples.ExpectEntry: "text or a map, see below",
+    examples.TimeEntry: "a time",
+    examples.PlainEntry: "any value",
     ZoneEntry: "a time zone's name",
     steps.Words: "text",
     steps.Steps: "a list of steps, see below",
@@ -54,7 +59,7 @@ SHAPES: dict[Any, str] = {
 PATTERNS: dict[Pattern, str] = {
     NAME: "a name: `a-z`, `0-9`, `-`",
     entries.GLOB: "a name or a glob",
-    entries.FUNCTION: "a function's name",
+    examples.FUNCTION: "a function's name",
 }
 """Shorter than the patterns themselves say it."""
 

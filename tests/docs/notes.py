@@ -137,5 +137,6 @@ NOTES: Final[dict[str, str]] = {
     " or `always`.",
     "MappingEntry.shadow": "Judge and show, but invoke nothing.",
     "MappingEntry.enabled": "Whether it is in force.",
+    "MappingEntry.examples": "What it must and must not do; `gpio-bridge check` holds it against them.",
 }
 """By the class and the field that declares it. A text in the code is better, and takes its place."""

@@ -22,6 +22,8 @@ from bridge.gateway.metrics import GatewayMetrics
 from bridge.gateway.settings import GatewaySettings
 from bridge.mapping_file.document import MappingDocument
 from bridge.mapping_file.entries import MappingEntry
+from bridge.mapping_file.examples import ExampleMap, GivenMap
+from bridge.mapping_file.examples import ExpectMap as ExampleExpectMap
 from bridge.testing.scenarios.document import ScenarioMap, ScenariosMap
 from bridge.testing.scenarios.steps import ExpectMap, StepMap
 from tests.docs import testing
@@ -209,6 +211,9 @@ _TABLES: dict[str, Callable[[], str]] = {
     **{f"output {cls.KIND}": (lambda cls=cls: _device(cls)) for cls in OUTPUTS},  # type: ignore[misc] # bound early
     "mapping file": lambda: _mapping(MappingDocument),
     "mapping": lambda: _mapping(MappingEntry),
+    "example": lambda: _mapping(ExampleMap),
+    "example given": lambda: _mapping(GivenMap),
+    "example expect": lambda: _mapping(ExampleExpectMap),
     "commands": _commands,
     "testing fixtures": lambda: _table(("fixture", "what it is", "meaning"), testing.fixtures()),
     "testing files": lambda: _table(("marker", "ini option", "meaning", "looked for at"), testing.files()),

@@ -25,7 +25,7 @@ OURS = {("House", "board"), ("House", "agent"), ("House", "restart_agent"), ("Fu
 """Public for other modules of the package, and no part of what a test is given."""
 _PLACES = {
     "agents": places.AGENTS,
-    "mappings": places.MAPPINGS,
+    "mappings": testing.MAPPINGS,
     "dispatcher": places.DISPATCHER,
     "functions": places.FUNCTIONS,
 }

@@ -1,4 +1,4 @@
-"""Scenario files are collected by pytest: one item for each scenario, and failures as text."""
+"""Scenarios and examples are collected by pytest: one item for each, and failures as text."""
 
 from __future__ import annotations
 
@@ -86,3 +86,42 @@ def test_other_yaml_files_are_left_alone(pytester: pytest.Pytester) -> None:
     write(pytester, agent=AGENT, mappings=MAPPINGS)
     pytester.makepyfile("def test_it(): ...")
     run(pytester).assert_outcomes(passed=1)
+
+
+EXAMPLES = """
+    examples:
+      - {given: {at: "23:10"}, expect: intruder-alert}
+      - {given: {at: "12:00"}, expect: intruder-alert}
+"""
+
+
+def test_each_example_in_the_mapping_file_is_a_test_and_its_failure_is_text(pytester: pytest.Pytester) -> None:
+    write(pytester, agent=AGENT, mappings=MAPPINGS.rstrip() + EXAMPLES)
+    result = run(pytester, "-v")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "mappings.yaml::intruder-alert[[]0] PASSED*",
+            "mappings.yaml::intruder-alert[[]1] FAILED*",
+            "mappings.yaml:*: mappings.intruder-alert.examples[[]1]: expected intruder-alert once, and nothing was *",
+        ]
+    )
+    assert "nothing was invoked: hours wants 22:00-06:00 (UTC), found Thu 12:00 UTC" in result.stdout.str()
+    result.stdout.no_fnmatch_line("*bridge/testing*")
+    result.stdout.no_fnmatch_line("*NotMet*")
+
+
+def test_only_the_mapping_file_of_the_project_is_asked_for_examples(pytester: pytest.Pytester) -> None:
+    write(pytester, agent=AGENT, mappings=MAPPINGS, other=MAPPINGS.rstrip() + EXAMPLES)
+    pytester.makepyfile("def test_it(): ...")
+    run(pytester).assert_outcomes(passed=1)
+    pytester.makeini("[pytest]\ngpio_bridge_mappings = other.yaml\n")
+    run(pytester).assert_outcomes(passed=2, failed=1)
+
+
+def test_mistakes_in_a_mapping_file_with_examples_are_told_without_internals(pytester: pytest.Pytester) -> None:
+    write(pytester, agent=AGENT, mappings=MAPPINGS.rstrip() + EXAMPLES.replace("given", "givne", 1))
+    result = run(pytester)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["mappings.yaml:*examples[[]0].givne: unknown key; did you mean given?"])
+    result.stdout.no_fnmatch_line("*bridge/testing*")

@@ -139,7 +139,7 @@ def read_scenarios(path: Path) -> tuple[Scenario, ...]:
     return checked(path, understand)
 
 
-def find_scenarios(paths: Sequence[Path]) -> list[Path]:
+def find_scenarios(paths: Sequence[Path], *, there_must_be_one: bool = True) -> list[Path]:
     """Files as they are given, and of folders every scenario file below. Raises ConfigError where there is none."""
     found: dict[Path, None] = {}
     problems: list[Problem] = []
@@ -153,7 +153,7 @@ def find_scenarios(paths: Sequence[Path]) -> list[Path]:
             if file.name.endswith(SCENARIO_SUFFIXES)
             and not any(part.startswith(".") or part == "node_modules" for part in file.relative_to(path).parts)
         ]
-        if not inside:
+        if not inside and there_must_be_one:
             problems.append(Problem(str(path), 0, 0, "", f"holds no file whose name ends with {SCENARIO_SUFFIXES[0]}"))
         found |= dict.fromkeys(inside)
     if problems:
