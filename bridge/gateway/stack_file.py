@@ -2,7 +2,8 @@
 
 What faas-cli writes and a gateway has no use for (templates, build options) is left alone at the top of the file and in
 a function; a function's keys that no faas-cli knows are mistakes. `${NAME}` and `${NAME:-default}` in values are
-replaced from the environment, as faas-cli does before it reads the file.
+replaced from the environment, as faas-cli does before it reads the file. Numbers and truths that stand where text is
+wanted keep their spelling, as with faas-cli: `version: 1.10` is the text `1.10`.
 """
 
 from __future__ import annotations
@@ -33,25 +34,40 @@ _BUILD_KEYS = frozenset(
 _COMMAND_LANGUAGES = frozenset({"dockerfile"})
 
 
+class _Spelled(str):
+    """A single value as it is spelled in the file; nothing is the empty text."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_node(cls, node: Node, reader: Reader, key: str) -> _Spelled | Invalid:
+        if isinstance(node.value, list | dict):
+            return reader.problem(node, key, f"must be a single value, not {node.kind()}")
+        if node.value is None:
+            return cls()
+        # Text is taken from the value, where the variables are replaced already; the rest from what stands in the file.
+        return cls(node.value if isinstance(node.value, str) or node.written is None else node.written)
+
+
 @dataclass(frozen=True, slots=True)
 class _Resources:
-    memory: str | None = None
-    cpu: str | int | float | None = None
+    memory: _Spelled | None = None
+    cpu: _Spelled | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Function:
     """One entry under `functions:`."""
 
-    image: str | None = None
+    image: _Spelled | None = None
     lang: str | None = None
     handler: Path | None = None
-    fprocess: str | None = None
-    environment: Mapping[str, str | int | float | bool | None] | None = None
+    fprocess: _Spelled | None = None
+    environment: Mapping[str, _Spelled] | None = None
     environment_file: tuple[Path, ...] | None = None
-    secrets: tuple[str, ...] | None = None
-    labels: Mapping[str, str | int | float | bool] | None = None
-    annotations: Mapping[str, str | int | float | bool] | None = None
+    secrets: tuple[_Spelled, ...] | None = None
+    labels: Mapping[str, _Spelled] | None = None
+    annotations: Mapping[str, _Spelled] | None = None
     constraints: tuple[str, ...] | None = None
     limits: _Resources | None = None
     requests: _Resources | None = None
@@ -123,8 +139,8 @@ def _deployment(name: str, node: Node, reader: Reader) -> Deployment | None:
     if entry.handler is not None and not entry.handler.exists():
         reader.problem(_child(node, "handler"), f"{key}.handler", f"there is nothing at {entry.handler}")
     variables = dict(_environment_files(entry, node, key, reader))
-    variables |= {variable: _text(value) for variable, value in (entry.environment or {}).items()}
-    annotations = {label: _text(value) for label, value in (entry.annotations or {}).items()}
+    variables |= entry.environment or {}
+    annotations: dict[str, str] = dict(entry.annotations or {})
     if entry.handler is not None:
         annotations.setdefault(HANDLER_ANNOTATION, str(entry.handler.resolve()))
     deployment = Deployment(
@@ -134,7 +150,7 @@ def _deployment(name: str, node: Node, reader: Reader) -> Deployment | None:
         env_vars=variables or None,
         constraints=entry.constraints,
         secrets=entry.secrets,
-        labels={label: _text(value) for label, value in (entry.labels or {}).items()},
+        labels=entry.labels or {},
         annotations=annotations,
         limits=_resources(entry.limits),
         requests=_resources(entry.requests),
@@ -161,25 +177,17 @@ def _environment_files(entry: _Function, node: Node, key: str, reader: Reader) -
             reader.problem(at, f"{key}.environment_file", f"{path} has no map environment:")
             continue
         for name, value in variables.value.items():
-            if isinstance(value.value, list | dict):
-                reader.problem(value, f"environment.{name}", "must be a single value")
-            else:
-                yield name, _text(value.value)
+            spelled = _Spelled.from_node(value, reader, f"environment.{name}")
+            if not isinstance(spelled, Invalid):
+                yield name, spelled
 
 
 def _child(node: Node, key: str) -> Node:
     return node.value.get(key, node) if isinstance(node.value, dict) else node
 
 
-def _text(value: object) -> str:
-    """A scalar as faas-cli passes it on: YAML's true and 30 become the texts `true` and `30`."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else str(value)
-
-
 def _resources(given: _Resources | None) -> Resources | None:
-    return None if given is None else Resources(given.memory or "", _text(given.cpu))
+    return None if given is None else Resources(given.memory or "", given.cpu or "")
 
 
 def _substituted(node: Node, environ: Mapping[str, str]) -> Node:

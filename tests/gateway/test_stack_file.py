@@ -62,6 +62,42 @@ functions:
     )
 
 
+@pytest.mark.parametrize("spelling", ["1.10", "007", "0x1F", "1e3", "True", "20261127000000000000000", "on", "'1.10'"])
+def test_a_value_keeps_its_spelling_where_text_is_wanted(tmp_path: Path, spelling: str) -> None:
+    (tmp_path / "env.yml").write_text(f"environment:\n  from_file: {spelling}\n", encoding="utf-8")
+    text = (
+        f"functions:\n  f:\n    image: a\n    environment: {{version: {spelling}}}\n    environment_file: [env.yml]\n"
+    )
+    text += f"    labels: {{l: {spelling}}}\n    annotations: {{a: {spelling}}}\n    secrets: [{spelling}]\n"
+    (found,) = stack(tmp_path, text)
+    wanted = spelling.strip("'")
+    assert found.env_vars == {"from_file": wanted, "version": wanted}
+    assert (found.labels, found.annotations, found.secrets) == ({"l": wanted}, {"a": wanted}, (wanted,))
+
+
+@pytest.mark.parametrize("spelling", ["1", "0.10", "100m"])
+def test_limits_come_back_as_they_are_spelled(tmp_path: Path, spelling: str) -> None:
+    (found,) = stack(tmp_path, f"functions:\n  f:\n    image: a\n    limits: {{cpu: {spelling}, memory: 10000000}}\n")
+    assert found.limits == Resources("10000000", spelling)
+
+
+def test_nothing_where_text_is_wanted_is_empty_text(tmp_path: Path) -> None:
+    (found,) = stack(tmp_path, "functions:\n  f:\n    image: a\n    environment: {a: , b: null, c: '${UNSET}'}\n")
+    assert found.env_vars == {"a": "", "b": "", "c": ""}
+
+
+@pytest.mark.parametrize("part", ["environment", "labels", "annotations"])
+def test_a_list_where_text_is_wanted_is_told_with_its_line(tmp_path: Path, part: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        stack(tmp_path, f"functions:\n  f:\n    image: a\n    {part}: {{b: [1]}}\n")
+    (problem,) = told.value.problems
+    assert (problem.line, problem.key, problem.message) == (
+        8,
+        f"functions.f.{part}.b",
+        "must be a single value, not a list",
+    )
+
+
 def test_variables_are_replaced_with_their_values_or_defaults(tmp_path: Path) -> None:
     text = "functions:\n  f:\n    image: ${REGISTRY:-local}/f:${TAG}\n    fprocess: ${EMPTY:-cat}\n"
     (found,) = stack(tmp_path, text, TAG="3", EMPTY="")
