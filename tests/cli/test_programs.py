@@ -84,9 +84,14 @@ def test_an_agent_with_mock_pins_is_a_virtual_pi_that_can_be_driven_from_outside
 
 def test_an_agent_loads_nothing_of_the_server_side(agent_file: Path) -> None:
     code = (
-        "import sys, threading, os, signal\n"
+        "import sys, threading, time, os, signal\n"
         "from bridge.cli import run\n"
-        "threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"
+        "def stop():\n"
+        "    while signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:\n"
+        "        time.sleep(0.05)\n"
+        "    time.sleep(1.0)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "threading.Thread(target=stop, daemon=True).start()\n"
         f"code = run(['agent', '--config', {str(agent_file)!r}, '--log-level', 'error'])\n"
         "heavy = {'aiohttp', 'rich', 'httpx', 'fastapi', 'docker', 'cel', 'watchfiles'}\n"
         "print(code, sorted(heavy & set(sys.modules)))\n"

@@ -337,7 +337,7 @@ class LocalBackend:
                 function = deployed.function
                 if not deployed.record.deployment.scales_to_zero or function.wanted == 0:
                     continue
-                busy = any(replica.in_flight for replica in function.replicas.values())
+                busy = function.calls_waiting or any(replica.in_flight for replica in function.replicas.values())
                 idle_s = self._clock.monotonic() - function.last_call
                 if not busy and idle_s >= self._idle_limit_s(deployed.record.deployment):
                     self._set_replicas(deployed, 0)

@@ -111,6 +111,7 @@ class LocalFunction:
         self._retry_at = 0.0
         self._changed = asyncio.Event()
         self._waiting: set[asyncio.Future[None]] = set()
+        self.calls_waiting = 0
         self._supervisor: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -141,7 +142,11 @@ class LocalFunction:
         """The least busy replica; waits for one that is starting. Raises FunctionUnavailable."""
         replica = self._least_busy()
         if replica is None or replica.suspect:
-            replica = await self._next_sound(timeout_s)
+            self.calls_waiting += 1
+            try:
+                replica = await self._next_sound(timeout_s)
+            finally:
+                self.calls_waiting -= 1
         replica.in_flight += 1
         self.last_call = self._clock.monotonic()
         return ReplicaLease(replica, self._returned)
