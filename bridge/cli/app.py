@@ -17,7 +17,8 @@ from bridge.cli import (
     functions,
     programs,
     project,
-    recording,
+    record,
+    replay,
     scenarios,
     simulate,
     trace,
@@ -60,8 +61,8 @@ app.command(
     "simulate", short_help="Make a virtual sensor see something.", context_settings={"ignore_unknown_options": True}
 )(simulate.simulate)
 app.command("events", short_help="Print the events of all sensors, live.")(events.events)
-app.command("record", short_help="Write what the dispatcher reads into a file.")(recording.record)
-app.command("replay", short_help="Say what other mappings would have done with a recording.")(recording.replay)
+app.command("record", short_help="Write what the dispatcher reads into a file.")(record.record)
+app.command("replay", short_help="Say what other mappings would have done with a recording.")(replay.replay)
 app.command("explain", short_help="Say why an event fires or does not.")(explain.explain)
 app.command("trace", short_help="Tell what happened to one event.")(trace.trace)
 app.command("why", short_help="Show the last events a mapping did not fire for.")(trace.why)

@@ -3,6 +3,11 @@
 The intake and the ledger are those of the dispatcher, on a virtual clock that says of each message when it was
 received. Around them is nothing: no broker, no journal, and functions that succeed at once. What the dispatcher knew
 before the recording began (the last value of a sensor, a cooldown) is not known here.
+
+    course = Course(root, start)
+    test = Backtest(mappings, course)
+    for line in lines:
+        course.take(line)
 """
 
 from __future__ import annotations
@@ -88,14 +93,82 @@ class Difference:
     reason: str
 
 
-class Backtest:
-    """One mapping set in a dispatcher's place. `explain` keeps why something did not fire, for `why_not`.
+class Course:
+    """The course of a recording: time passes, and each message is read once, whatever number of backtests see it."""
 
-    `judged` is told of every event and judgement when it is made.
+    def __init__(self, root: str, start: datetime) -> None:
+        self.clock = VirtualClock(start)
+        self.backlog = Backlog(self.clock, self._backlog_ended)
+        self._number = 0
+        self._intake = Intake(Topics(root), self._mint_id, _ignored, self.backlog, _never)
+        self._tests: list[Backtest] = []
+
+    def join(self, test: Backtest) -> None:
+        """Let a backtest see what comes from now on."""
+        self._tests.append(test)
+
+    def take(self, line: Recorded) -> Event | None:
+        """Let time pass until a message was received, with everything that falls due, and take the message in.
+
+        Returns the event in it, if there is one.
+        """
+        clock = self.clock
+        ahead_s = (line.received_at - clock.now()).total_seconds()
+        if ahead_s > 0:
+            self._pass_until(clock.monotonic() + ahead_s)
+        clock.set(line.received_at)  # to the microsecond; and a clock may have been put back
+        self._number += 1
+        message = Message(line.topic, line.payload, retain=line.retained)
+        given = self._intake.read(Delivery(message, _GENERATION, self._number), line.received_at)
+        event = given.event if isinstance(given, Received) else None
+        if given is not None:
+            for test in self._tests:
+                test.events += event is not None
+                test.step((given,))
+        if not self._number % _COMMIT_EVERY:
+            for test in self._tests:
+                test.commit()
+        return event
+
+    def run_out(self) -> None:
+        """Let time pass until nothing waits any more for its `for`."""
+        while due := [test.wake_at for test in self._tests if test.waiting and test.wake_at is not None]:
+            self._pass_until(min(due))
+
+    def _pass_until(self, until: float) -> None:
+        clock, tests = self.clock, self._tests
+        while True:
+            wakes = (clock.next_at, *(test.wake_at for test in tests))
+            due = [at for at in wakes if at is not None and at <= until]
+            if not due:
+                break
+            clock.move(min(due))
+            if not clock.fire():
+                for test in tests:
+                    if test.wake_at is not None and test.wake_at <= clock.monotonic():
+                        test.step(())
+        clock.move(until)
+
+    def _backlog_ended(self) -> None:
+        for test in self._tests:
+            ended = [BacklogEnded(place) for place in test.slots if not self.backlog.waits(place)]
+            if ended:
+                test.step(ended)
+
+    def _mint_id(self) -> str:
+        """The same for the same message, whatever the mappings are."""
+        return mint(self.clock.now(), self._number.to_bytes(10))
+
+
+class Backtest:
+    """One mapping set in a dispatcher's place, in the course of a recording.
+
+    `explain` keeps why something did not fire, for `why_not`; `judged` is told of every event and judgement when it is
+    made.
     """
 
     def __init__(
-        self, mappings: MappingSet, *, root: str, start: datetime, explain: bool = False, judged: Told | None = None
+        self, mappings: MappingSet, course: Course, *, explain: bool = False, judged: Told | None = None
     ) -> None:
         self.mappings = mappings
         self.fired: dict[str, Fired] = {}
@@ -107,17 +180,25 @@ class Backtest:
         self._explain = explain
         self._judged = judged
         self._reasons: dict[str, str] = {}
-        self._clock = VirtualClock(start)
-        self._backlog = Backlog(self._clock, self._backlog_ended)
-        self._number = 0
-        self._intake = Intake(Topics(root), self._mint_id, _ignored, self._backlog, _never)
+        self._clock = course.clock
         self._ledger = Ledger(mappings, _LIMITS, self._now())
-        self._step((Connected(_GENERATION),))
+        self.step((Connected(_GENERATION),))
+        course.join(self)
 
     @property
     def waiting(self) -> int:
-        """Invocations whose `for` had not passed when the recording ended."""
+        """Invocations whose `for` has not passed yet."""
         return self._ledger.waiting
+
+    @property
+    def wake_at(self) -> float | None:
+        """When there is something to decide although nothing happened (monotonic)."""
+        return self._ledger.wake_at
+
+    @property
+    def slots(self) -> frozenset[tuple[str, str] | None]:
+        """Where only the latest is kept until the backlog has ended."""
+        return self._ledger.slots
 
     def counts(self) -> Counter[str]:
         """How often each mapping fired; 0 for those that never did."""
@@ -125,52 +206,20 @@ class Backtest:
         counted.update(one.mapping for one in self.fired.values())
         return counted
 
-    def take(self, line: Recorded) -> None:
-        """Let time pass until a message was received, with everything that falls due, and take the message in."""
-        clock = self._clock
-        ahead_s = (line.received_at - clock.now()).total_seconds()
-        if ahead_s > 0:
-            self._pass_until(clock.monotonic() + ahead_s)
-        clock.set(line.received_at)  # to the microsecond; and a clock may have been put back
-        self._number += 1
-        message = Message(line.topic, line.payload, retain=line.retained)
-        delivery = Delivery(message, _GENERATION, self._number)
-        given = self._intake.read(delivery, line.received_at)
-        if given is not None:
-            self.events += type(given) is Received
-            self._step((given,))
-        if not self._number % _COMMIT_EVERY:
-            self._commit()
-
-    def run_out(self) -> None:
-        """Let time pass until nothing waits any more for its `for`."""
-        while self._ledger.waiting and (wake_at := self._ledger.wake_at) is not None:
-            self._pass_until(wake_at)
-
-    def why_not(self, fired: Fired) -> str:
-        """Why what another mapping set fired was not fired by this one."""
-        mapping = self.mappings.mappings.get(fired.mapping)
+    def why_not(self, mapping_name: str, event: Event) -> str:
+        """Why a mapping has not fired for an event that something else has fired for."""
+        mapping = self.mappings.mappings.get(mapping_name)
         if mapping is None:
-            return f"there is no mapping {fired.mapping}"
-        if fired.id in self._reasons:
-            return self._reasons[fired.id]
-        mismatch = nearest_mismatch(mapping.selectors, fired.event)
+            return f"there is no mapping {mapping_name}"
+        reason = self._reasons.get(f"{event.key}:{mapping_name}")
+        if reason is not None:
+            return reason
+        mismatch = nearest_mismatch(mapping.selectors, event)
         if mismatch is None:
-            return f"{fired.mapping} was not asked: the event had come before"
-        return f"{fired.mapping} does not fire: select.{mismatch.field} wants {mismatch.wanted}, found {mismatch.found}"
+            return f"{mapping_name} was not asked: the event had come before"
+        return f"{mapping_name} does not fire: select.{mismatch.field} wants {mismatch.wanted}, found {mismatch.found}"
 
-    def _pass_until(self, until: float) -> None:
-        clock, ledger = self._clock, self._ledger
-        while True:
-            due = [at for at in (clock.next_at, ledger.wake_at) if at is not None and at <= until]
-            if not due:
-                break
-            clock.move(min(due))
-            if not clock.fire():
-                self._step(())
-        clock.move(until)
-
-    def _step(self, inputs: Sequence[Input]) -> None:
+    def step(self, inputs: Sequence[Input]) -> None:
         """Let the ledger decide; what it invokes has succeeded at the same instant."""
         now = self._now()
         while True:
@@ -182,6 +231,12 @@ class Backtest:
             if not ended:
                 return
             inputs = ended
+
+    def commit(self) -> None:
+        """Let the ledger forget what has ended."""
+        commit = self._ledger.take()
+        if commit is not None:
+            self.step((Committed(commit),))
 
     def _note(self, effect: Effect) -> None:
         match effect:
@@ -208,20 +263,6 @@ class Backtest:
         if judgement.result in ("rejected", "failed", "waits"):
             self._reasons[f"{event.key}:{judgement.mapping}"] = judgement.text
 
-    def _backlog_ended(self) -> None:
-        ended = [BacklogEnded(place) for place in self._ledger.slots if not self._backlog.waits(place)]
-        if ended:
-            self._step(ended)
-
-    def _commit(self) -> None:
-        commit = self._ledger.take()
-        if commit is not None:
-            self._step((Committed(commit),))
-
-    def _mint_id(self) -> str:
-        """The same for the same message, whatever the mappings are."""
-        return mint(self._clock.now(), self._number.to_bytes(10))
-
     def _now(self) -> Instant:
         return Instant(self._clock.now(), self._clock.monotonic())
 
@@ -247,7 +288,7 @@ def compare(new: Backtest, old: Backtest) -> Iterator[Difference]:
 def _alone(only: Literal["new", "old"], one: Backtest, other: Backtest) -> Iterator[Difference]:
     for fired in one.fired.values():
         if fired.id not in other.fired:
-            yield Difference(only, fired, other.why_not(fired))
+            yield Difference(only, fired, other.why_not(fired.mapping, fired.event))
 
 
 def _otherwise(new: Backtest, old: Backtest) -> Iterator[Difference]:

@@ -27,7 +27,7 @@ from bridge.dispatcher.timezone import local_timezone
 from bridge.errors import Problem
 from bridge.mapping_file import MappingFile, load_file
 from bridge.mapping_file.examples import Example, ExpectMap, GivenMap
-from bridge.testing.backtest import Backtest, Fired
+from bridge.testing.backtest import Backtest, Course, Fired
 from bridge.testing.recording import Recorded
 
 DAY: Final = datetime(2026, 1, 1)  # noqa: DTZ001 - it is in the zone of each example
@@ -79,10 +79,11 @@ def failure(example: Example, mapping: Mapping, *, root: str = DEFAULT_ROOT) -> 
         lines = list(_Giving(example, mapping, root).messages())
     except _Unfit as unfit:
         return _problem(unfit.node, f"{example.key}.{unfit.key}", str(unfit))
-    test = Backtest(MappingSet([watch.mapping]), root=root, start=lines[0].received_at, judged=watch.judged)
+    course = Course(root, lines[0].received_at)
+    test = Backtest(MappingSet([watch.mapping]), course, judged=watch.judged)
     for line in lines:
-        test.take(line)
-    test.run_out()
+        course.take(line)
+    course.run_out()
     if test.unreadable:
         return _problem(example.node, f"{example.key}.given", f"could not be read: {test.unreadable[0]}")
     unmet = watch.unmet(list(test.fired.values()))

@@ -60,6 +60,7 @@ class Onlooker:
                     if end.done():
                         end.result()
             finally:
+                self._subscribed.clear()  # the connection that we end ourselves leaves no gap
                 for task in (subscribing, stopping, first):
                     task.cancel()
                 await asyncio.gather(subscribing, stopping, first, return_exceptions=True)

@@ -2,9 +2,11 @@
 
     {"recording": 1, "root": "gpio-bridge", "site": "home", "timezone": "Europe/London", "filters": [...]}
     {"received_at": "2026-11-22T23:10:00.123456Z", "topic": "zigbee2mqtt/lamp", "payload": "on", "retained": true}
+    {"decided": {"type": "attempt", "event_id": "01J...", "mapping": "night-intruder", "function": "alarm", ...}}
 
 A head begins each run of `gpio-bridge record`; `retained` stands only where it is true, and `payload_base64` where the
-payload is not UTF-8. What a kill cut off in the middle of a line was never written.
+payload is not UTF-8. What was decided stands there as the dispatcher's feed tells it, if anybody listened. What a kill
+cut off in the middle of a line was never written.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +26,16 @@ from bridge.core.event import rfc3339
 from bridge.errors import BridgeError, ConfigError, Problem
 
 VERSION: Final = 1
+_OF_EVENT: Final = ("at", "event_id")
+DECISIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "event": _OF_EVENT,
+    "judgement": (*_OF_EVENT, "mapping", "result", "text"),
+    "attempt": (*_OF_EVENT, "mapping", "function"),
+    "cancelled": (*_OF_EVENT, "mapping"),
+    "dropped": (*_OF_EVENT, "mapping", "reason"),
+    "missed": (),
+}
+"""The decisions that are recorded, each with what it must say in words."""
 
 
 class NotRecorded(BridgeError, OSError):
@@ -52,13 +64,27 @@ class Recorded:
     retained: bool = False
 
 
-Line: TypeAlias = Head | Recorded
+@dataclass(slots=True)
+class Decided:
+    """Something that the dispatcher decided meanwhile: a line of its feed."""
+
+    line: dict[str, Any]
+
+    @property
+    def type(self) -> str:
+        """What kind of decision it is."""
+        return str(self.line["type"])
+
+
+Line: TypeAlias = Head | Recorded | Decided
 
 
 def encode(line: Line) -> bytes:
     """A line, with its end."""
     if isinstance(line, Head):
         return orjson.dumps({"recording": VERSION, **asdict(line)}, option=orjson.OPT_APPEND_NEWLINE)
+    if isinstance(line, Decided):
+        return orjson.dumps({"decided": line.line}, option=orjson.OPT_APPEND_NEWLINE)
     document: dict[str, Any] = {"received_at": rfc3339(line.received_at), "topic": line.topic}
     try:
         document["payload"] = line.payload.decode()
@@ -76,6 +102,8 @@ def decode(text: bytes) -> Line:
         raise ValueError("is no JSON object")  # noqa: TRY004 - it is about a value in a file
     if "recording" in document:
         return _head(document)
+    if "decided" in document:
+        return _decided(document["decided"])
     try:
         at = datetime.fromisoformat(document["received_at"])
         topic, retained = document["topic"], document.get("retained", False)
@@ -92,6 +120,17 @@ def decode(text: bytes) -> Line:
     if not isinstance(topic, str) or not isinstance(retained, bool):
         raise ValueError("topic must be a text, and retained true or false")  # noqa: TRY004 - as above
     return Recorded(at.astimezone(UTC), topic, payload, retained)
+
+
+def _decided(line: object) -> Decided:
+    if not isinstance(line, dict) or not isinstance(line.get("type"), str):
+        raise ValueError("is no decision: it has no type")  # noqa: TRY004 - it is about a value in a file
+    for name in DECISIONS.get(line["type"], ()):
+        if not isinstance(line.get(name), str):
+            raise ValueError(f"is no decision: it has no {name}")  # noqa: TRY004 - as above
+    if "at" in DECISIONS.get(line["type"], ()) and datetime.fromisoformat(line["at"]).tzinfo is None:
+        raise ValueError("is no decision: at has no zone")
+    return Decided(line)
 
 
 def _head(document: dict[str, Any]) -> Head:

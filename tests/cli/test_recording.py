@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from bridge.cli import exit_codes
-from bridge.testing.recording import Head, Recorded, RecordingFile, read
+from bridge.core.event import rfc3339
+from bridge.testing.recording import Decided, Head, Recorded, RecordingFile, encode, read
 from tests.cli.conftest import Command, Start
 from tests.mosquitto import Mosquitto
 from tests.ports import free_port
@@ -25,6 +26,7 @@ mappings:
   lamp: {select: {topic: "shelly/+"}, hours: "22:00-06:00", invoke: log}
   wall: {select: {topic: "shelly/wall"}, for: 1h, until: {topic: shelly/off}, invoke: log}
 """
+UNKNOWN = "gpio-bridge: what fired then was not recorded; say --dispatcher to record\n"
 NEW = OLD.replace("22:00-06:00", "22:00-23:30")
 
 
@@ -44,7 +46,7 @@ def files(tmp_path: Path) -> tuple[str, str, str]:
 def test_replay_prints_what_fires_and_how_often(files: tuple[str, str, str], command: Command) -> None:
     recording, old, _ = files
     result = command("replay", recording, "--mappings", old)
-    assert (result.returncode, result.stderr) == (exit_codes.OK, "")
+    assert (result.returncode, result.stderr) == (exit_codes.OK, UNKNOWN)
     lines = result.stdout.splitlines()
     assert lines[0] == "3 messages from 2026-11-22 23:10:00 to 2026-11-22 23:40:00 UTC, 3 of them events"
     assert [line.split()[1:3] for line in lines[1:4]] == [
@@ -87,12 +89,94 @@ def test_replay_as_json_says_the_same(files: tuple[str, str, str], command: Comm
     assert difference["event_id"] in {one["event_id"] for one in document["mappings"][1]["fired"]}
 
 
+def decided(recording: str) -> None:
+    """Add what a dispatcher with the old mappings, but without `for`, decided about the three messages."""
+    lines = []
+    for minutes, name, mappings in ((0, "hall", ("lamp",)), (15, "wall", ("lamp", "wall")), (30, "hall", ("lamp",))):
+        known = {"at": rfc3339(AT + timedelta(minutes=minutes, seconds=1)), "event_id": f"live-{minutes}"}
+        lines.append(encode(Decided({"type": "event", "topic": f"shelly/{name}", **known})))
+        lines += [encode(Decided({"type": "attempt", "mapping": one, "function": "log", **known})) for one in mappings]
+    with Path(recording).open("ab") as file:
+        file.write(b"".join(lines))
+
+
+def test_replay_prints_the_difference_to_what_fired_then_and_may_fail_on_it(
+    files: tuple[str, str, str], command: Command
+) -> None:
+    recording, _, new = files
+    decided(recording)
+    result = command("replay", recording, "--mappings", new)
+    assert (result.returncode, result.stderr) == (exit_codes.OK, "")
+    table, _, listed = result.stdout.partition("\nthen, and now")[2].partition("\n\n")
+    assert table.splitlines() == [
+        f" with {new}: 3 events that both have judged",
+        "mapping  function  then and now  only then  only now",
+        "lamp     log                  2          1         0",
+        "wall     log                  0          1         0",
+    ]
+    lines = listed.splitlines()
+    assert [line for line in lines if not line.startswith("2026")] == [
+        "only then: lamp → log",
+        "    lamp does not fire: hours wants 22:00-23:30 (UTC), found Sun 23:40 UTC",
+        "",
+        "only then: wall → log",
+        "    wall waits 3600 s before it invokes log",
+    ]
+    assert command("replay", recording, "--mappings", new, "--fail-on-difference").returncode == exit_codes.FAILED
+    document = json.loads(command("replay", recording, "--mappings", new, "--json").stdout)["then"]
+    assert (document["events"], document["left_out"], document["missed"]) == (3, 0, 0)
+    assert document["same"] == [{"mapping": "lamp", "function": "log", "count": 2}]
+    assert [(one["only"], one["mapping"]) for one in document["differences"]] == [("then", "wall"), ("then", "lamp")]
+
+
+def test_replay_says_when_nothing_differs_and_what_is_left_out(files: tuple[str, str, str], command: Command) -> None:
+    recording, old, _ = files
+    with Path(recording).open("ab") as file:
+        known = {"at": rfc3339(AT), "event_id": "live"}
+        file.write(encode(Decided({"type": "event", "topic": "shelly/hall", **known})))
+        file.write(encode(Decided({"type": "attempt", "mapping": "lamp", "function": "log", **known})))
+        file.write(encode(Decided({"type": "missed", "count": 9})))
+    result = command("replay", recording, "--mappings", old, "--fail-on-difference")
+    assert result.returncode == exit_codes.OK
+    assert result.stdout.partition("\nthen, and now")[2].splitlines() == [
+        f" with {old}: 1 events that both have judged",
+        "2 events are left out: what the dispatcher decided about them was not recorded",
+        "9 decisions came too fast to be recorded: what seems to fire only now may have fired then",
+        "mapping  function  then and now  only then  only now",
+        "lamp     log                  1          0         0",
+        "no difference",
+    ]
+
+
+def test_of_many_that_differ_only_the_first_few_are_listed(tmp_path: Path, command: Command) -> None:
+    recording, mappings = tmp_path / "night.jsonl", tmp_path / "mappings.yaml"
+    mappings.write_text(OLD, encoding="utf-8")
+    with RecordingFile(recording, Head("gpio-bridge", "home", "UTC", ("shelly/+",))) as file:
+        for minute in range(8):
+            at = AT + timedelta(minutes=minute)
+            file.write(Recorded(at, "shelly/hall", b"on"))
+            file.write(Decided({"type": "event", "at": rfc3339(at), "event_id": f"{minute}", "topic": "shelly/hall"}))
+    lines = (
+        command("replay", str(recording), "--mappings", str(mappings)).stdout.partition("\nonly now: ")[2].splitlines()
+    )
+    assert (lines[0], len(lines), lines[-1]) == ("lamp → log", 12, "... and 3 more")
+    assert lines[2] == "    there was no mapping lamp then that selects it"
+
+
+def test_a_decision_that_is_none_is_named_with_its_place(files: tuple[str, str, str], command: Command) -> None:
+    recording, old, _ = files
+    with Path(recording).open("ab") as file:
+        file.write(b'{"decided": {"type": "attempt"}}\n')
+    result = command("replay", recording, "--mappings", old)
+    assert (result.returncode, result.stderr) == (exit_codes.CONFIG, f"{recording}:5:1: is no decision: it has no at\n")
+
+
 def test_replay_says_which_topics_nobody_listened_to(files: tuple[str, str, str], command: Command) -> None:
     recording, _, new = files
     Path(new).write_text(NEW.replace("shelly/wall", "tasmota/wall"), encoding="utf-8")
     result = command("replay", recording, "--mappings", new)
     assert result.returncode == exit_codes.OK
-    assert result.stderr == "gpio-bridge: tasmota/wall was not recorded; say --mappings to record\n"
+    assert result.stderr == f"gpio-bridge: tasmota/wall was not recorded; say --mappings to record\n{UNKNOWN}"
 
 
 def test_hours_without_a_zone_mean_that_of_the_recorded_house(tmp_path: Path, command: Command) -> None:
@@ -147,6 +231,7 @@ def test_record_writes_what_the_dispatcher_would_read_of_a_real_broker(
         ]
         assert recorder.stop(signal.SIGINT) == exit_codes.OK
         assert f"{night}: 4 messages recorded" in recorder.output
+        assert "gap" not in recorder.output
 
         assert "is there already; say --append" in command("record", *options).stderr
         result = command("record", *options, "--append", "--for", "200ms")
@@ -172,7 +257,16 @@ def test_record_without_a_broker_says_so(tmp_path: Path, command: Command) -> No
     where = ("--host", "127.0.0.1", "--port", str(free_port()), "--timeout", "0.5")
     result = command("record", "-o", str(tmp_path / "night.jsonl"), *where)
     assert result.returncode == exit_codes.UNAVAILABLE
+    assert "only the messages are recorded, not what fires; say --dispatcher for that\n" in result.stderr
     assert "no broker answers at 127.0.0.1:" in result.stderr
+
+
+def test_a_dispatcher_that_was_asked_for_must_answer(tmp_path: Path, command: Command) -> None:
+    where = f"http://127.0.0.1:{free_port()}"
+    result = command("record", "-o", str(tmp_path / "night.jsonl"), "--dispatcher", where)
+    assert result.returncode == exit_codes.UNAVAILABLE
+    assert f"no dispatcher answers at {where} (" in result.stderr
+    assert result.stderr.endswith("; without --dispatcher the messages alone are recorded\n")
 
 
 def test_record_refuses_a_duration_that_is_none(tmp_path: Path, command: Command) -> None:

@@ -15,7 +15,7 @@ from bridge.core.mapping import MappingSet
 from bridge.core.topics import SensorEventTopic, Topics
 from bridge.mapping_file import decode_mappings
 from bridge.testing import Files, House, find
-from bridge.testing.backtest import Backtest, compare
+from bridge.testing.backtest import Backtest, Course, compare
 from bridge.testing.recording import Recorded
 
 START = datetime(2026, 11, 22, 21, 58, tzinfo=UTC)
@@ -62,9 +62,10 @@ def lamp(after_s: float, name: str = "kitchen") -> Recorded:
 
 
 def ran(mappings: str, lines: Iterable[Recorded], *, explain: bool = True) -> Backtest:
-    test = Backtest(mapping_set(mappings), root="gpio-bridge", start=START, explain=explain)
+    course = Course("gpio-bridge", START)
+    test = Backtest(mapping_set(mappings), course, explain=explain)
     for line in lines:
-        test.take(line)
+        course.take(line)
     return test
 
 
@@ -144,6 +145,20 @@ def test_what_came_again_what_is_retained_and_what_cannot_be_read_fires_nothing(
 def test_a_clock_that_was_put_back_brings_nothing_back() -> None:
     test = ran(NIGHT, [motion(300, 1), motion(200, 2, detected=False), lamp(100)])
     assert fired(test) == [("intruder", 300), ("once", 300), ("lamp", 100)]
+
+
+@settings(max_examples=20)
+@given(recordings())
+def test_two_mapping_sets_in_one_course_fire_what_each_fires_alone(lines: list[Recorded]) -> None:
+    texts = (NIGHT, NIGHT.replace("2m", "5m").replace("30s", "1m").replace("latest", "all"))
+    course = Course("gpio-bridge", START)
+    together = [Backtest(mapping_set(text), course) for text in texts]
+    for line in lines:
+        course.take(line)
+    for test, text in zip(together, texts, strict=True):
+        alone = ran(text, lines)
+        assert [(one.id, one.at) for one in test.fired.values()] == [(one.id, one.at) for one in alone.fired.values()]
+        assert (test.events, test.repeated, test.waiting) == (alone.events, alone.repeated, alone.waiting)
 
 
 def test_a_week_of_events_leaves_nothing_behind_in_the_ledger() -> None:

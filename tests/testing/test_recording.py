@@ -59,6 +59,10 @@ def test_a_payload_that_is_text_can_be_read_in_the_file_and_another_is_base64() 
         ('{"received_at": "2026-11-22T23:10:00Z", "topic": "a", "payload": 1}', "is no recorded message"),
         ('{"received_at": "2026-11-22T23:10:00Z", "topic": "a", "payload_base64": "?"}', "is no recorded message"),
         ('{"received_at": 1, "topic": "a", "payload": "b"}', "is no recorded message"),
+        ('{"decided": 1}', "is no decision: it has no type"),
+        ('{"decided": {"type": "event", "at": "2026-11-22T23:10:00Z"}}', "is no decision: it has no event_id"),
+        ('{"decided": {"type": "event", "at": "2026-11-22T23:10:00", "event_id": "e"}}', "at has no zone"),
+        ('{"decided": {"type": "event", "at": "soon", "event_id": "e"}}', "Invalid isoformat string"),
     ],
 )
 def test_a_line_that_is_none_says_what_is_wrong_with_it(text: str, wrong: str) -> None:
