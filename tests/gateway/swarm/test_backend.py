@@ -191,9 +191,7 @@ async def test_while_one_of_two_replicas_is_dead_the_other_gets_the_calls(swarm:
 
 
 async def test_an_update_under_load_fails_no_request_and_what_is_broken_is_rolled_back(swarm: SwarmBench) -> None:
-    # The machine of a test is busy: a replica that is told to end serves on until even a late gateway has heard of it.
-    late = {"drain_delay": "2s"}
-    body = swarm.deployment("v", VERSION.format("one"), labels={"com.openfaas.scale.min": "2"}, envVars=late)
+    body = swarm.deployment("v", VERSION.format("one"), labels={"com.openfaas.scale.min": "2"})
     await swarm.call("POST", "/system/functions", json=body)
     await swarm.ready("v", 2)
     seen: list[tuple[int, str]] = []
@@ -205,13 +203,12 @@ async def test_an_update_under_load_fails_no_request_and_what_is_broken_is_rolle
 
     workers = [asyncio.create_task(load()) for _ in range(4)]
     await until(lambda: len(seen) > 20, "there is load")
-    second = swarm.deployment("v", VERSION.format("two"), envVars=late)
-    assert (await swarm.call("PUT", "/system/functions", json=second))[0] == 202
+    assert (await swarm.call("PUT", "/system/functions", json=swarm.deployment("v", VERSION.format("two"))))[0] == 202
     state = "{{.UpdateStatus.State}}"
     await until(
         lambda: swarm.engine.docker("service", "inspect", "--format", state, "v") == "completed", "it is updated", 40.0
     )
-    broken = swarm.deployment("v", "import nowhere\n", envVars=late)
+    broken = swarm.deployment("v", "import nowhere\n")
     assert (await swarm.call("PUT", "/system/functions", json=broken))[0] == 202
     await problem(swarm, "v", "nowhere", 40.0)
     await until(
