@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -162,10 +161,9 @@ async def _step(local: Local, step: Step, done: Callable[[Step], None]) -> None:
 
 async def _watch(local: Local, planned: Sequence[Step]) -> None:
     """Note in the steps what the dispatcher tells."""
-    by_sensor = {(step.node, step.sensor): step for step in planned}
-    async for chunk in local.dispatcher.feed.follow():
-        for text in chunk.splitlines():
-            line = json.loads(text)
+    by_sensor: dict[tuple[object, object], Step] = {(step.node, step.sensor): step for step in planned}
+    async for lines in local.dispatcher.feed.follow():
+        for line in lines:
             step = by_sensor.get((line.get("node"), line.get("sensor")))
             if step is not None and _since(step, line.get("event_id")):
                 _note(step, line)

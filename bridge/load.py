@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import math
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -165,9 +164,8 @@ class Load:
                 yield step.node, step.sensor, step.rest
 
     async def _watch(self) -> None:
-        async for chunk in self._local.dispatcher.feed.follow():
-            for text in chunk.splitlines():
-                line = json.loads(text)
+        async for lines in self._local.dispatcher.feed.follow():
+            for line in lines:
                 kind = str(line.get("type"))
                 self._told[kind] += 1
                 if kind == _ANSWERED:

@@ -207,9 +207,9 @@ class _Shown:
         # What was said while the last programs still started, then what comes; nothing can come in between.
         for document in feed.recent(_CATCH_UP):
             show(document)
-        async for chunk in feed.follow():
-            for text in chunk.splitlines():
-                show(json.loads(text))
+        async for lines in feed.follow():
+            for document in lines:
+                show(document)
 
     async def _drive(self) -> None:
         """Let every sensor see something once; the feed above tells what follows, the table what came of it."""

@@ -11,7 +11,7 @@ GET  /v1/mappings          the mapping set in force and, if the file is bad, why
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import orjson
@@ -80,7 +80,7 @@ class Api:
     async def _events(self, asked: Asked) -> Response:
         limit = whole_number(asked, "limit", 100)
         recent = self._dispatcher.feed.recent(limit) if limit else []
-        head = b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in recent)
+        head = _json_lines(recent)
         if asked.query.get("follow") not in ("1", "true"):
             return Response(200, head, (("Content-Type", "application/x-ndjson"),))
         headers = (("Content-Type", "application/x-ndjson"), ("Cache-Control", "no-store"))
@@ -89,7 +89,7 @@ class Api:
     async def _following(self, head: bytes) -> AsyncIterator[bytes]:
         yield head
         async for lines in self._dispatcher.feed.follow():
-            yield lines
+            yield _json_lines(lines)
 
     async def _explain(self, asked: Asked) -> Response:
         ledger, now = self._dispatcher.ledger, self._dispatcher.now()
@@ -136,3 +136,7 @@ def read_event(payload: bytes, topics: Topics, received_at: Any) -> Event:
     content = document["payload"]
     raw = content.encode() if isinstance(content, str) else orjson.dumps(content)
     return parse_any(raw, topics.parse(topic) or topic, id="explained", received_at=received_at)
+
+
+def _json_lines(lines: Iterable[dict[str, Any]]) -> bytes:
+    return b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines)

@@ -12,8 +12,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-import orjson
-
 from bridge.core.event import Event, rfc3339
 from bridge.core.plan import Judgement
 from bridge.core.steps import (
@@ -71,8 +69,8 @@ class Feed:
             found.extend(lines(row))
         return found[-limit:]
 
-    async def follow(self) -> AsyncIterator[bytes]:
-        """New lines as they come, each a JSON object and a line's end."""
+    async def follow(self) -> AsyncIterator[list[dict[str, Any]]]:
+        """New lines as they come, those of a moment together."""
         watcher = _Watcher()
         self._watchers.add(watcher)
         try:
@@ -97,7 +95,7 @@ class _Watcher:
         self._lines.append(line)
         self._news.set()
 
-    async def get(self) -> bytes:
+    async def get(self) -> list[dict[str, Any]]:
         await self._news.wait()
         found = list(self._lines)
         self._lines.clear()
@@ -105,7 +103,7 @@ class _Watcher:
         if self._missed:
             found.append({"type": "missed", "count": self._missed})
             self._missed = 0
-        return b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in found)
+        return found
 
 
 _EVENT: Final = ("type", "at", "event_id", "node", "sensor", "event")
