@@ -9,7 +9,6 @@ Stopping is the way back: the agents first, while the broker is still there to t
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import fcntl
 import itertools
@@ -35,7 +34,7 @@ from bridge.gateway.gateway import Gateway
 from bridge.gateway.settings import GatewaySettings
 from bridge.mqtt.paho import connector
 from bridge.mqtt.settings import MqttSettings
-from bridge.service import Health
+from bridge.service import Health, first_failed
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.control import Control
 
@@ -180,15 +179,7 @@ class Local:
     async def failed(self) -> None:
         """Wait until one of the programs fails, and raise its error."""
         programs = [self.gateway.failed, self.dispatcher.failed, *(agent.failed for agent in self.agents.values())]
-        waiting = [asyncio.create_task(failed()) for failed in (self.broker.failed, *programs)]
-        try:
-            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+        await first_failed(self.broker.failed, *programs)
 
     def _check_health(self) -> None:
         agents = {f"agent {node}": agent.health for node, agent in self.agents.items()}

@@ -11,8 +11,8 @@ import gc
 import logging
 import os
 import socket
-from collections.abc import Callable, Mapping
-from typing import Protocol, Self
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Protocol, Self
 
 import orjson
 from prometheus_client import CollectorRegistry, disable_created_metrics
@@ -92,6 +92,19 @@ async def serve(program: Program, stop: asyncio.Event, clock: Clock, notifier: N
         for outcome in ended:
             if isinstance(outcome, Exception):
                 raise outcome
+
+
+async def first_failed(*failed: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Wait until the first of several waits for a failure ends, and raise what it raises; the others are cancelled."""
+    waiting = [asyncio.create_task(wait()) for wait in failed]
+    try:
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 def _settle_collector() -> None:

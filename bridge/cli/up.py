@@ -99,16 +99,17 @@ def up(
     set_up_logging(log_level, default="warning")
     folder = (state or whereabouts.state_folder()).absolute()
     wanted = plan(config, folder, ports.value, broker.value, nodes=nodes)
-    made: list[_Shown] = []
+    passed = True
 
     async def main(stop: asyncio.Event) -> None:
+        nonlocal passed
         clock = RealClock("always")
         shown = _Shown(Local(wanted, clock=clock), as_json=as_json, demo=demo, rate=rate)
-        made.append(shown)
         await serve(shown, stop, clock, Notifier())
+        passed = shown.passed
 
     code = run_until_signal(main)
-    raise typer.Exit(code if made[0].passed else exit_codes.FAILED)
+    raise typer.Exit(code if passed else exit_codes.FAILED)
 
 
 class _Shown:
@@ -156,18 +157,9 @@ class _Shown:
 
     async def failed(self) -> None:
         """Wait until a program of it fails, and raise its error."""
-        if self._load is None:
-            await self._local.failed()
-            return
-        waiting = [asyncio.create_task(failed()) for failed in (self._local.failed, self._load.failed)]
-        try:
-            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
+        from bridge.service import first_failed
+
+        await first_failed(self._local.failed, *([] if self._load is None else [self._load.failed]))
 
     async def _begin_load(self, rate: float, stack: AsyncExitStack) -> None:
         from bridge.load import Load
