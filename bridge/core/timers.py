@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 
 from bridge.core.work import Work
 
@@ -16,8 +17,7 @@ class Timers:
 
     def __init__(self) -> None:
         self._due: list[tuple[float, int, Work]] = []
-        self._by_key: dict[str, Work] = {}
-        self._due_of: dict[str, float] = {}
+        self._by_key: dict[str, tuple[float, Work]] = {}
         self._order = itertools.count()
         self.held = False
 
@@ -31,24 +31,24 @@ class Timers:
 
     def find(self, key: str) -> Work | None:
         """What waits under a key."""
-        return self._by_key.get(key)
+        _, work = self._by_key.get(key, (0.0, None))
+        return work
 
     def add(self, key: str, work: Work, due: float) -> None:
         """Let an invocation wait under a free key until `due` (monotonic)."""
         work.timer = key
-        self._by_key[key] = work
-        self._due_of[key] = due
+        self._by_key[key] = due, work
         heapq.heappush(self._due, (due, next(self._order), work))
 
     def overdue(self, key: str, now: float) -> bool:
         """Whether what waits under a key has fallen due, also while it is held."""
-        due = self._due_of.get(key)
-        return due is not None and due <= now
+        due, _ = self._by_key.get(key, (math.inf, None))
+        return due <= now
 
     def forget(self, work: Work) -> None:
         """It waits no longer."""
         assert work.timer is not None
-        del self._by_key[work.timer], self._due_of[work.timer]
+        del self._by_key[work.timer]
         work.timer = None
 
     def fallen_due(self, now: float) -> list[Work]:
