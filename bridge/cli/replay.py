@@ -77,6 +77,7 @@ def replay(
 
 def _replayed(recording: Path, files: list[Path]) -> Replayed:
     """Read a recording once, through all mapping files. Raises ConfigError."""
+    from bridge.mapping_file import load_mappings
     from bridge.testing.backtest import Backtest, Course
     from bridge.testing.live import Live
     from bridge.testing.recording import Decided, Head, read
@@ -84,10 +85,13 @@ def _replayed(recording: Path, files: list[Path]) -> Replayed:
     replayed = Replayed(files, Live())
     head: Head | None = None
     course: Course | None = None
+    sets: list[MappingSet] = []
     for line in read(recording):
         if isinstance(line, Head):
             head = line
-            replayed.unheard.update(dict.fromkeys(_unheard(files, head)))
+            # As the recorded site would understand them.
+            sets = [load_mappings(file, local_timezone=head.timezone, root=head.root) for file in files]
+            replayed.unheard.update(dict.fromkeys(_unheard(sets, head)))
         elif isinstance(line, Decided):
             replayed.live.take(line)
         else:
@@ -95,7 +99,7 @@ def _replayed(recording: Path, files: list[Path]) -> Replayed:
                 assert head is not None, "a recording begins with a head"
                 replayed.first = line.received_at
                 course = Course(head.root, line.received_at)
-                replayed.tests = [Backtest(_load(file, head), course, explain=True) for file in files]
+                replayed.tests = [Backtest(mappings, course, explain=True) for mappings in sets]
             event = course.take(line)
             if event is not None:
                 replayed.live.receive(event, line.received_at)
@@ -148,19 +152,12 @@ def _then(found: Comparison, file: Path) -> Iterator[str]:
                 yield f"... and {len(chosen) - SHOWN} more"
 
 
-def _load(file: Path, head: Head) -> MappingSet:
-    """The mappings as the recorded site would understand them."""
-    from bridge.mapping_file import load_mappings
-
-    return load_mappings(file, local_timezone=head.timezone, root=head.root)
-
-
-def _unheard(files: list[Path], head: Head) -> Iterator[str]:
+def _unheard(sets: list[MappingSet], head: Head) -> Iterator[str]:
     """What the mappings select of other devices, and nobody listened to."""
     from bridge.core.topics import cover
 
-    for file in files:
-        for wanted in _load(file, head).foreign_filters():
+    for mappings in sets:
+        for wanted in mappings.foreign_filters():
             if not set(cover((*head.filters, wanted))) <= set(head.filters):
                 yield wanted
 
