@@ -10,7 +10,9 @@ from typing import Annotated, Literal
 from bridge.config import Bytes, Pattern, Port, Seconds, Within
 from bridge.config.hosts import is_loopback
 from bridge.swarm.address import DEFAULT_HOST
+from bridge.swarm.specification import EndpointMode
 
+Balance = Literal["least_in_flight", "round_robin"]
 _ENGINE = Pattern(r"unix:///.+|tcp://[^/:@]+:[0-9]{1,5}", "unix:///path or tcp://host:port")
 
 USER_FILE, PASSWORD_FILE = "basic-auth-user", "basic-auth-password"
@@ -155,9 +157,9 @@ class SwarmSettings:
     """The engine may take this long for an answer."""
     network: Annotated[str, Pattern("[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}", "a network's name")] = "gpio-bridge-functions"
     """The overlay network of functions and gateway; made, and attachable, where it is missing."""
-    endpoint_mode: Literal["dnsrr", "vip"] = "dnsrr"
+    endpoint_mode: EndpointMode = "dnsrr"
     """`dnsrr`: we choose the task of each call. `vip`: the kernel of each machine does, which needs IPVS in it."""
-    balance: Literal["least_in_flight", "round_robin"] = "least_in_flight"
+    balance: Balance = "least_in_flight"
     """How a task is chosen under `dnsrr`."""
     max_replicas: Annotated[int, Within(1, 10_000)] = 100
     """Of one function; asking for more is refused."""

@@ -54,7 +54,7 @@ class Service:
     @property
     def image(self) -> str:
         """Its image without the digest that a client may have added."""
-        return _DIGEST.sub("", str(self.container.get("Image") or ""))
+        return without_digest(str(self.container.get("Image") or ""))
 
     @property
     def dnsrr(self) -> bool:
@@ -66,6 +66,11 @@ def container_of(spec: Mapping[str, Any]) -> Mapping[str, Any]:
     """The part of a service's document that its containers are made of."""
     container: Mapping[str, Any] = (spec.get("TaskTemplate") or {}).get("ContainerSpec") or {}
     return container
+
+
+def without_digest(image: str) -> str:
+    """An image's name without the digest that a client or an engine has added."""
+    return _DIGEST.sub("", image)
 
 
 def read_service(document: Mapping[str, Any]) -> Service:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from bridge.swarm import versions
 
-EndpointMode = Literal["vip", "dnsrr"]
+EndpointMode = Literal["dnsrr", "vip"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.gateway.backends.swarm.balance import Balance, View, choose
+from bridge.gateway.backends.swarm.balance import View, choose
+from bridge.gateway.settings import Balance
 
 BALANCES: tuple[Balance, ...] = ("least_in_flight", "round_robin")
 

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any, Self
 
 from bridge.clock import Clock
@@ -132,14 +133,7 @@ class SwarmBackend:
             status = self._status(function)
             if usage:
                 used = await self._usage.usage(function.tasks, self._watch.node_id)
-                status = FunctionStatus(
-                    status.deployment,
-                    status.replicas,
-                    status.available_replicas,
-                    status.created_at,
-                    used,
-                    status.problem,
-                )
+                status = replace(status, usage=used)
         except EngineError as error:
             raise self._told(name, error) from error
         return status

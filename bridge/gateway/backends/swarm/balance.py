@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
-Balance = Literal["least_in_flight", "round_robin"]
+from bridge.gateway.settings import Balance
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from bridge.gateway.names import resolve
 from bridge.gateway.settings import SwarmSettings
 from bridge.swarm.quantities import cpu_nanos, cpu_text, memory_bytes, memory_text
 from bridge.swarm.secrets import KeptSecret
-from bridge.swarm.services import Service
+from bridge.swarm.services import Service, without_digest
 from bridge.swarm.specification import Amount, SecretFile, ServiceSpec, UpdatePolicy
 
 FUNCTION_LABEL = "com.openfaas.function"
@@ -246,10 +246,7 @@ def _resources(given: Mapping[str, Any] | None) -> Resources | None:
     return Resources(memory_text(memory) if memory else "", cpu_text(cpu) if cpu else "")
 
 
-_DIGEST = re.compile(r"@sha256:[0-9a-f]{64}\Z")
-
-
 def _familiar(image: str) -> str:
     """An image's name as Swarm shortens it."""
-    name = _DIGEST.sub("", image).removeprefix("docker.io/").removeprefix("library/")
+    name = without_digest(image).removeprefix("docker.io/").removeprefix("library/")
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
