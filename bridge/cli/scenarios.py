@@ -118,12 +118,12 @@ def _runs(paths: list[Path], only: list[str]) -> Iterator[Ran]:
 def _found(paths: list[Path]) -> tuple[list[Path], list[Path]]:
     """The files of scenarios, and those of mappings. Raises ConfigError where there is none."""
     from bridge.cli.check import Kind, recognise
-    from bridge.testing import MAPPINGS, SCENARIO_SUFFIXES
+    from bridge.testing import MAPPINGS, SCENARIO_SUFFIXES, may_have_examples
     from bridge.testing.scenarios.document import find_scenarios
 
     if not paths:
         here = [Path(place) for place in MAPPINGS if Path(place).is_file()][:1]
-        here = [file for file in here if b"examples:" in file.read_bytes()]
+        here = [file for file in here if may_have_examples(file)]
         return find_scenarios([Path()], there_must_be_one=not here), here
     mappings = [
         path

@@ -15,6 +15,8 @@ import importlib
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bridge.testing.files import Files, HousePlan, find
     from bridge.testing.functions import Call, Function
     from bridge.testing.house import House
@@ -43,6 +45,12 @@ SCENARIO_SUFFIXES: Final = (".scenario.yaml", ".scenario.yml")
 """How the names of scenario files end."""
 MAPPINGS: Final = ("mappings.yaml", "config/mappings.yaml")
 """Where the mapping file of a project is looked for: the first of these that is there."""
+
+
+def may_have_examples(mapping_file: Path) -> bool:
+    """Whether a mapping file is worth reading for the examples in it."""
+    return b"examples:" in mapping_file.read_bytes()
+
 
 _HOMES: Final = {
     "Attempt": "invocations",

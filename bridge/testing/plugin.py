@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pytest
 
-from bridge.testing import MAPPINGS, SCENARIO_SUFFIXES
+from bridge.testing import MAPPINGS, SCENARIO_SUFFIXES, may_have_examples
 
 if TYPE_CHECKING:
     from bridge.core.mapping import Mapping
@@ -59,7 +59,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     """Scenario files are tests, and so are the examples in the project's mapping file."""
     if file_path.name.endswith(SCENARIO_SUFFIXES):
         return ScenarioFile.from_parent(parent, path=file_path)
-    if _is_mapping_file(file_path, parent.config) and b"examples:" in file_path.read_bytes():
+    if _is_mapping_file(file_path, parent.config) and may_have_examples(file_path):
         return MappingFile.from_parent(parent, path=file_path)
     return None
 

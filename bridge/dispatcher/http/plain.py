@@ -44,10 +44,6 @@ class PlainTransport:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a request is small and must not wait
         self._loop.add_reader(self._fd, self._readable)
 
-    def fileno(self) -> int:
-        """The number of the socket, for who asks the system about it."""
-        return self._fd
-
     def write(self, data: bytes, /) -> None:
         if self._closing:
             return

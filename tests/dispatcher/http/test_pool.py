@@ -42,7 +42,7 @@ def socket_of(connection: Connection) -> socket.socket:
     """Another handle of its socket, to be closed."""
     transport = connection._transport
     assert isinstance(transport, PlainTransport)
-    return socket.socket(fileno=os.dup(transport.fileno()))
+    return socket.socket(fileno=os.dup(transport._fd))
 
 
 async def test_one_request_after_the_other_shares_a_connection() -> None:
