@@ -18,9 +18,12 @@ from bridge.agent.sensors.settings import InputPin, Measured
 from bridge.core.event import Event
 from bridge.testing.virtual_time import Span, span_s
 from bridge.virtual.board import VirtualBoard
+from bridge.virtual.devices import Level
 
 STEPS = 100
 """A ramp is driven in at most so many steps."""
+BOUNCES_S = 0.005
+"""How long a contact bounces that is not told."""
 
 
 class Sensor:
@@ -54,7 +57,8 @@ class Sensor:
     def drive(self, value: str) -> Self:
         """Tell the device one of the words that `accepts` lists: also its faults, such as `crc` or `unplugged`.
 
-        A DS18B20 that is `slow` takes real time. Raises bridge.virtual.devices.NotAccepted.
+        A DS18B20 that is `slow`, a `click` and bounces take real time, and no virtual time: for bounces there is
+        `bounce()`. Raises bridge.virtual.devices.NotAccepted.
         """
         self._board().drive_now(self.name, value)
         self._pass(notices_s(self._settings))
@@ -105,6 +109,30 @@ class Sensor:
         """The contact is at rest."""
         return self._level("off", ("digital",), "off")
 
+    # every switch
+
+    def bounce(self, *, for_: Span = BOUNCES_S, active: bool = False) -> Self:
+        """The contact bounces for so long, and is at rest afterwards; or, with `active=True`, active.
+
+        The edges are uneven, and the same in every run: they are chosen by the sensor's name and by how often its level
+        has changed before.
+        """
+        if "bounce" not in VERBS[self.kind]:
+            raise self._no("bounce")
+        device = self._board().devices[self.name]
+        if not isinstance(device, Level):
+            raise TypeError(f"{self.name} is read as a number and has no contact that bounces")
+        over_s = span_s(for_)
+        if over_s <= 0:
+            raise ValueError(f"a contact bounces for some time, not for {for_!r}")
+        passed_s = 0.0
+        for edge in device.contact.bounces(over_s, active=active):
+            self._pass(edge.after_s - passed_s)
+            passed_s = edge.after_s
+            self._board().drive_now(self.name, "on" if edge.active else "off")
+        self._pass(notices_s(self._settings))
+        return self
+
     # thermometer, distance, analog
 
     def temperature(self, celsius: float) -> Self:
@@ -153,10 +181,10 @@ class Sensor:
 
 
 VERBS: dict[str, tuple[str, ...]] = {
-    "pir": ("motion", "still", "drive"),
-    "laser-tripwire": ("break_beam", "restore", "drive"),
-    "button": ("press", "release", "drive"),
-    "digital": ("on", "off", "drive"),
+    "pir": ("motion", "still", "bounce", "drive"),
+    "laser-tripwire": ("break_beam", "restore", "bounce", "drive"),
+    "button": ("press", "release", "bounce", "drive"),
+    "digital": ("on", "off", "bounce", "drive"),
     "thermometer": ("temperature", "ramp", "drive"),
     "distance": ("distance", "ramp", "drive"),
     "analog": ("value", "ramp", "drive"),

@@ -47,7 +47,7 @@ class VirtualBoard:
         sensors: dict[str, SensorSettings] = {}
         for name, sensor in settings.sensors.items():
             sensors[name] = self._moved(name, sensor)
-            self._devices[name] = self._wired(sensors[name])
+            self._devices[name] = self._wired(name, sensors[name])
         self.settings = dataclasses.replace(settings, sensors=sensors)
         # One thread for all pins: two people's wishes happen one after the other, and never on the loop's thread.
         self._driver = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"pins of {settings.node}")
@@ -89,16 +89,17 @@ class VirtualBoard:
             return dataclasses.replace(sensor, file=Path(self._folder.name) / f"{name}-temp")
         return sensor
 
-    def _wired(self, sensor: SensorSettings) -> Device:
+    def _wired(self, name: str, sensor: SensorSettings) -> Device:
         match sensor:
             case Pir():
-                return self._level(sensor, {"motion": True, "still": False})
+                return self._level(name, sensor, {"motion": True, "still": False})
             case Digital():
-                return self._level(sensor, {"on": True, "off": False})
+                return self._level(name, sensor, {"on": True, "off": False})
             case Button():
-                return devices.PushButton(self._pin(sensor.pin.bcm, WiredPin), active_high=not sensor.active_low)
+                pin = self._pin(sensor.pin.bcm, WiredPin)
+                return devices.PushButton(name, pin, active_high=not sensor.active_low)
             case LaserTripwire():
-                return self._tripwire(sensor)
+                return self._tripwire(name, sensor)
             case Thermometer():
                 return self._thermometer(sensor)
             case Analog():
@@ -110,10 +111,10 @@ class VirtualBoard:
                 trigger.echo, trigger.at_once = echo, not self._threads
                 return devices.Obstacle(echo, high=sensor.reach)
 
-    def _level(self, sensor: Pir | Digital, words: Mapping[str, bool]) -> Device:
-        return devices.Level(self._pin(sensor.pin.bcm, WiredPin), words, active_high=not sensor.active_low)
+    def _level(self, name: str, sensor: Pir | Digital, words: Mapping[str, bool]) -> Device:
+        return devices.Level(name, self._pin(sensor.pin.bcm, WiredPin), words, active_high=not sensor.active_low)
 
-    def _tripwire(self, sensor: LaserTripwire) -> Device:
+    def _tripwire(self, name: str, sensor: LaserTripwire) -> Device:
         if sensor.wiring == "mcp3008":
             assert sensor.channel is not None
             light = (1 + sensor.broken_below + sensor.hysteresis) / 2
@@ -126,7 +127,7 @@ class VirtualBoard:
             return devices.ChargedBeam(pin)
         # `active_low` tells of the receiver whether its output is low while it sees the laser.
         words = {"break": True, "restore": False}
-        return devices.Level(self._pin(sensor.pin.bcm, WiredPin), words, active_high=sensor.active_low)
+        return devices.Level(name, self._pin(sensor.pin.bcm, WiredPin), words, active_high=sensor.active_low)
 
     def _thermometer(self, sensor: Thermometer) -> Device:
         if sensor.sensor == "ds18b20":

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from bridge.errors import BridgeError
+from bridge.virtual.contact import Contact, read_bounces
 from bridge.virtual.factory import ChargingPin, EchoPin, WiredPin
 from bridge.virtual.one_wire import POWER_ON_C, Ds18b20, Fault, replace_text
 
 REFERENCE_V = 3.3
 CLICK_S = 0.15
 """How long a click holds a button down: longer than every sensible debounce, shorter than a hold."""
+MOST_BOUNCES_S = 1.0
+"""How long a contact bounces at most when it is told by a word: other pins wait meanwhile."""
 
 _LIGHT_S, _DARK_S = 0.0005, 1.0
 _ON, _OFF = ("on", "high", "true", "1"), ("off", "low", "false", "0")
@@ -40,38 +44,58 @@ class Device(Protocol):
 
 
 class Level:
-    """A digital level behind words: motion and still, break and restore, on and off."""
+    """A digital level behind words: motion and still, break and restore, on and off. It bounces when it is told to."""
 
-    def __init__(self, pin: WiredPin, words: Mapping[str, bool], *, active_high: bool, start: bool = False) -> None:
+    def __init__(self, name: str, pin: WiredPin, words: Mapping[str, bool], *, active_high: bool) -> None:
+        self.contact = Contact(name)
         self._pin = pin
         self._words = words
         self._active_high = active_high
-        self.set(active=start)
+        self._held = threading.Event()
+        self.set(active=False)
 
     @property
     def accepts(self) -> tuple[str, ...]:
-        return tuple(self._words)
+        return (*self._words, "bounce for TIME", *(f"{word} bouncing for TIME" for word in self._words))
 
     def set(self, *, active: bool) -> None:
         """Hold the pin at the level that means active, or at the other."""
+        self.contact.move(active=active)
         self._pin.hold(high=active == self._active_high)
 
     def drive(self, value: str) -> None:
-        word = value.strip().lower()
+        word = " ".join(value.lower().split())
+        try:
+            bounces = read_bounces(word)
+        except ValueError as error:
+            raise NotAccepted(f"does not know {value!r}: {error}") from None
+        if bounces is None:
+            self.set(active=self._active(word, value))
+            return
+        end, over_s = bounces
+        if over_s > MOST_BOUNCES_S:
+            raise NotAccepted(f"bounces for at most {MOST_BOUNCES_S:g}s, not as {value!r} says")
+        self._bounce(over_s, active=end is not None and self._active(end, value))
+
+    def _bounce(self, over_s: float, *, active: bool) -> None:
+        begun_s = time.monotonic()
+        for edge in self.contact.bounces(over_s, active=active):
+            self._held.wait(max(0.0, begun_s + edge.after_s - time.monotonic()))
+            self.set(active=edge.active)
+
+    def _active(self, word: str, value: str) -> bool:
         if word in self._words:
-            self.set(active=self._words[word])
-        elif word in _ON or word in _OFF:
-            self.set(active=word in _ON)
-        else:
-            raise NotAccepted(f"does not know {value!r}; it accepts {_listed(self.accepts)}")
+            return self._words[word]
+        if word in _ON or word in _OFF:
+            return word in _ON
+        raise NotAccepted(f"does not know {value!r}; it accepts {_listed(self.accepts)}")
 
 
 class PushButton(Level):
     """A push button, which can also be clicked."""
 
-    def __init__(self, pin: WiredPin, *, active_high: bool) -> None:
-        super().__init__(pin, {"press": True, "release": False}, active_high=active_high)
-        self._held = threading.Event()
+    def __init__(self, name: str, pin: WiredPin, *, active_high: bool) -> None:
+        super().__init__(name, pin, {"press": True, "release": False}, active_high=active_high)
 
     @property
     def accepts(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from bridge.testing.scenarios.document import find_scenarios, read_scenarios
 from bridge.testing.scenarios.run import Result, prepare, run
 from bridge.testing.scenarios.steps import scheduled
 from bridge.testing.scenarios.words import FAULTS, MEANINGS, Drive, answer, drives, forms
+from bridge.virtual.contact import Contact
 
 AGENT = """
 version: 1
@@ -98,7 +99,6 @@ def sensors() -> dict[str, SensorSettings]:
         ("gate", "break beam for 300ms", [(0, "break"), (0.3, "restore")]),
         ("gate", "restore beam", [(0, "restore")]),
         ("doorbell", "press for 1m30s", [(0, "press"), (90, "release")]),
-        ("doorbell", "bounce for 8ms", [(0, "press"), (0.002, "release"), (0.004, "press"), (0.006, "release")]),
         ("water", "on", [(0, "on")]),
         ("water", "off", [(0, "off")]),
         ("boiler", "temperature -3.5", [(0, "-3.5")]),
@@ -111,13 +111,26 @@ def sensors() -> dict[str, SensorSettings]:
     ],
 )
 def test_words_of_a_sensor_become_drives(sensor: str, text: str, series: list[tuple[float, str]]) -> None:
-    found = drives(sensors()[sensor], text)
+    found = drives(sensors()[sensor], text, Contact(sensor))
     assert [drive.word for drive in found] == [word for _, word in series]
     assert [drive.after_s for drive in found] == pytest.approx([after_s for after_s, _ in series])
 
 
+def test_bounces_begin_and_end_as_written_and_are_those_of_the_contact_as_it_stands() -> None:
+    contact, settings = Contact("doorbell"), sensors()["doorbell"]
+    made = drives(settings, "press bouncing for 5ms", contact)
+    assert (made[0], made[-1]) == (Drive(0.0, "press"), Drive(0.005, "press"))
+    edges = Contact("doorbell").bounces(0.005, active=True)
+    assert [(drive.after_s, drive.word == "press") for drive in made] == [(edge.after_s, edge.active) for edge in edges]
+    broken = drives(settings, "release bouncing for 5ms", contact)
+    assert (broken[0], broken[-1]) == (Drive(0.0, "release"), Drive(0.005, "release"))
+    chatter = drives(settings, "bounce for 5ms", contact)
+    assert (chatter[0], chatter[-1]) == (Drive(0.0, "press"), Drive(0.005, "release"))
+    assert contact.changes == len(made) + len(broken) + len(chatter)
+
+
 def test_a_long_ramp_has_a_hundred_steps_and_ends_where_it_says() -> None:
-    found = drives(sensors()["boiler"], "ramp 0 to 50 over 1d")
+    found = drives(sensors()["boiler"], "ramp 0 to 50 over 1d", Contact("boiler"))
     assert (len(found), found[-1]) == (101, Drive(86400.0, "50"))
 
 
@@ -137,12 +150,16 @@ def test_a_long_ramp_has_a_hundred_steps_and_ends_where_it_says() -> None:
         ("cpu", "crc"),
         ("tank", "temperature 3"),
         ("doorbell", "bounce"),
+        ("doorbell", "bounce for 0s"),
+        ("doorbell", "motion bouncing for 5ms"),
+        ("doorbell", "bouncing for 5ms"),
+        ("boiler", "bounce for 5ms"),
         ("doorbell", "click"),
     ],
 )
 def test_words_that_a_sensor_does_not_take_are_refused(sensor: str, text: str) -> None:
     with pytest.raises(ValueError, match=r"it takes: |is not a duration|no time at all"):
-        drives(sensors()[sensor], text)
+        drives(sensors()[sensor], text, Contact(sensor))
 
 
 def test_every_form_has_a_meaning_and_every_sensor_takes_what_it_lists() -> None:
@@ -154,7 +171,7 @@ def test_every_form_has_a_meaning_and_every_sensor_takes_what_it_lists() -> None
             text = form.replace("[", "").replace("]", "")
             for word, example in examples.items():
                 text = text.replace(word, example)
-            assert drives(settings, text)
+            assert drives(settings, text, Contact("it"))
     assert listed == MEANINGS.keys()
     assert FAULTS.keys() < listed
 

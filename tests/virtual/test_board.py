@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from bridge.agent.sensors.plan import Edges, Polled
 from bridge.agent.settings import AgentSettings
 from bridge.config import compose, decode
 from bridge.virtual.board import VirtualBoard
+from bridge.virtual.contact import Contact
 from bridge.virtual.devices import NotAccepted
 
 SENSORS = """
@@ -85,6 +87,30 @@ async def test_a_click_is_a_press_and_a_release(board: VirtualBoard) -> None:
     device = source.open(board, seen.append)
     await board.drive("bell", "click")
     assert seen == [True, False]
+    device.close()
+
+
+@pytest.mark.parametrize(
+    ("sensor", "make", "level"),
+    [
+        ("bell", "press bouncing for 8ms", True),
+        ("low-gate", "break  bouncing for 8ms", True),
+        ("float-switch", "on bouncing for 8ms", True),
+        ("front-door", "bounce for 8ms", False),
+    ],
+)
+async def test_a_contact_that_bounces_plays_its_edges_in_their_time_and_ends_where_it_should(
+    board: VirtualBoard, sensor: str, make: str, level: bool
+) -> None:
+    seen: list[tuple[float, bool]] = []
+    source = board.settings.sensors[sensor].plan().source
+    assert isinstance(source, Edges)
+    device = source.open(board, lambda active: seen.append((time.monotonic(), active)))
+    expected = Contact(sensor).bounces(0.008, active=level)
+    await board.drive(sensor, make)
+    assert [active for _, active in seen] == [edge.active for edge in expected]
+    assert seen[-1][1] is level
+    assert seen[-1][0] - seen[0][0] >= 0.007
     device.close()
 
 

@@ -13,6 +13,8 @@ from bridge.errors import BridgeError
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.control import Control
 
+PIR = ("motion", "still", "bounce for TIME", "motion bouncing for TIME", "still bouncing for TIME")
+
 
 def board(node: str, sensors: str) -> VirtualBoard:
     text = f"version: 1\nnode: {node}\npins: {{factory: mock}}\nsensors: {sensors}\n"
@@ -44,7 +46,7 @@ async def simulate(client: httpx.AsyncClient, **wanted: Any) -> tuple[int, dict[
 async def test_nodes_are_listed_with_sensors_and_what_they_accept(client: httpx.AsyncClient) -> None:
     nodes = (await client.get("/v1/nodes")).json()["nodes"]
     assert [node["name"] for node in nodes] == ["pi-1", "pi-2"]
-    assert nodes[0]["sensors"][0] == {"name": "front-door", "kind": "pir", "accepts": ["motion", "still"]}
+    assert nodes[0]["sensors"][0] == {"name": "front-door", "kind": "pir", "accepts": [*PIR]}
 
 
 async def test_a_pin_has_changed_when_the_answer_comes(
@@ -73,7 +75,7 @@ async def test_a_sensor_that_two_nodes_have_needs_the_node(
         (
             {"sensor": "front-door", "value": "dance"},
             400,
-            "front-door does not know 'dance'; it accepts motion or still",
+            "front-door does not know 'dance'; it accepts motion, still, bounce for TIME, ",
         ),
         ({"sensor": "attic", "value": "on"}, 404, "there is no sensor attic; there are pi-1/front-door, "),
         (
@@ -91,6 +93,29 @@ async def test_errors_say_what_is_accepted(
 ) -> None:
     found, answer = await simulate(client, **wanted)
     assert (found, answer["error"][: len(error)]) == (status, error)
+
+
+async def test_a_contact_that_bounces_has_come_to_rest_when_the_answer_comes(
+    client: httpx.AsyncClient, boards: dict[str, VirtualBoard]
+) -> None:
+    pin = boards["pi-2"].pin_factory.pin(16)
+    assert (await simulate(client, sensor="bell", value="press bouncing for 5ms"))[0] == 200
+    assert pin.state == 0, "a button pulls its pin down"
+    assert (await simulate(client, sensor="bell", value="bounce for 5ms"))[0] == 200
+    assert pin.state == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        ("bounce for 2s", "bell bounces for at most 1s"),
+        ("bounce for 0s", "bell does not know 'bounce for 0s': 0s is no time at all"),
+        ("dance bouncing for 5ms", "bell does not know 'dance bouncing for 5ms'; it accepts press, release, "),
+    ],
+)
+async def test_bounces_that_no_contact_has_are_refused(client: httpx.AsyncClient, value: str, error: str) -> None:
+    status, answer = await simulate(client, sensor="bell", value=value)
+    assert (status, answer["error"][: len(error)]) == (400, error)
 
 
 async def test_numbers_and_booleans_may_come_as_json(client: httpx.AsyncClient) -> None:

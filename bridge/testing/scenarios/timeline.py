@@ -21,6 +21,7 @@ from bridge.testing.house import House
 from bridge.testing.scenarios.document import Scenario
 from bridge.testing.scenarios.steps import ExpectMap, Step, StepMap, scheduled
 from bridge.testing.scenarios.words import drives
+from bridge.virtual.contact import Contact
 
 _END, _BEGIN, _HAPPEN = range(3)
 _SAME_S: Final = 1e-9
@@ -73,6 +74,7 @@ class _Plan:
     mappings: MappingSet
     problems: list[Problem] = field(default_factory=list)
     _busy: dict[tuple[str, str], _Busy] = field(default_factory=dict)
+    _contacts: dict[tuple[str, str], Contact] = field(default_factory=dict)
 
     def moments(self, at_s: float, step: Step) -> Iterator[Moment]:
         said = step.said
@@ -97,7 +99,7 @@ class _Plan:
             return
         where, sensor, settings = *found[0], found[1]
         try:
-            series = drives(settings, said.do.text)
+            series = drives(settings, said.do.text, self._contacts.setdefault(found[0], Contact(found[0][1])))
         except ValueError as error:
             self._problem(said.do.node, "do", str(error))
             return

@@ -17,9 +17,7 @@ from bridge.agent.sensors.thermometer import Thermometer
 from bridge.config import seconds
 from bridge.testing.functions import Function
 from bridge.testing.sensor import STEPS
-
-BOUNCE_S: Final = 0.002
-"""A contact that bounces changes its level so often."""
+from bridge.virtual.contact import Contact, read_bounces
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,15 @@ MEANINGS: Final = {
     "release": "the finger goes up",
     "on [for TIME]": "the contact is active; with `for`, so long",
     "off": "the contact is at rest",
-    "bounce for TIME": "the contact chatters for so long, and is at rest afterwards",
+    "bounce for TIME": "the contact bounces for so long, unevenly, and is at rest afterwards",
+    "motion bouncing for TIME": "the sensor's contact bounces for so long, and tells motion afterwards",
+    "still bouncing for TIME": "the sensor's contact bounces for so long, and is at rest afterwards",
+    "break beam bouncing for TIME": "the receiver's output bounces for so long, and the beam is broken afterwards",
+    "restore beam bouncing for TIME": "the receiver's output bounces for so long, and the beam is whole afterwards",
+    "press bouncing for TIME": "a finger goes down, and the contact bounces for so long before it is closed",
+    "release bouncing for TIME": "the finger goes up, and the contact bounces for so long before it is at rest",
+    "on bouncing for TIME": "the contact bounces for so long, and is active afterwards",
+    "off bouncing for TIME": "the contact bounces for so long, and is at rest afterwards",
     "temperature NUMBER": "it is so warm",
     "distance NUMBER": "the next thing is so far away",
     "value NUMBER": "the input tells this, in the sensor's own unit",
@@ -98,15 +104,24 @@ def forms_of(kind: str) -> tuple[str, ...]:
     """What may be written for every sensor of a kind."""
     if kind in LEVELS:
         level = LEVELS[kind]
-        return f"{level.active} [for TIME]", level.rest, "bounce for TIME"
+        bouncing = (f"{word} bouncing for TIME" for word in (level.active, level.rest))
+        return f"{level.active} [for TIME]", level.rest, "bounce for TIME", *bouncing
     return f"{NUMBERS[kind]} NUMBER", "ramp NUMBER to NUMBER over TIME"
 
 
-def drives(settings: SensorSettings, written: str) -> Sequence[Drive]:
-    """What the device is told. Raises ValueError that lists what this sensor takes."""
+def drives(settings: SensorSettings, written: str, contact: Contact) -> Sequence[Drive]:
+    """What the device is told. Raises ValueError that lists what this sensor takes.
+
+    `contact` stands as the steps before have left it, and afterwards as this one does.
+    """
     text = " ".join(written.split())
     kind: str = settings.KIND
-    found = tuple(_levels(LEVELS[kind], text)) if kind in LEVELS else tuple(_numbers(settings, NUMBERS[kind], text))
+    if kind in LEVELS:
+        found = tuple(_levels(LEVELS[kind], text, contact))
+        for drive in found:
+            contact.move(active=drive.word == LEVELS[kind].active_word)
+    else:
+        found = tuple(_numbers(settings, NUMBERS[kind], text))
     if found:
         return found
     if text in forms(settings):
@@ -114,7 +129,7 @@ def drives(settings: SensorSettings, written: str) -> Sequence[Drive]:
     raise ValueError(f"{text!r} is nothing that a {kind} does; it takes: {', '.join(forms(settings))}")
 
 
-def _levels(level: Level, text: str) -> Iterator[Drive]:
+def _levels(level: Level, text: str, contact: Contact) -> Iterator[Drive]:
     if text == level.rest:
         yield Drive(0.0, level.rest_word)
     elif text == level.active:
@@ -122,12 +137,9 @@ def _levels(level: Level, text: str) -> Iterator[Drive]:
     elif found := re.fullmatch(f"{level.active} for {_TIME}", text):
         yield Drive(0.0, level.active_word)
         yield Drive(_some_time(found[1]), level.rest_word)
-    elif found := re.fullmatch(f"bounce for {_TIME}", text):
-        over_s = _some_time(found[1])
-        changes = max(1, min(STEPS, round(over_s / (2 * BOUNCE_S))))
-        for number in range(changes):
-            yield Drive(over_s * number / changes, level.active_word)
-            yield Drive(over_s * (number + 0.5) / changes, level.rest_word)
+    elif (bounces := read_bounces(text)) and bounces[0] in (None, level.active, level.rest):
+        for edge in contact.bounces(bounces[1], active=bounces[0] == level.active):
+            yield Drive(edge.after_s, level.active_word if edge.active else level.rest_word)
 
 
 def _numbers(settings: SensorSettings, called: str, text: str) -> Iterator[Drive]:
