@@ -67,7 +67,15 @@ class Sensor:
     @property
     def accepts(self) -> tuple[str, ...]:
         """What `drive` takes, as a person reads it."""
-        return self._board().devices[self.name].accepts
+        return self._board().accepts(self.name)
+
+    def stuck(self) -> Self:
+        """It keeps the level or the number that it has, whatever is done to it, also over a restart of the agent."""
+        return self.drive("stuck")
+
+    def unstuck(self) -> Self:
+        """It is stuck no more, and sees what was done to it last meanwhile."""
+        return self.drive("unstuck")
 
     # pir
 
@@ -181,13 +189,13 @@ class Sensor:
 
 
 VERBS: dict[str, tuple[str, ...]] = {
-    "pir": ("motion", "still", "bounce", "drive"),
-    "laser-tripwire": ("break_beam", "restore", "bounce", "drive"),
-    "button": ("press", "release", "bounce", "drive"),
-    "digital": ("on", "off", "bounce", "drive"),
-    "thermometer": ("temperature", "ramp", "drive"),
-    "distance": ("distance", "ramp", "drive"),
-    "analog": ("value", "ramp", "drive"),
+    "pir": ("motion", "still", "bounce", "stuck", "unstuck", "drive"),
+    "laser-tripwire": ("break_beam", "restore", "bounce", "stuck", "unstuck", "drive"),
+    "button": ("press", "release", "bounce", "stuck", "unstuck", "drive"),
+    "digital": ("on", "off", "bounce", "stuck", "unstuck", "drive"),
+    "thermometer": ("temperature", "ramp", "stuck", "unstuck", "drive"),
+    "distance": ("distance", "ramp", "stuck", "unstuck", "drive"),
+    "analog": ("value", "ramp", "stuck", "unstuck", "drive"),
 }
 """The verbs of each kind."""
 

@@ -20,7 +20,7 @@ from bridge.agent.sensors.pir import Pir
 from bridge.agent.sensors.thermometer import Thermometer
 from bridge.agent.settings import AgentSettings
 from bridge.virtual import devices
-from bridge.virtual.devices import Device, NotAccepted, Voltage
+from bridge.virtual.devices import STICKING, Device, NotAccepted, Voltage
 from bridge.virtual.factory import PI_5, ChargingPin, EchoPin, TriggerPin, VirtualFactory, WiredPin
 from bridge.virtual.one_wire import OneWireBus
 
@@ -44,6 +44,8 @@ class VirtualBoard:
         self.w1_root = Path(self._folder.name) / "w1" / "devices"
         self._one_wire = OneWireBus(self.w1_root)
         self._devices: dict[str, Device] = {}
+        self._stuck: dict[str, Callable[[], None] | None] = {}
+        """The sensors that are stuck, and what was done to each last, which is so when it is stuck no more."""
         sensors: dict[str, SensorSettings] = {}
         for name, sensor in settings.sensors.items():
             sensors[name] = self._moved(name, sensor)
@@ -57,6 +59,10 @@ class VirtualBoard:
         """What is wired to the pins, by the sensor's name."""
         return self._devices
 
+    def accepts(self, sensor: str) -> tuple[str, ...]:
+        """What `drive` takes for a sensor, as a person reads it."""
+        return (*self._devices[sensor].accepts, *STICKING)
+
     async def drive(self, sensor: str, value: str) -> None:
         """Make a sensor see something; returns when its pins have changed. Raises NotAccepted.
 
@@ -69,10 +75,23 @@ class VirtualBoard:
         device = self._devices.get(sensor)
         if device is None:
             raise NotAccepted(f"there is no sensor {sensor}; there are {', '.join(self._devices) or 'none'}")
+        match value.strip().lower():
+            case "stuck":
+                self._stuck.setdefault(sensor, None)
+                return
+            case "unstuck":
+                catch_up = self._stuck.pop(sensor, None)
+                if catch_up is not None:
+                    catch_up()
+                return
         try:
-            device.drive(value)
+            change = device.understand(value)
         except NotAccepted as error:
             raise NotAccepted(f"{sensor} {error}") from None
+        if sensor in self._stuck:
+            self._stuck[sensor] = change.end
+        else:
+            change.make()
 
     def takes(self, seconds: float) -> float:
         return seconds if self._threads else 0.0

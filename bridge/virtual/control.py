@@ -70,8 +70,8 @@ class Control:
     def _node(self, name: str) -> dict[str, Any]:
         board = self._boards[name]
         sensors = [
-            {"name": sensor, "kind": board.settings.sensors[sensor].KIND, "accepts": list(device.accepts)}
-            for sensor, device in board.devices.items()
+            {"name": sensor, "kind": board.settings.sensors[sensor].KIND, "accepts": list(board.accepts(sensor))}
+            for sensor in board.devices
         ]
         return {"name": name, "board": board.description, "sensors": sensors}
 

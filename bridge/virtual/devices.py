@@ -1,7 +1,7 @@
 """What is wired to the pins of a virtual Pi, and the words a person uses to make it do something.
 
-A device says what it accepts and drives its pins, on the thread it is called from: never the loop's, because real
-callbacks come from the driver's thread. `drive` returns when the pins have changed.
+A device says what it accepts and what would change, and changes its pins on the thread it is called from: never the
+loop's, because real callbacks come from the driver's thread. A change has happened when it returns.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +25,9 @@ CLICK_S = 0.15
 MOST_BOUNCES_S = 1.0
 """How long a contact bounces at most when it is told by a word: other pins wait meanwhile."""
 
+STICKING = ("stuck", "unstuck")
+"""The words that every sensor of a board takes, whatever its device: nothing changes any more, and it does again."""
+
 _LIGHT_S, _DARK_S = 0.0005, 1.0
 _ON, _OFF = ("on", "high", "true", "1"), ("off", "low", "false", "0")
 
@@ -32,15 +36,30 @@ class NotAccepted(BridgeError, ValueError):
     """A virtual device was asked for something it cannot do; the message says what it can."""
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a word means to a device, before it happens."""
+
+    make: Callable[[], None]
+    """Lets it happen with all its moves. Blocks for as long as it takes, at most some seconds."""
+    end: Callable[[], None]
+    """Brings about at once what is so afterwards."""
+
+    @classmethod
+    def at_once(cls, make: Callable[[], None]) -> Change:
+        """A change that is one move."""
+        return cls(make, make)
+
+
 class Device(Protocol):
     """One thing on the pins of a virtual Pi."""
 
     @property
     def accepts(self) -> tuple[str, ...]:
-        """What `drive` takes, as a person reads it."""
+        """What `understand` takes, as a person reads it; every sensor takes STICKING besides."""
 
-    def drive(self, value: str) -> None:
-        """Make it happen; raises NotAccepted. Blocks for as long as it takes, at most some seconds."""
+    def understand(self, value: str) -> Change:
+        """What the word would change; nothing has changed yet. Raises NotAccepted."""
 
 
 class Level:
@@ -63,19 +82,20 @@ class Level:
         self.contact.move(active=active)
         self._pin.hold(high=active == self._active_high)
 
-    def drive(self, value: str) -> None:
+    def understand(self, value: str) -> Change:
         word = " ".join(value.lower().split())
         try:
             bounces = read_bounces(word)
         except ValueError as error:
             raise NotAccepted(f"does not know {value!r}: {error}") from None
         if bounces is None:
-            self.set(active=self._active(word, value))
-            return
+            active = self._active(word, value)
+            return Change.at_once(lambda: self.set(active=active))
         end, over_s = bounces
         if over_s > MOST_BOUNCES_S:
             raise NotAccepted(f"bounces for at most {MOST_BOUNCES_S:g}s, not as {value!r} says")
-        self._bounce(over_s, active=end is not None and self._active(end, value))
+        active = end is not None and self._active(end, value)
+        return Change(lambda: self._bounce(over_s, active=active), lambda: self.set(active=active))
 
     def _bounce(self, over_s: float, *, active: bool) -> None:
         begun_s = time.monotonic()
@@ -88,7 +108,7 @@ class Level:
             return self._words[word]
         if word in _ON or word in _OFF:
             return word in _ON
-        raise NotAccepted(f"does not know {value!r}; it accepts {_listed(self.accepts)}")
+        raise _refusal(value, self.accepts)
 
 
 class PushButton(Level):
@@ -101,10 +121,12 @@ class PushButton(Level):
     def accepts(self) -> tuple[str, ...]:
         return (*super().accepts, "click")
 
-    def drive(self, value: str) -> None:
+    def understand(self, value: str) -> Change:
         if value.strip().lower() != "click":
-            super().drive(value)
-            return
+            return super().understand(value)
+        return Change(self._click, lambda: self.set(active=False))
+
+    def _click(self) -> None:
         self.set(active=True)
         self._held.wait(CLICK_S)
         self.set(active=False)
@@ -123,11 +145,11 @@ class Quantity:
     def accepts(self) -> tuple[str, ...]:
         return (f"{self._what} from {self._low:g} to {self._high:g}",)
 
-    def drive(self, value: str) -> None:
+    def understand(self, value: str) -> Change:
         number = _number(value)
         if number is None or not self._low <= number <= self._high:
-            raise NotAccepted(f"does not know {value!r}; it accepts {_listed(self.accepts)}")
-        self._apply(number)
+            raise _refusal(value, self.accepts)
+        return Change.at_once(lambda: self._apply(number))
 
 
 class Voltage:
@@ -147,20 +169,23 @@ class LightBeam:
     def __init__(self, input_: Voltage, *, light: float, dark: float) -> None:
         self._input = input_
         self._ratios = {"restore": light, "break": dark}
-        self.drive("restore")
+        self._shine(light)
 
     @property
     def accepts(self) -> tuple[str, ...]:
         return ("break", "restore", "a number from 0 to 1 (the light)")
 
-    def drive(self, value: str) -> None:
+    def understand(self, value: str) -> Change:
         word = value.strip().lower()
         number = _number(word)
         if word in self._ratios:
             number = self._ratios[word]
         if number is None or not 0 <= number <= 1:
-            raise NotAccepted(f"does not know {value!r}; it accepts {_listed(self.accepts)}")
-        self._input.volts = number * REFERENCE_V
+            raise _refusal(value, self.accepts)
+        return Change.at_once(lambda: self._shine(number))
+
+    def _shine(self, ratio: float) -> None:
+        self._input.volts = ratio * REFERENCE_V
 
 
 class ChargedBeam:
@@ -170,13 +195,17 @@ class ChargedBeam:
 
     def __init__(self, pin: ChargingPin) -> None:
         self._pin = pin
-        self.drive("restore")
+        self._charge(_LIGHT_S)
 
-    def drive(self, value: str) -> None:
+    def understand(self, value: str) -> Change:
         word = value.strip().lower()
         if word not in self.accepts:
-            raise NotAccepted(f"does not know {value!r}; it accepts {_listed(self.accepts)}")
-        self._pin.charge_s = _LIGHT_S if word == "restore" else _DARK_S
+            raise _refusal(value, self.accepts)
+        charge_s = _LIGHT_S if word == "restore" else _DARK_S
+        return Change.at_once(lambda: self._charge(charge_s))
+
+    def _charge(self, charge_s: float) -> None:
+        self._pin.charge_s = charge_s
 
 
 class Obstacle:
@@ -190,14 +219,15 @@ class Obstacle:
     def accepts(self) -> tuple[str, ...]:
         return (f"cm from {self._low:g} to {self._high:g}", "unplugged")
 
-    def drive(self, value: str) -> None:
+    def understand(self, value: str) -> Change:
         number = _number(value)
-        if value.strip().lower() == "unplugged":
-            self._pin.distance_cm = None
-        elif number is not None and self._low <= number <= self._high:
-            self._pin.distance_cm = number
-        else:
-            raise NotAccepted(f"does not know {value!r}; it accepts {_listed(self.accepts)}")
+        unplugged = value.strip().lower() == "unplugged"
+        if not unplugged and (number is None or not self._low <= number <= self._high):
+            raise _refusal(value, self.accepts)
+        return Change.at_once(lambda: self._stand(None if unplugged else number))
+
+    def _stand(self, distance_cm: float | None) -> None:
+        self._pin.distance_cm = distance_cm
 
 
 class OneWireThermometer:
@@ -208,18 +238,17 @@ class OneWireThermometer:
     def __init__(self, thermometer: Ds18b20) -> None:
         self._thermometer = thermometer
 
-    def drive(self, value: str) -> None:
+    def understand(self, value: str) -> Change:
         word = value.strip().lower()
         number = _number(word)
         faults: dict[str, Fault] = {"crc": "crc", "missing": "missing", "slow": "slow"}
         if word in faults:
-            self._thermometer.set(fault=faults[word])
-        elif word == "power-on":
-            self._thermometer.set(POWER_ON_C, power_on=True)
-        elif number is not None and -55 <= number <= 125:
-            self._thermometer.set(number)
-        else:
-            raise NotAccepted(f"does not know {value!r}; it accepts {_listed(self.accepts)}")
+            return Change.at_once(lambda: self._thermometer.set(fault=faults[word]))
+        if word == "power-on":
+            return Change.at_once(lambda: self._thermometer.set(POWER_ON_C, power_on=True))
+        if number is not None and -55 <= number <= 125:
+            return Change.at_once(lambda: self._thermometer.set(number))
+        raise _refusal(value, self.accepts)
 
 
 def tmp36(input_: Voltage) -> Quantity:
@@ -258,5 +287,6 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _listed(words: tuple[str, ...]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+def _refusal(value: str, accepts: tuple[str, ...]) -> NotAccepted:
+    *words, last = *accepts, *STICKING
+    return NotAccepted(f"does not know {value!r}; it accepts {', '.join(words)} or {last}")

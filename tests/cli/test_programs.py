@@ -71,13 +71,14 @@ def test_an_agent_with_mock_pins_is_a_virtual_pi_that_can_be_driven_from_outside
     agent = start("agent", "--config", str(agent_file))
     url = agent.wait_for("virtual Pi pi-9").rpartition(" ")[2]
     listed = command("simulate", "--url", url)
-    assert re.search(r"^pi-9/front-door +pir +motion, still$", listed.stdout, re.MULTILINE)
+    assert re.search(r"^pi-9/front-door +pir +motion, still, .+, stuck, unstuck$", listed.stdout, re.MULTILINE)
     assert command("simulate", "--url", url, "front-door", "motion").stdout == "pi-9/front-door: motion\n"
     assert command("simulate", "--url", url, "attic", "-5").stdout == "pi-9/attic: -5\n"
     refused = command("simulate", "--url", url, "front-door", "dance")
-    assert (refused.returncode, refused.stderr) == (
-        exit_codes.FAILED,
-        "gpio-bridge: front-door does not know 'dance'; it accepts motion or still\n",
+    assert refused.returncode == exit_codes.FAILED
+    assert refused.stderr == (
+        "gpio-bridge: front-door does not know 'dance'; it accepts motion, still, bounce for TIME, "
+        "motion bouncing for TIME, still bouncing for TIME, stuck or unstuck\n"
     )
     assert agent.stop(signal.SIGTERM) == exit_codes.OK
 

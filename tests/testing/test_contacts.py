@@ -1,4 +1,4 @@
-"""Contacts that bounce in a house: what the agent's own debounce makes of them, and that each run sees the same."""
+"""Contacts that bounce or are stuck, in a house: what the agent makes of them, and that each run sees the same."""
 
 from __future__ import annotations
 
@@ -96,3 +96,43 @@ def test_what_has_no_contact_does_not_bounce(build: Build) -> None:
         pi.sensor("adc-gate").bounce()
     with pytest.raises(ValueError, match="for some time"):
         pi.sensor("doorbell").bounce(for_=0)
+
+
+def test_a_stuck_sensor_tells_nothing_more_until_it_is_stuck_no_more_also_over_a_restart(build: Build) -> None:
+    house = build(None, DEBOUNCED)
+    pi = house.pi("pi-1")
+    bell = pi.sensor("doorbell").press().stuck().release()
+    assert [event.name for event in bell.events] == ["button.pressed"]
+    bell.bounce(for_="5ms")
+    pi.restart()
+    house.advance("1m")
+    assert "button.released" not in [event.name for event in bell.events]
+    bell.unstuck()
+    assert bell.events[-1].name == "button.released"
+
+
+def test_a_stuck_thermometer_goes_on_telling_what_it_told(build: Build) -> None:
+    boiler = build(None, RAW).pi("pi-1").sensor("boiler").temperature(20).stuck().temperature(60)
+    assert boiler.last_event is not None
+    assert boiler.last_event.data["value"] == 20
+    boiler.unstuck()
+    assert boiler.last_event is not None
+    assert boiler.last_event.data["value"] == 60
+
+
+def test_a_scenario_sticks_a_sensor_and_frees_it(tmp_path: Path) -> None:
+    path = tmp_path / "it.scenario.yaml"
+    path.write_text(
+        "version: 1\nname: it\nsteps:\n"
+        "  - {sensor: doorbell, do: stuck}\n"
+        "  - {after: 1s, sensor: doorbell, do: press}\n"
+        "  - expect: none within 5s\n"
+        "  - {sensor: doorbell, do: unstuck}\n"
+        "  - expect: seen times 1 within 5s\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "agent.yaml").write_text(RAW, encoding="utf-8")
+    (tmp_path / "mappings.yaml").write_text(ALL, encoding="utf-8")
+    (scenario,) = read_scenarios(path)
+    result = run(prepare(scenario, Files(root=tmp_path)))
+    assert not result.failures, result.failures

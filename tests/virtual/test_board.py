@@ -142,6 +142,79 @@ async def test_a_beam_on_a_capacitor_is_light_when_restored(board: VirtualBoard)
     assert polled(board, "rc-gate")() > 0.6
 
 
+@pytest.mark.parametrize(
+    ("sensor", "before", "meanwhile"),
+    [
+        ("greenhouse", "10", ["31.5", "crc", "30"]),
+        ("cellar", "10", ["20", "30"]),
+        ("cpu", "10", ["30"]),
+        ("soil", "10", ["30"]),
+        ("tank", "10", ["unplugged", "30"]),
+        ("adc-gate", "restore", ["0.5", "break"]),
+    ],
+)
+async def test_a_stuck_device_keeps_its_number_until_it_is_stuck_no_more_and_then_has_the_last_one(
+    board: VirtualBoard, sensor: str, before: str, meanwhile: list[str]
+) -> None:
+    await board.drive(sensor, before)
+    read = polled(board, sensor)
+    kept = read()
+    await board.drive(sensor, "stuck")
+    for value in meanwhile:
+        await board.drive(sensor, value)
+        assert read() == pytest.approx(kept, rel=0.3)
+    await board.drive(sensor, "unstuck")
+    freed = read()
+    assert freed != pytest.approx(kept, rel=0.3)
+    await board.drive(sensor, meanwhile[-1])
+    assert freed == pytest.approx(read(), rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "seen_then"),
+    [
+        (["press"], [True]),
+        (["press", "release"], []),
+        (["press", "click"], []),
+        (["press bouncing for 5ms"], [True]),
+        (["stuck", "press", "bounce for 5ms", "press"], [True]),
+        ([], []),
+    ],
+)
+async def test_a_stuck_contact_makes_no_edge_and_one_at_most_when_it_is_stuck_no_more(
+    board: VirtualBoard, meanwhile: list[str], seen_then: list[bool]
+) -> None:
+    seen: list[bool] = []
+    source = board.settings.sensors["bell"].plan().source
+    assert isinstance(source, Edges)
+    device = source.open(board, seen.append)
+    await board.drive("bell", "stuck")
+    for value in meanwhile:
+        await board.drive("bell", value)
+    assert seen == []
+    await board.drive("bell", "unstuck")
+    assert seen == seen_then
+    await board.drive("bell", "unstuck")
+    assert seen == seen_then, "what was done is done once"
+    device.close()
+
+
+async def test_a_stuck_beam_on_a_capacitor_charges_it_as_before(board: VirtualBoard) -> None:
+    pin = board.pin_factory.pin(22)
+    light_s = pin.charge_s
+    await board.drive("rc-gate", "stuck")
+    await board.drive("rc-gate", "break")
+    assert pin.charge_s == light_s
+    await board.drive("rc-gate", "unstuck")
+    assert pin.charge_s > 100 * light_s
+
+
+async def test_a_stuck_device_still_refuses_what_it_does_not_know(board: VirtualBoard) -> None:
+    await board.drive("bell", "stuck")
+    with pytest.raises(NotAccepted, match=r"bell does not know .dance.; it accepts press, .+, stuck or unstuck"):
+        await board.drive("bell", "dance")
+
+
 async def test_two_boards_do_not_see_each_other() -> None:
     one, other = VirtualBoard(settings()), VirtualBoard(settings())
     await one.drive("cellar", "30")

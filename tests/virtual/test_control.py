@@ -14,6 +14,7 @@ from bridge.virtual.board import VirtualBoard
 from bridge.virtual.control import Control
 
 PIR = ("motion", "still", "bounce for TIME", "motion bouncing for TIME", "still bouncing for TIME")
+STICKING = ("stuck", "unstuck")
 
 
 def board(node: str, sensors: str) -> VirtualBoard:
@@ -46,7 +47,7 @@ async def simulate(client: httpx.AsyncClient, **wanted: Any) -> tuple[int, dict[
 async def test_nodes_are_listed_with_sensors_and_what_they_accept(client: httpx.AsyncClient) -> None:
     nodes = (await client.get("/v1/nodes")).json()["nodes"]
     assert [node["name"] for node in nodes] == ["pi-1", "pi-2"]
-    assert nodes[0]["sensors"][0] == {"name": "front-door", "kind": "pir", "accepts": [*PIR]}
+    assert nodes[0]["sensors"][0] == {"name": "front-door", "kind": "pir", "accepts": [*PIR, *STICKING]}
 
 
 async def test_a_pin_has_changed_when_the_answer_comes(

@@ -18,6 +18,7 @@ from bridge.config import seconds
 from bridge.testing.functions import Function
 from bridge.testing.sensor import STEPS
 from bridge.virtual.contact import Contact, read_bounces
+from bridge.virtual.devices import STICKING
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ MEANINGS: Final = {
     "distance NUMBER": "the next thing is so far away",
     "value NUMBER": "the input tells this, in the sensor's own unit",
     "ramp NUMBER to NUMBER over TIME": "the number goes there in that time, in even steps",
+    "stuck": "it keeps the level or number that it has, whatever is done to it",
+    "unstuck": "it is stuck no more, and sees what was done to it last meanwhile",
     "crc": "each reading has a wrong checksum, until the next number",
     "missing": "the thermometer is not on the bus, until the next number",
     "power-on": "it tells the 85 °C of a thermometer that has just got its power",
@@ -105,8 +108,8 @@ def forms_of(kind: str) -> tuple[str, ...]:
     if kind in LEVELS:
         level = LEVELS[kind]
         bouncing = (f"{word} bouncing for TIME" for word in (level.active, level.rest))
-        return f"{level.active} [for TIME]", level.rest, "bounce for TIME", *bouncing
-    return f"{NUMBERS[kind]} NUMBER", "ramp NUMBER to NUMBER over TIME"
+        return f"{level.active} [for TIME]", level.rest, "bounce for TIME", *bouncing, *STICKING
+    return f"{NUMBERS[kind]} NUMBER", "ramp NUMBER to NUMBER over TIME", *STICKING
 
 
 def drives(settings: SensorSettings, written: str, contact: Contact) -> Sequence[Drive]:
