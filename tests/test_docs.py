@@ -345,8 +345,8 @@ def test_every_page_can_be_found_from_the_index() -> None:
 def test_every_whole_file_in_the_pages_passes_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = 0
     for page, line, _, text in blocks("yaml"):
-        if not re.search(r"^version: 1", text, re.MULTILINE):
-            continue
+        if not re.search(r"^version: 1", text, re.MULTILINE) or page.name == "tutorial.md":
+            continue  # the tutorial has mistakes on purpose; it is walked through by tests/cli/test_pages.py
         folder = tmp_path / str(found)
         made_to_fit(folder, text)
         # A person's file would be called so too, and check goes by the name where the keys do not tell.
