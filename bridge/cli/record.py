@@ -138,13 +138,13 @@ class _Recorder:
             return None
         listener = FeedListener(self._url, self._clock, heard=self._write_decision, gap=self._tell_deaf)
         listening = asyncio.create_task(listener.run(), name="listener at the dispatcher")
-        first = asyncio.create_task(listener.connected.wait(), name="listener begins")
+        first = asyncio.create_task(listener.tried.wait(), name="listener begins")
         await asyncio.wait((listening, first), timeout=min(timeout_s, PATIENCE_S), return_when=asyncio.FIRST_COMPLETED)
-        if first.done():
+        first.cancel()
+        if listener.connected:
             self.fired = 0
             return listening
-        for task in (listening, first):
-            task.cancel()
+        listening.cancel()
         await asyncio.gather(listening, first, return_exceptions=True)
         problem = listener.problem or f"no dispatcher answers at {self._url}"
         if self._wanted:

@@ -32,8 +32,10 @@ class FeedListener:
         again_s: float = AGAIN_S,
     ) -> None:
         self.url = url
-        self.connected = asyncio.Event()
-        """Set once it hears for the first time."""
+        self.connected = False
+        """Whether it has ever heard."""
+        self.tried = asyncio.Event()
+        """Set once the first attempt has led somewhere, or nowhere."""
         self.problem = ""
         """Why it does not hear now."""
         self._clock = clock
@@ -47,7 +49,8 @@ class FeedListener:
         async with httpx.AsyncClient(timeout=httpx.Timeout(None, connect=CONNECT_S), trust_env=False) as client:
             while True:
                 self.problem = await self._listen(client)
-                if self.connected.is_set():
+                self.tried.set()
+                if self.connected:
                     self._gap(self.problem)
                 await self._clock.sleep(self._again_s)
 
@@ -58,7 +61,8 @@ class FeedListener:
             async with client.stream("GET", f"{self.url}/v1/events", params={"follow": "1", "limit": "0"}) as answer:
                 if not answer.is_success:
                     return f"{self.url} answers {answer.status_code}"
-                self.connected.set()
+                self.connected = True
+                self.tried.set()
                 async for text in answer.aiter_lines():
                     if text:
                         self._heard(orjson.loads(text))

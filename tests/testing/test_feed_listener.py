@@ -74,7 +74,8 @@ async def test_it_counts_as_connected_before_anything_is_decided() -> None:
     hearing = Hearing(f"http://127.0.0.1:{server.port}")
     listening = asyncio.create_task(hearing.listener.run())
     async with asyncio.timeout(10):
-        await hearing.listener.connected.wait()
+        await hearing.listener.tried.wait()
+    assert hearing.listener.connected
     listening.cancel()
     with suppress(asyncio.CancelledError):
         await listening
@@ -87,8 +88,7 @@ async def told_of(url: str) -> str:
     hearing = Hearing(url)
     listening = asyncio.create_task(hearing.listener.run())
     async with asyncio.timeout(10):
-        while not hearing.listener.problem:  # noqa: ASYNC110 - any state of the listener
-            await asyncio.sleep(0.001)
+        await hearing.listener.tried.wait()
     listening.cancel()
     with suppress(asyncio.CancelledError):
         await listening
