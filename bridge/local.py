@@ -1,8 +1,8 @@
 """`up`: all programs in one process on one machine, with virtual Pis instead of real ones.
 
 Order of starting: the broker; the gateway, so that functions are there; the dispatcher, so that it has subscribed
-before anything is said; the virtual Pis' control, so that a sensor can be driven as soon as its agent lives; the
-agents.
+before anything is said; the manager; the virtual Pis' control, so that a sensor can be driven as soon as its
+agent lives; the agents.
 Before all of it, the state folder is locked: two of these on the same journals would undo each other's work.
 Stopping is the way back: the agents first, while the broker is still there to take their farewell, and the broker last.
 """
@@ -32,6 +32,8 @@ from bridge.dispatcher.settings import GatewaySettings as GatewayAddress
 from bridge.errors import BridgeError, ConfigError, Problem
 from bridge.gateway.gateway import Gateway
 from bridge.gateway.settings import GatewaySettings
+from bridge.manager.manager import Manager
+from bridge.manager.settings import ManagerSettings
 from bridge.mqtt.paho import connector
 from bridge.mqtt.settings import MqttSettings
 from bridge.service import Health, first_failed
@@ -41,6 +43,7 @@ from bridge.virtual.control import Control
 HOST = "127.0.0.1"
 CONTROL_PORT = 8091
 MAPPINGS_FILE, DISPATCHER_FILE, GATEWAY_FILE = "mappings.yaml", "dispatcher.yaml", "gateway.yaml"
+MANAGER_FILE = "manager.yaml"
 AGENT_FILES = ("agent-*.yaml", "agent.yaml")
 """Of which the first that finds any says what the nodes are."""
 
@@ -55,6 +58,7 @@ class Plan:
     broker_port: int
     gateway: GatewaySettings
     dispatcher: DispatcherSettings
+    manager: ManagerSettings
     agents: tuple[AgentSettings, ...]
     control_port: int
     state: Path
@@ -71,10 +75,11 @@ def plan(
     *,
     nodes: int | None = None,
 ) -> Plan:
-    """Read a folder of configuration: `agent-*.yaml`, `mappings.yaml`, `dispatcher.yaml`, `gateway.yaml`.
+    """Read a folder of configuration: `agent-*.yaml`, `mappings.yaml`, and the files of the other programs.
 
-    Without one it is `config/`, or where we stand when the mappings are there. The functions' `functions/stack.yml` is
-    in it or beside it.
+    Those are `dispatcher.yaml`, `gateway.yaml` and `manager.yaml`; each may be missing. Without a folder it is
+    `config/`, or where we stand when the mappings are there. The functions' `functions/stack.yml` is in it or beside
+    it.
 
     With `nodes` there are so many of them, made after those of the files.
 
@@ -111,12 +116,15 @@ def plan(
     gateway = GatewaySettings(state_dir=state, functions=next((stack for stack in stacks if stack.is_file()), None))
     if (config / GATEWAY_FILE).is_file():
         gateway = read(config / GATEWAY_FILE, GatewaySettings) or gateway
+    manager = ManagerSettings(state_dir=state)
+    if (config / MANAGER_FILE).is_file():
+        manager = read(config / MANAGER_FILE, ManagerSettings) or manager
     problems.extend(_twice(agents, files))
     if problems:
         raise ConfigError(problems)
     if nodes is not None:
         agents = multiplied(agents, nodes)
-    placed = _placed(gateway, dispatcher, agents, state, _Ports(ports))
+    placed = _placed(gateway, dispatcher, manager, agents, state, _Ports(ports))
     return dataclasses.replace(placed, broker=broker)
 
 
@@ -146,6 +154,7 @@ class Local:
         self.agents: dict[str, Agent] = {}
         self.gateway: Gateway
         self.dispatcher: Dispatcher
+        self.manager: Manager
         self.control: Control
 
     async def __aenter__(self) -> Self:
@@ -161,6 +170,7 @@ class Local:
             self.dispatcher = await stack.enter_async_context(
                 Dispatcher(settings, clock=self._clock, connect=connector(mqtt, self._clock))
             )
+            self.manager = await stack.enter_async_context(Manager(self.plan.manager, clock=self._clock, eager=False))
             for agent in self.plan.agents:
                 board = VirtualBoard(dataclasses.replace(agent, mqtt=mqtt))
                 stack.callback(board.close)
@@ -178,12 +188,18 @@ class Local:
 
     async def failed(self) -> None:
         """Wait until one of the programs fails, and raise its error."""
-        programs = [self.gateway.failed, self.dispatcher.failed, *(agent.failed for agent in self.agents.values())]
+        servers = (self.gateway.failed, self.dispatcher.failed, self.manager.failed)
+        programs = [*servers, *(agent.failed for agent in self.agents.values())]
         await first_failed(self.broker.failed, *programs)
 
     def _check_health(self) -> None:
         agents = {f"agent {node}": agent.health for node, agent in self.agents.items()}
-        programs = {"gateway": self.gateway.health, "dispatcher": self.dispatcher.health, **agents}
+        servers = {
+            "gateway": self.gateway.health,
+            "dispatcher": self.dispatcher.health,
+            "manager": self.manager.health,
+        }
+        programs = {**servers, **agents}
         for name, health in programs.items():
             self.health.require_alive(name, partial(_joined, health.not_alive))
             self.health.require_ready(name, partial(_joined, health.not_ready))
@@ -220,7 +236,12 @@ def _alone(state: Path) -> Iterator[None]:
 
 
 def _placed(
-    gateway: GatewaySettings, dispatcher: DispatcherSettings, agents: list[AgentSettings], state: Path, ports: _Ports
+    gateway: GatewaySettings,
+    dispatcher: DispatcherSettings,
+    manager: ManagerSettings,
+    agents: list[AgentSettings],
+    state: Path,
+    ports: _Ports,
 ) -> Plan:
     """The settings with this machine's ports and state folders."""
     broker_port = ports.port("broker", 1883)
@@ -232,6 +253,8 @@ def _placed(
     )
     http = dataclasses.replace(dispatcher.http, host=HOST, port=ports.port("dispatcher", dispatcher.http.port))
     dispatcher = dataclasses.replace(dispatcher, state_dir=state / "dispatcher", http=http)
+    address = dataclasses.replace(manager.http, host=HOST, port=ports.port("manager", manager.http.port))
+    manager = dataclasses.replace(manager, state_dir=state / "manager", http=address)
     placed = []
     for i, agent in enumerate(agents):
         # One of several agents on this machine can have the documented port; the others take any.
@@ -245,7 +268,7 @@ def _placed(
             )
         )
     control = ports.port("virtual Pis", CONTROL_PORT)
-    return Plan(broker_port, gateway, dispatcher, tuple(placed), control, state, tuple(ports.taken))
+    return Plan(broker_port, gateway, dispatcher, manager, tuple(placed), control, state, tuple(ports.taken))
 
 
 def _twice(agents: list[AgentSettings], files: list[Path]) -> list[Problem]:

@@ -47,7 +47,7 @@ from tests.docs.tables import (
 )
 
 DOCS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
-PROGRAMS = ("agent", "dispatcher", "gateway")
+PROGRAMS = ("agent", "dispatcher", "gateway", "manager")
 WORDS = (
     "node", "agent", "sensor", "kind", "output", "command", "reading", "filter", "event", "epoch", "outbox",
     "tombstone", "state", "health", "birth", "farewell", "marker", "broker", "take-over", "dispatcher", "mapping",
@@ -286,6 +286,18 @@ def test_every_endpoint_of_the_gateway_stands_on_the_page() -> None:
     code |= {(method, f"{path}NAME") for path, verbs in app._named.items() for method in verbs}
     code |= {("any", "/function/NAME"), ("POST", "/async-function/NAME"), ("GET", "/")}
     assert documented("Gateway") == code
+
+
+def test_every_endpoint_of_the_manager_stands_on_the_page() -> None:
+    from bridge.manager.app import make
+
+    paths = make().openapi()["paths"]
+    code = {
+        (method.upper(), re.sub(r"\{([a-z_]+)\}", lambda one: one[1].upper(), path))
+        for path, verbs in paths.items()
+        for method in verbs
+    }
+    assert documented("Manager") == code | {("GET", "/openapi.json")}
 
 
 async def test_every_endpoint_of_the_virtual_pis_stands_on_the_page() -> None:

@@ -74,3 +74,4 @@ app.add_typer(functions.app, name="functions", short_help="List, deploy, invoke,
 app.command("agent", short_help="Run a node's agent.")(programs.agent)
 app.command("dispatcher", short_help="Run the dispatcher.")(programs.dispatcher)
 app.command("gateway", short_help="Run the gateway to the functions.")(programs.gateway)
+app.command("manager", short_help="Run the manager.")(programs.manager)

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     AGENT = "agent"
     DISPATCHER = "dispatcher"
     GATEWAY = "gateway"
+    MANAGER = "manager"
     MAPPINGS = "mappings"
     STACK = "stack"
     SCENARIO = "scenario"
@@ -49,8 +50,8 @@ def check(
 ) -> None:
     """Check configuration files: print every problem with its file and line.
 
-    Knows the files of agents, dispatchers and gateways, mapping files, OpenFaaS stack files and scenarios. Mappings are
-    held against their examples. Exit code 78 when there is any problem.
+    Knows the files of agents, dispatchers, gateways and managers, mapping files, OpenFaaS stack files and scenarios.
+    Mappings are held against their examples. Exit code 78 when there is any problem.
     """
     from bridge.cli.exit_codes import CONFIG
 
@@ -105,6 +106,7 @@ _NAMES = {
     Kind.AGENT: "settings of an agent",
     Kind.DISPATCHER: "settings of a dispatcher",
     Kind.GATEWAY: "settings of a gateway",
+    Kind.MANAGER: "settings of a manager",
     Kind.MAPPINGS: "mappings",
     Kind.STACK: "functions",
     Kind.SCENARIO: "scenarios",
@@ -126,6 +128,10 @@ def _loader(kind: Kind) -> Callable[[Path], object]:
         from bridge.gateway.settings import GatewaySettings
 
         return lambda file: load(file, GatewaySettings, environ=os.environ)
+    if kind is Kind.MANAGER:
+        from bridge.manager.settings import ManagerSettings
+
+        return lambda file: load(file, ManagerSettings, environ=os.environ)
     if kind is Kind.MAPPINGS:
         return _mappings
     if kind is Kind.SCENARIO:

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from bridge.cli.logs import LEVELS
 
-PROGRAMS = ("agent", "dispatcher", "gateway")
+PROGRAMS = ("agent", "dispatcher", "gateway", "manager")
 
 
 def program(arguments: list[str]) -> Callable[[], int] | None:
@@ -27,7 +27,12 @@ def program(arguments: list[str]) -> Callable[[], int] | None:
 
     if arguments[0] == "agent":
         return lambda: long_running.agent(options.config, options.log_level, options.control_port)
-    run = long_running.dispatcher if arguments[0] == "dispatcher" else long_running.gateway
+    programs = {
+        "dispatcher": long_running.dispatcher,
+        "gateway": long_running.gateway,
+        "manager": long_running.manager,
+    }
+    run = programs[arguments[0]]
     return lambda: run(options.config, options.log_level)
 
 

@@ -1,4 +1,4 @@
-"""The agent, the dispatcher and the gateway as processes: from a settings file to an exit code."""
+"""The agent, the dispatcher, the gateway and the manager as processes: from a settings file to an exit code."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bridge.agent.agent import Agent
     from bridge.agent.settings import AgentSettings
     from bridge.gateway.gateway import Gateway
+    from bridge.manager.manager import Manager
     from bridge.virtual.node import VirtualNode
 
 
@@ -60,6 +61,21 @@ def gateway(config: Path, log_level: str | None) -> int:
 
     def make(clock: RealClock) -> Gateway:
         return Gateway(settings, clock=clock)
+
+    return run_program(make)
+
+
+def manager(config: Path, log_level: str | None) -> int:
+    """Run the manager."""
+    from bridge.manager.settings import ManagerSettings
+
+    logs.configure(log_level)
+    settings = load(config, ManagerSettings, environ=os.environ)
+
+    def make(clock: RealClock) -> Manager:
+        from bridge.manager.manager import Manager
+
+        return Manager(settings, clock=clock)
 
     return run_program(make)
 

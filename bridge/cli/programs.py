@@ -1,4 +1,4 @@
-"""`gpio-bridge agent | dispatcher | gateway` on the command line; `lean.py` has the way that systemd takes."""
+"""The programs on the command line, `gpio-bridge agent` and so on; `lean.py` has the way that systemd takes."""
 
 from __future__ import annotations
 
@@ -56,3 +56,11 @@ def gateway(config: Config, log_level: LogLevel = None) -> None:
 
     set_up_logging(log_level)
     raise typer.Exit(long_running.gateway(config, log_level))
+
+
+def manager(config: Config, log_level: LogLevel = None) -> None:
+    """Run the manager: the mappings over HTTP."""
+    from bridge.cli import long_running
+
+    set_up_logging(log_level)
+    raise typer.Exit(long_running.manager(config, log_level))

@@ -219,6 +219,7 @@ class _Shown:
             pid=os.getpid(),
             gateway=local.gateway.url,
             dispatcher=local.dispatcher.url,
+            manager=local.manager.url,
             control=local.control.url,
             mqtt_host=local.broker.host,
             mqtt_port=local.broker.port_5,
@@ -239,6 +240,7 @@ def _banner(local: Local) -> str:
         ("broker", f"mqtt://{local.broker.host}:{local.broker.port}", local.broker.description),
         ("gateway", local.gateway.url, f"{functions} functions, with OpenFaaS' HTTP interface"),
         ("dispatcher", local.dispatcher.url, f"{len(local.dispatcher.mappings.mappings)} mappings"),
+        ("manager", local.manager.url, "the mappings over HTTP"),
         ("virtual Pis", local.control.url, "; ".join(pis)),
         ("state", str(local.plan.state), ""),
     ]

@@ -24,6 +24,7 @@ class Whereabouts:
     pid: int
     gateway: str
     dispatcher: str
+    manager: str
     control: str
     """The control API of the virtual Pis."""
     mqtt_host: str

@@ -12,6 +12,7 @@ from bridge.cli.whereabouts import Whereabouts, announced, find, runtime_folder,
 HERE = Whereabouts(
     pid=os.getpid(),
     gateway="http://127.0.0.1:1",
+    manager="http://127.0.0.1:4",
     dispatcher="http://127.0.0.1:2",
     control="http://127.0.0.1:3",
     mqtt_host="127.0.0.1",

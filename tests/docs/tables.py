@@ -20,6 +20,8 @@ from bridge.dispatcher.metrics import Metrics as DispatcherMetrics
 from bridge.dispatcher.settings import DispatcherSettings
 from bridge.gateway.metrics import GatewayMetrics
 from bridge.gateway.settings import GatewaySettings
+from bridge.manager.metrics import Metrics as ManagerMetrics
+from bridge.manager.settings import ManagerSettings
 from bridge.mapping_file.document import MappingDocument
 from bridge.mapping_file.entries import MappingEntry
 from bridge.mapping_file.examples import ExampleMap, GivenMap
@@ -35,7 +37,7 @@ PAGES = ("docs/reference/settings.md", "docs/reference/mappings.md", "docs/refer
          "docs/reference/metrics.md", "docs/reference/testing.md", "docs/reference/scenarios.md")  # fmt: skip
 SENSORS: tuple[type[Any], ...] = get_args(get_args(SensorSettings)[0])
 OUTPUTS: tuple[type[Any], ...] = (Led, Buzzer, Relay)
-SETTINGS: tuple[type[Any], ...] = (AgentSettings, DispatcherSettings, GatewaySettings)
+SETTINGS: tuple[type[Any], ...] = (AgentSettings, DispatcherSettings, GatewaySettings, ManagerSettings)
 
 _TABLE = re.compile(r"(<!-- table: ([^>]+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
@@ -197,16 +199,24 @@ def _gateway_registry() -> CollectorRegistry:
     return registry
 
 
+def _manager_registry() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    ManagerMetrics(registry)
+    return registry
+
+
 _REGISTRIES: dict[str, Callable[[], CollectorRegistry]] = {
     "agent": _agent_registry,
     "dispatcher": _dispatcher_registry,
     "gateway": _gateway_registry,
+    "manager": _manager_registry,
 }
 
 _TABLES: dict[str, Callable[[], str]] = {
     "settings agent": lambda: _settings(AgentSettings),
     "settings dispatcher": lambda: _settings(DispatcherSettings),
     "settings gateway": lambda: _settings(GatewaySettings),
+    "settings manager": lambda: _settings(ManagerSettings),
     **{f"sensor {cls.KIND}": (lambda cls=cls: _device(cls)) for cls in SENSORS},  # type: ignore[misc] # bound early
     **{f"output {cls.KIND}": (lambda cls=cls: _device(cls)) for cls in OUTPUTS},  # type: ignore[misc] # bound early
     "mapping file": lambda: _mapping(MappingDocument),

@@ -1,0 +1,1 @@
+"""The manager: owns the mappings, over an HTTP API."""

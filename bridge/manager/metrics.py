@@ -1,0 +1,31 @@
+"""What the manager counts. Labels are bounded: few methods, and the statuses of HTTP."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Metrics:
+    """The manager's metrics in the registry it is given."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._requests = Counter(
+            "gpio_bridge_manager_requests", "Requests that were answered.", ["method", "status"], registry=registry
+        )
+        self._durations = Histogram(
+            "gpio_bridge_manager_request_seconds",
+            "How long a request took, until the end of its answer.",
+            ["method"],
+            registry=registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+        )
+
+    def answered(self, method: str, status: int, duration_s: float) -> None:
+        """Count one answer; methods that HTTP does not know are one."""
+        shown = method if method in METHODS else "other"
+        self._requests.labels(shown, str(status)).inc()
+        self._durations.labels(shown).observe(duration_s)

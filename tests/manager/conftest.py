@@ -1,0 +1,48 @@
+"""A manager that runs, and a client for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bridge.clock import RealClock
+from bridge.manager.manager import Manager
+from bridge.manager.settings import HttpSettings, ManagerSettings
+
+
+class Desk:
+    """A manager that can be stopped and started again, on a free port."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.settings = ManagerSettings(state_dir=folder / "state", http=HttpSettings(port=0))
+        self._stack = AsyncExitStack()
+        self.manager: Manager
+        self.client: httpx.AsyncClient
+
+    async def start(self, *, eager: bool = False) -> Manager:
+        self._stack = AsyncExitStack()
+        self.manager = await self._stack.enter_async_context(
+            Manager(self.settings, clock=RealClock("always"), eager=eager)
+        )
+        self.client = await self._stack.enter_async_context(
+            httpx.AsyncClient(base_url=self.manager.url, trust_env=False, timeout=20)
+        )
+        return self.manager
+
+    async def stop(self) -> None:
+        await self._stack.aclose()
+
+
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    """A manager that is not started yet."""
+    desk = Desk(tmp_path)
+    try:
+        yield desk
+    finally:
+        await desk.stop()
