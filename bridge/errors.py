@@ -13,6 +13,7 @@ BridgeError                      everything below; catch it to catch them all
 ├── BrokenDecision (RuntimeError)  a decision of the ledger broke half-way: the dispatcher ends and begins anew
 ├── EngineError (RuntimeError)   the Docker Engine refused what was asked; `status` is its HTTP status
 │   └── EngineUnavailable (ConnectionError)  it cannot be asked now
+├── StackError (RuntimeError)    a stack cannot be deployed, or does not become well
 ├── FunctionError (RuntimeError) a function could not be deployed or started
 │   ├── FunctionNotFound (LookupError)
 │   └── FunctionUnavailable      known, but nothing can answer for it now
@@ -103,6 +104,10 @@ class EngineError(BridgeError, RuntimeError):
 
 class EngineUnavailable(EngineError, ConnectionError):
     """The Docker Engine does not answer, or its swarm has nobody to decide; what was asked may be asked again."""
+
+
+class StackError(BridgeError, RuntimeError):
+    """A stack cannot be deployed, or does not become well; a line for each reason."""
 
 
 class FunctionError(BridgeError, RuntimeError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from bridge.cli import exit_codes
-from bridge.errors import BridgeError, ConfigError, NotRunning
+from bridge.errors import BridgeError, ConfigError, EngineUnavailable, NotRunning
 
 _OF_THE_SERVER = {"aiohttp", "cel", "docker", "fastapi", "httpx", "iotcore", "rich", "uvicorn", "watchfiles", "yarl"}
 """Packages of the extras that a Pi with an agent alone does not install."""
@@ -33,7 +33,7 @@ def run(arguments: list[str]) -> int:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return exit_codes.CONFIG
-    except NotRunning as error:
+    except (NotRunning, EngineUnavailable) as error:
         print(f"gpio-bridge: {error}", file=sys.stderr)
         return exit_codes.UNAVAILABLE
     except ModuleNotFoundError as error:

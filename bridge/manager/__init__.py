@@ -1,1 +1,1 @@
-"""The manager: owns the mappings, over an HTTP API."""
+"""The manager: owns the mappings, over an HTTP API; deploys stacks to a swarm."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,3 +18,12 @@ class EngineAddress:
     ca: Path | None = None
     cert: Path | None = None
     key: Path | None = None
+
+
+def engine_address(given: str | None, environ: Mapping[str, str]) -> EngineAddress:
+    """The engine as given, or as the variables of the Docker CLI name it."""
+    host = given or environ.get("DOCKER_HOST") or DEFAULT_HOST
+    if host.startswith("tcp://") and environ.get("DOCKER_TLS_VERIFY"):
+        folder = Path(environ.get("DOCKER_CERT_PATH") or Path.home() / ".docker")
+        return EngineAddress(host, folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
+    return EngineAddress(host)

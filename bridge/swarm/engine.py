@@ -74,6 +74,10 @@ class Engine:
         """What the engine says of something."""
         return await self._threaded(self._asked, "GET", path, params, None, None)
 
+    async def get_authorized(self, path: str, headers: Mapping[str, str]) -> Any:
+        """What the engine learns of something from others, with the credentials that they want."""
+        return await self._threaded(self._asked, "GET", path, {}, None, headers)
+
     async def post(
         self, path: str, document: object = None, *, headers: Mapping[str, str] | None = None, **params: object
     ) -> Any:

@@ -14,7 +14,7 @@ from bridge.clock import Clock
 from bridge.errors import EngineError, EngineUnavailable, FunctionError, FunctionNotFound, FunctionUnavailable
 from bridge.gateway.backends import BackendInfo, Lease, LogQuery
 from bridge.gateway.backends.swarm.function import SwarmFunction
-from bridge.gateway.backends.swarm.logs import FunctionLog, last_words
+from bridge.gateway.backends.swarm.logs import FunctionLog
 from bridge.gateway.backends.swarm.secrets import DockerSecrets
 from bridge.gateway.backends.swarm.translation import STACK_LABEL, function_name, service_spec
 from bridge.gateway.backends.swarm.upkeep import Upkeep
@@ -27,6 +27,7 @@ from bridge.gateway.stack_file import load_stack
 from bridge.swarm import registry, revision
 from bridge.swarm.address import EngineAddress
 from bridge.swarm.engine import Engine
+from bridge.swarm.last_words import last_words
 from bridge.swarm.services import Service, read_service
 from bridge.swarm.tasks import Task
 

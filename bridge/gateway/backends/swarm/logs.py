@@ -24,7 +24,6 @@ _SILENCE_S = 3.0
 _SKEW_S = 60.0
 """The clocks of machines may differ by this much; lines that were read before are known by their time."""
 _AGAIN_S = 1.0
-_LAST_LINES = 3
 _QUEUE = 10_000
 
 
@@ -145,20 +144,6 @@ class FunctionLog:
         return (not query.instance or line.instance == query.instance) and (
             query.since is None or line.at >= query.since
         )
-
-
-async def last_words(engine: Engine, task: Task) -> str:
-    """The last lines that a task wrote, for messages; empty when there are none, or nobody knows them any more."""
-    reader = FrameReader()
-    said: list[str] = []
-    params = {"stdout": True, "stderr": True, "timestamps": True, "details": True, "tail": _LAST_LINES}
-    try:
-        async with engine.stream(f"/tasks/{task.id}/logs", **params) as stream, asyncio.timeout(_SILENCE_S):
-            async for piece in stream:
-                said += [entry.text.strip() for entry in reader.feed(piece)]
-    except (EngineError, TimeoutError) as error:
-        _log.debug("No last words", extra={"op": "logs", "task": task.id, "reason": str(error)})
-    return " | ".join(line for line in said if line)
 
 
 def _note(function: SwarmFunction, task: Task) -> LogLine:
