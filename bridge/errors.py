@@ -13,6 +13,7 @@ BridgeError                      everything below; catch it to catch them all
 ├── BrokenDecision (RuntimeError)  a decision of the ledger broke half-way: the dispatcher ends and begins anew
 ├── EngineError (RuntimeError)   the Docker Engine refused what was asked; `status` is its HTTP status
 │   └── EngineUnavailable (ConnectionError)  it cannot be asked now
+├── ClusterError (RuntimeError)  the cluster is not so that it can be done; the message says what to do
 ├── StackError (RuntimeError)    a stack cannot be deployed, or does not become well
 ├── FunctionError (RuntimeError) a function could not be deployed or started
 │   ├── FunctionNotFound (LookupError)
@@ -104,6 +105,10 @@ class EngineError(BridgeError, RuntimeError):
 
 class EngineUnavailable(EngineError, ConnectionError):
     """The Docker Engine does not answer, or its swarm has nobody to decide; what was asked may be asked again."""
+
+
+class ClusterError(BridgeError, RuntimeError):
+    """The cluster is not so that this can be done; the message says what to do."""
 
 
 class StackError(BridgeError, RuntimeError):

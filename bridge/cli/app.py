@@ -10,6 +10,7 @@ from bridge import __version__
 from bridge.cli import (
     audit,
     check,
+    cluster,
     deadletters,
     demo,
     events,
@@ -72,6 +73,7 @@ app.command("check", short_help="Check configuration files.")(check.check)
 app.command("test", short_help="Run scenarios of your house on a virtual clock.")(scenarios.run_scenarios)
 app.add_typer(deadletters.app, name="deadletters", short_help="List, replay and purge what was given up.")
 app.add_typer(functions.app, name="functions", short_help="List, deploy, invoke, start functions.")
+app.add_typer(cluster.app, name="cluster", short_help="The machines of a Docker Swarm.")
 app.add_typer(stack.app, name="stack", short_help="Everything on a Docker Swarm, from one compose file.")
 app.command("agent", short_help="Run a node's agent.")(programs.agent)
 app.command("dispatcher", short_help="Run the dispatcher.")(programs.dispatcher)

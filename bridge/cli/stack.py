@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from bridge.cli.on_engine import Host, on_engine, table
 
 if TYPE_CHECKING:
     from bridge.manager.stack.document import ComposeFile
     from bridge.swarm.engine import Engine
-
-T = TypeVar("T")
 
 app = typer.Typer(
     help="The stack: deploy a compose file to a Docker Swarm, look at it, read its logs, remove it.",
@@ -26,10 +24,6 @@ _NAME, _FILE = "gpio-bridge", Path("stack/gpio-bridge.yml")
 
 Name = Annotated[str, typer.Argument(metavar="STACK", help="The stack's name.")]
 File = Annotated[Path, typer.Option("--file", "-f", "-c", help="The compose file.", dir_okay=False)]
-Host = Annotated[
-    str | None,
-    typer.Option("--host", "-H", help="The Docker Engine of a manager of the swarm; without it, DOCKER_HOST."),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Timeout = Annotated[float, typer.Option(min=1, help="How many seconds all of it may take to run.")]
 
@@ -64,7 +58,7 @@ def deploy(
     async def run(engine: Engine) -> None:
         await StackDeployment(engine, _checked(name), compose_file, options, _tell, RealClock()).run()
 
-    _on_engine(host, run)
+    on_engine(host, run)
     print(f"{name}: deployed" if detach else f"{name}: all of it runs")
 
 
@@ -87,7 +81,7 @@ def check(name: Name = _NAME, file: File = _FILE, host: Host = None) -> None:
         if serious:
             raise StackError("\n".join(serious))
 
-    _on_engine(host, run)
+    on_engine(host, run)
     print(f"{file}: can be deployed")
 
 
@@ -96,7 +90,7 @@ def status(name: Name = _NAME, host: Host = None, as_json: AsJson = False) -> No
     """Show a stack's services, where they run, and why one does not. Exit code 1 when something does not run."""
     from bridge.manager.stack.condition import stack_condition
 
-    found = _on_engine(host, lambda engine: stack_condition(engine, _checked(name)))
+    found = on_engine(host, lambda engine: stack_condition(engine, _checked(name)))
     if as_json:
         print(json.dumps([each.document() for each in found]))
     else:
@@ -104,9 +98,7 @@ def status(name: Name = _NAME, host: Host = None, as_json: AsJson = False) -> No
         rows += [
             (each.name, f"{each.running}/{each.wanted}", ", ".join(each.cluster_nodes), each.image) for each in found
         ]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        for row in rows:
-            print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+        table(rows)
         for each in found:
             if each.complaint:
                 print(f"{each.name}: {each.complaint}")
@@ -129,7 +121,7 @@ def logs(
         async for line in output(engine, _checked(name), services or (), tail=tail, follow=follow):
             print(f"{line.at.isoformat(timespec='milliseconds')} {line.instance}  {line.text}", flush=True)
 
-    _on_engine(host, run)
+    on_engine(host, run)
 
 
 @app.command()
@@ -141,7 +133,7 @@ def rollback(
     """Put services back to what they were before their last update."""
     from bridge.manager.stack.rollback import roll_back
 
-    _on_engine(host, lambda engine: roll_back(engine, _checked(name), services or (), _tell))
+    on_engine(host, lambda engine: roll_back(engine, _checked(name), services or (), _tell))
 
 
 @app.command("rm")
@@ -150,7 +142,7 @@ def remove(name: Name = _NAME, host: Host = None, timeout: Timeout = 120.0) -> N
     from bridge.clock import RealClock
     from bridge.manager.stack.removal import remove_stack
 
-    found = _on_engine(host, lambda engine: remove_stack(engine, _checked(name), _tell, RealClock(), timeout_s=timeout))
+    found = on_engine(host, lambda engine: remove_stack(engine, _checked(name), _tell, RealClock(), timeout_s=timeout))
     print(f"{name}: removed" if found else f"{name}: there is no such stack")
 
 
@@ -171,16 +163,3 @@ def _checked(name: str) -> str:
 
 def _tell(what: str, became: str) -> None:
     print(f"{what}: {became}", flush=True)
-
-
-def _on_engine(host: str | None, use: Callable[[Engine], Awaitable[T]]) -> T:
-    """Connect to the engine, do something with it, and leave."""
-    from bridge.swarm.address import engine_address
-    from bridge.swarm.engine import Engine
-
-    async def run() -> T:
-        async with Engine(engine_address(host, os.environ)) as engine:
-            await engine.connect()
-            return await use(engine)
-
-    return asyncio.run(run())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -12,6 +12,8 @@ import pytest
 from bridge.clock import RealClock
 from bridge.manager.manager import Manager
 from bridge.manager.settings import HttpSettings, ManagerSettings
+from tests.docker_engine import DockerEngine
+from tests.manager.command import command
 
 
 class Desk:
@@ -46,3 +48,15 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
         yield desk
     finally:
         await desk.stop()
+
+
+@pytest.fixture(scope="session")
+def swarm_of_one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerEngine]:
+    """A Docker Engine that the command has made a swarm of."""
+    with DockerEngine(tmp_path_factory.mktemp("engine"), "stacks") as engine:
+        engine.make_images()
+        done = command(f"cluster init --advertise-addr 10.79.0.1 -H {engine.host}")
+        assert done.code == 0, done
+        assert "docker swarm join --token SWMTKN-" in done.out
+        assert " 10.79.0.1:2377\n" in done.out
+        yield engine

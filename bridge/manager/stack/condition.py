@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge.errors import StackError
-from bridge.manager.stack.preflight import ClusterNode, read_cluster_node
 from bridge.manager.stack.service import STACK_LABEL
 from bridge.manager.stack.swarm_parts import documents_of
+from bridge.swarm.cluster_nodes import ClusterNode, read_cluster_node
 from bridge.swarm.engine import Engine
 from bridge.swarm.services import Service, read_service
 from bridge.swarm.tasks import Task, read_task

@@ -14,9 +14,10 @@ from bridge.manager.stack.contents import KINDS, Wanted, superseded, wanted
 from bridge.manager.stack.convergence import Course, Progress, made_of_the_same, progress
 from bridge.manager.stack.document import ComposeFile
 from bridge.manager.stack.images import Unresolved, registry_header, resolve
-from bridge.manager.stack.preflight import ClusterNode, Finding, findings, read_cluster_node
+from bridge.manager.stack.preflight import Finding, findings
 from bridge.manager.stack.service import Image, Parts, scoped, service_document
 from bridge.manager.stack.swarm_parts import Contents, Networks, documents_of, missing
+from bridge.swarm.cluster_nodes import ClusterNode, read_cluster_node
 from bridge.swarm.engine import Engine
 from bridge.swarm.last_words import last_words
 from bridge.swarm.membership import read_membership

@@ -9,32 +9,9 @@ from typing import Any
 
 from bridge.manager.stack.document import ComposeFile
 from bridge.manager.stack.service import STACK_LABEL, Image, scoped
+from bridge.swarm.cluster_nodes import ClusterNode, architecture
 
-_ARCHITECTURES: Mapping[str, str] = {
-    "x86_64": "amd64",
-    "aarch64": "arm64",
-    "armv6l": "arm",
-    "armv7l": "arm",
-    "armv8l": "arm64",
-}
-"""What engines call a cluster node, and what images are labelled with."""
 _CONSTRAINT = re.compile(r"\s*([\w./-]+)\s*(==|!=)\s*(.*?)\s*")
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterNode:
-    """A cluster node that may run tasks."""
-
-    id: str
-    name: str
-    role: str
-    os: str
-    architecture: str
-    memory_bytes: int
-    labels: Mapping[str, str]
-    engine_labels: Mapping[str, str]
-    ready: bool
-    """It answers, and takes tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +24,6 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}"
-
-
-def read_cluster_node(document: Mapping[str, Any]) -> ClusterNode:
-    """A cluster node from the engine's document of a node."""
-    spec, description = document.get("Spec") or {}, document.get("Description") or {}
-    platform, resources = description.get("Platform") or {}, description.get("Resources") or {}
-    architecture = str(platform.get("Architecture") or "")
-    return ClusterNode(
-        id=str(document["ID"]),
-        name=str(description.get("Hostname") or document["ID"]),
-        role=str(spec.get("Role") or "worker"),
-        os=str(platform.get("OS") or ""),
-        architecture=_ARCHITECTURES.get(architecture, architecture),
-        memory_bytes=int(resources.get("MemoryBytes") or 0),
-        labels=spec.get("Labels") or {},
-        engine_labels=(description.get("Engine") or {}).get("Labels") or {},
-        ready=(document.get("Status") or {}).get("State") == "ready" and spec.get("Availability") == "active",
-    )
 
 
 def findings(
@@ -123,7 +82,7 @@ def fits(machine: ClusterNode, constraint: str) -> bool:
     else:
         value = known.get(key, "")
     if key == "node.platform.arch":
-        wanted = _ARCHITECTURES.get(wanted, wanted)
+        wanted = architecture(wanted)
     # Swarm compares without regard to case.
     return (value.lower() == wanted.lower()) == (operator == "==")
 
@@ -144,9 +103,9 @@ def _nowhere(ready: Sequence[ClusterNode], constraints: Sequence[str]) -> str:
 def _image_findings(where: str, image: Image | None, places: Sequence[ClusterNode]) -> Iterator[Finding]:
     if image is None or not image.platforms:
         return
-    offered = {(os, _ARCHITECTURES.get(architecture, architecture)) for os, architecture in image.platforms}
+    offered = {(os, architecture(made_for)) for os, made_for in image.platforms}
     able = [machine for machine in places if (machine.os, machine.architecture) in offered]
-    listed = ", ".join(sorted(f"{os}/{architecture}" for os, architecture in offered))
+    listed = ", ".join(sorted(f"{os}/{made_for}" for os, made_for in offered))
     if not able:
         here = ", ".join(sorted({f"{machine.os}/{machine.architecture}" for machine in places}))
         yield Finding(f"{where}.image", f"is made for {listed}, and the cluster nodes that it may run on are {here}")

@@ -9,8 +9,9 @@ import pytest
 
 from bridge.config import compose
 from bridge.manager.stack.document import read_compose_file
-from bridge.manager.stack.preflight import ClusterNode, Finding, findings, fits, read_cluster_node
+from bridge.manager.stack.preflight import Finding, findings, fits
 from bridge.manager.stack.service import STACK_LABEL, Image
+from bridge.swarm.cluster_nodes import ClusterNode
 
 GIB = 1024**3
 
@@ -18,7 +19,18 @@ GIB = 1024**3
 def cluster_node(
     name: str, architecture: str = "arm64", *, role: str = "worker", memory: int = 4 * GIB, **labels: str
 ) -> ClusterNode:
-    return ClusterNode(f"id-{name}", name, role, "linux", architecture, memory, labels, {"rack": "a"}, ready=True)
+    return ClusterNode(
+        f"id-{name}",
+        name,
+        role,
+        "active",
+        "ready",
+        "linux",
+        architecture,
+        memory,
+        labels=labels,
+        engine_labels={"rack": "a"},
+    )
 
 
 PIS = [cluster_node("pi-1", role="manager", data="yes"), cluster_node("pi-2", "arm", memory=GIB)]
@@ -113,23 +125,3 @@ def test_without_a_machine_that_is_ready_nothing_can_run() -> None:
     file = read_compose_file(compose("services: {one: {image: it}}", "s.yml"), Path("/"), {})
     (one,) = findings("house", file, [], {}, [])
     assert one.message == "no cluster node of the swarm is ready to run tasks"
-
-
-def test_a_machine_is_read_from_the_engines_document() -> None:
-    document = {
-        "ID": "n1",
-        "Spec": {"Role": "manager", "Availability": "active", "Labels": {"data": "yes"}},
-        "Description": {
-            "Hostname": "pi-1",
-            "Platform": {"Architecture": "aarch64", "OS": "linux"},
-            "Resources": {"NanoCPUs": 4, "MemoryBytes": GIB},
-            "Engine": {"Labels": {"rack": "a"}},
-        },
-        "Status": {"State": "ready"},
-    }
-    assert read_cluster_node(document) == ClusterNode(
-        "n1", "pi-1", "manager", "linux", "arm64", GIB, {"data": "yes"}, {"rack": "a"}, ready=True
-    )
-    drained = {**document, "Spec": {**document["Spec"], "Availability": "drain"}}  # type: ignore[dict-item] # a map
-    assert not read_cluster_node(drained).ready
-    assert read_cluster_node({"ID": "n2"}).name == "n2"

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
-import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -16,28 +13,11 @@ from typing import Any
 
 import pytest
 
-from bridge.cli import run
 from tests.docker_engine import HANDLERS, DockerEngine
+from tests.manager.command import Done, command
 
 WHOLE = Path(__file__).with_name("whole.yml")
 SLEEP = "import time; time.sleep(1000)"
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-
-def command(line: str) -> Done:
-    """`gpio-bridge LINE`, in this process, which is quicker; the programs' tests start real ones."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = run(shlex.split(line))
-    return Done(code, out.getvalue(), err.getvalue())
 
 
 @dataclass(frozen=True)
@@ -77,10 +57,10 @@ class Ground:
 
 
 @pytest.fixture
-def ground(stack_engine: DockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
+def ground(swarm_of_one: DockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HANDLERS", HANDLERS)
-    ground = Ground(stack_engine, tmp_path)
+    ground = Ground(swarm_of_one, tmp_path)
     yield ground
     left = ground.run("rm house")
     assert left.code == 0, left

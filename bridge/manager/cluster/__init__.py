@@ -1,0 +1,1 @@
+"""The cluster: the machines of the swarm, their roles and labels, and what would stop it."""
