@@ -87,6 +87,8 @@ class App:
             return Refusal(503, str(error), {"Retry-After": "1"}).response()
         except Exception:  # noqa: BLE001 - the outermost place of a request; the traceback is logged
             _log.exception("Request failed", extra={"op": "http", "method": request.method})
+            if request.writer.output_size and request.transport is not None:
+                request.transport.abort()  # an answer has begun: only a cut connection can tell that this is not all
             return Refusal(500, "the gateway failed at this request; its log has the reason").response()
 
     async def _answer(self, request: BaseRequest) -> web.StreamResponse:

@@ -23,6 +23,7 @@ from bridge.gateway.async_queue import AsyncQueue
 from bridge.gateway.auth import BasicAuth
 from bridge.gateway.backends import Backend
 from bridge.gateway.background import Background
+from bridge.gateway.door import Door, allow_files
 from bridge.gateway.metrics import GatewayMetrics
 from bridge.gateway.settings import GatewaySettings
 from bridge.gateway.upstream import Upstream
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_KEEPALIVE_S = 75.0
 _CUT_OFF_S = 1.0
 
 
@@ -98,6 +98,7 @@ class Gateway:
     async def _start(self) -> None:
         settings, stack = self.settings, self._stack
         served_by = f"gpio-bridge/{release()}"
+        allow_files(settings.max_connections)
         auth = BasicAuth(settings.basic_auth)
         background = self._background = Background()
         stack.push_async_callback(background.close)
@@ -155,8 +156,8 @@ class Gateway:
         return page(path, self.health, self.registry)
 
     async def _listen(self, handler: Verb | App, port: int, key: str) -> int:
-        # A client that leaves cancels its request, which frees the function's replica at once.
-        server = web.Server(handler, handler_cancellation=True, access_log=None, keepalive_timeout=_KEEPALIVE_S)
+        settings = self.settings
+        server = Door(handler, max_connections=settings.max_connections, idle_s=settings.timeouts.idle_s)
         runner = web.ServerRunner(server, shutdown_timeout=_CUT_OFF_S)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)

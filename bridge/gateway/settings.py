@@ -45,8 +45,11 @@ class BasicAuthSettings:
 class TimeoutSettings:
     """How long things may take."""
 
+    idle_s: Annotated[float, Seconds(0.1, 3600)] = 75.0
+    """A connection that brings no request, or none whole up to its body, is closed after this long."""
     read_s: Annotated[float, Seconds(0.1, 3600)] = 60.0
-    """A client may pause this long while it sends its request's body."""
+    """A client may pause this long while it sends its request's body, and take this long for the first 1 KiB of it and
+    a second for each further one; beyond it 408."""
     write_s: Annotated[float, Seconds(0.1, 3600)] = 60.0
     """A client may take nothing of its answer for this long."""
     upstream_s: Annotated[float, Seconds(0.1, 86400)] = 60.0
@@ -214,6 +217,8 @@ class GatewaySettings:
     """Serve other machines without basic authentication all the same."""
     max_body_bytes: Annotated[int, Bytes(0)] = 100 * 1024 * 1024
     """The largest request body; beyond it 413."""
+    max_connections: Annotated[int, Within(1, 100_000)] = 1000
+    """Of clients at a time; beyond it 503."""
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
     basic_auth: BasicAuthSettings = field(default_factory=BasicAuthSettings)
     timeouts: TimeoutSettings = field(default_factory=TimeoutSettings)

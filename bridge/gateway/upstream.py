@@ -32,6 +32,7 @@ _UNANSWERED_MS = 10_000
 """A machine that does not acknowledge what it was sent for this long is taken for dead (tcp(7), TCP_USER_TIMEOUT)."""
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """RFC 9110 section 9.2.2: made twice, they mean the same as made once."""
+_MAX_FIELD_BYTES = 32 * 1024
 _PIECE_BYTES = 256 * 1024
 
 
@@ -106,6 +107,8 @@ class Upstream:
             middlewares=(_once,),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
+            max_line_size=_MAX_FIELD_BYTES,
+            max_field_size=_MAX_FIELD_BYTES,
             trust_env=False,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             timeout=aiohttp.ClientTimeout(

@@ -137,13 +137,6 @@ async def test_a_method_that_functions_do_not_take_gets_405(bench: Bench) -> Non
         assert "POST" in answer.headers["Allow"]
 
 
-async def test_a_websocket_is_refused_plainly(bench: Bench) -> None:
-    await bench.deploy("echo")
-    assert (await bench.call("GET", "/function/echo", headers={"Upgrade": "websocket", "Connection": "Upgrade"}))[
-        0
-    ] == 501
-
-
 async def test_redirects_and_error_statuses_are_the_functions_own(bench: Bench) -> None:
     await bench.deploy(
         "answer",

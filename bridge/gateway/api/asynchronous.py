@@ -10,10 +10,11 @@ from aiohttp.web_request import BaseRequest
 from yarl import URL
 
 from bridge.gateway.accepted import AcceptedCall
-from bridge.gateway.answers import Refusal, empty, read_body
+from bridge.gateway.answers import Refusal, empty
 from bridge.gateway.api.invoke import locate
 from bridge.gateway.async_queue import AsyncQueue
 from bridge.gateway.backends import Backend
+from bridge.gateway.body import Body
 from bridge.gateway.headers import CALL_ID, UnsendableHeader, to_function
 from bridge.gateway.settings import GatewaySettings
 
@@ -47,7 +48,7 @@ class Accept:
         except UnsendableHeader as problem:
             raise Refusal(400, str(problem)) from None
         headers.popall(_CALLBACK, None)
-        body = await read_body(request, self._settings.asynchronous.max_body_bytes, self._settings.timeouts.read_s)
+        body = await Body(request, self._settings.asynchronous.max_body_bytes, self._settings.timeouts.read_s).whole()
         await self._queue.accept(AcceptedCall(call_id, name, target, tuple(headers.items()), body, callback))
         return empty(202, {CALL_ID: call_id, "X-Start-Time": str(start_ns), "X-Served-By": self._served_by})
 

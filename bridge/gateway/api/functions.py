@@ -8,8 +8,9 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from bridge.errors import FunctionError, FunctionNotFound
-from bridge.gateway.answers import Refusal, document, empty, read_document
+from bridge.gateway.answers import Refusal, document, empty
 from bridge.gateway.backends import Backend
+from bridge.gateway.body import read_document
 from bridge.gateway.deployment import parse_deployment
 from bridge.gateway.metrics import GatewayMetrics
 from bridge.gateway.names import NAMESPACE, resolve

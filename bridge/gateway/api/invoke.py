@@ -11,9 +11,12 @@ from collections.abc import AsyncIterator
 import aiohttp
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
+from multidict import CIMultiDict
 
-from bridge.gateway.answers import SERVER, Refusal, proceed, read_body
+from bridge.gateway import tunnel
+from bridge.gateway.answers import SERVER, Refusal
 from bridge.gateway.backends import Backend
+from bridge.gateway.body import Body
 from bridge.gateway.headers import CALL_ID, UnsendableHeader, to_client, to_function
 from bridge.gateway.metrics import GatewayMetrics
 from bridge.gateway.names import resolve
@@ -25,11 +28,12 @@ _log = logging.getLogger(__name__)
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"})
 _WHOLE_BYTES = 64 * 1024
 """A body whose length is told and no larger travels in one piece, which is quicker, and can be sent again."""
+_SWITCHED = web.RequestKey("switched", bool)
 _BODILESS = frozenset({204, 304})
 
 
 class Invoke:
-    """Answers calls. Websockets are not passed on: a request to upgrade gets 501."""
+    """Answers calls; one that becomes a websocket ends when the socket does."""
 
     def __init__(
         self, backend: Backend, upstream: Upstream, metrics: GatewayMetrics, settings: GatewaySettings, served_by: str
@@ -45,8 +49,6 @@ class Invoke:
         name, target = locate(self._backend, rest)
         if request.method not in METHODS:
             raise Refusal(405, f"{request.method} is not passed on to functions", {"Allow": ", ".join(sorted(METHODS))})
-        if request.headers.get("Upgrade", "").lower() == "websocket":
-            raise Refusal(501, "websockets are not passed on to functions; use server-sent events")
         began = time.perf_counter()
         self._metrics.started(name)
         code = 500
@@ -57,7 +59,8 @@ class Invoke:
             code = refusal.status
             raise
         except asyncio.CancelledError:
-            code = 499  # the client has gone; the number is nginx's
+            # The client has gone; the number is nginx's. A websocket has no other end than that.
+            code = 101 if _SWITCHED in request else 499
             raise
         finally:
             self._metrics.ended(name, code, time.perf_counter() - began)
@@ -76,6 +79,8 @@ class Invoke:
             )
         except UnsendableHeader as problem:
             raise Refusal(400, str(problem), ours) from None
+        if tunnel.wanted(request):
+            tunnel.switch(headers)
         try:
             body, streamed = await self._body(request)
             if body is not None and request.content_length is not None:
@@ -93,17 +98,15 @@ class Invoke:
         async with answer:
             return await self._answer(request, name, answer, call_id, start_ns)
 
-    async def _body(self, request: BaseRequest) -> tuple[bytes | AsyncIterator[bytes] | None, _Streamed | None]:
-        limit = self._settings.max_body_bytes
+    async def _body(self, request: BaseRequest) -> tuple[bytes | AsyncIterator[bytes] | None, Body | None]:
+        body = Body(request, self._settings.max_body_bytes, self._settings.timeouts.read_s)
+        body.check_length()
         length = request.content_length
-        if (length or 0) > limit:
-            raise Refusal(413, f"the request's body is larger than {limit} bytes (max_body)")
         if not request.can_read_body:
             return (b"" if length == 0 and request.method in ("POST", "PUT", "PATCH") else None), None
         if length is not None and length <= _WHOLE_BYTES:
-            return await read_body(request, limit, self._settings.timeouts.read_s), None
-        streamed = _Streamed(request, limit, self._settings.timeouts.read_s)
-        return streamed.pieces(), streamed
+            return await body.whole(), None
+        return body.pieces(), body
 
     async def _answer(
         self, request: BaseRequest, name: str, answer: Answer, call_id: str, start_ns: int
@@ -114,6 +117,8 @@ class Invoke:
         except UnsendableHeader as problem:
             raise Refusal(502, f"the function {name} answered with a bad header: {problem}") from None
         headers.setdefault("Server", SERVER)
+        if response.status == 101:
+            return await self._switch(request, name, response, headers)
         bodiless = response.status in _BODILESS or request.method == "HEAD"
         if "Content-Type" not in headers and response.status not in _BODILESS:
             headers["Content-Type"] = request.headers.get("Content-Type") or "text/plain"
@@ -134,6 +139,23 @@ class Invoke:
         if length is not None:
             headers["Content-Length"] = str(length)
         return await self._stream(request, name, response, headers)
+
+    async def _switch(
+        self, request: BaseRequest, name: str, response: aiohttp.ClientResponse, headers: CIMultiDict[str]
+    ) -> web.StreamResponse:
+        """The function changes to another protocol: only who asked for that may be told so."""
+        if not tunnel.wanted(request):
+            raise Refusal(502, f"the function {name} changed the protocol, which nobody asked for")
+        tunnel.switch(headers)
+        out = web.StreamResponse(status=101, reason=response.reason, headers=headers)
+        out.force_close()
+        try:
+            await out.prepare(request)
+        except ConnectionError:
+            return out  # the client has gone
+        request[_SWITCHED] = True
+        await tunnel.carry(request, response, out, self._settings.timeouts.write_s)
+        return out
 
     async def _stream(
         self,
@@ -161,35 +183,6 @@ class Invoke:
             if request.transport is not None:
                 request.transport.abort()
         return out
-
-
-class _Streamed:
-    """A request's body on its way to a function; `refusal` says why it ended too early."""
-
-    def __init__(self, request: BaseRequest, limit_bytes: int, read_s: float) -> None:
-        self._request = request
-        self._limit_bytes = limit_bytes
-        self._read_s = read_s
-        self.refusal: Refusal | None = None
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The body as it comes."""
-        await proceed(self._request)
-        size = 0
-        while True:
-            try:
-                async with asyncio.timeout(self._read_s):
-                    piece = await self._request.content.readany()
-            except TimeoutError:
-                self.refusal = Refusal(408, f"nothing of the request's body came for {self._read_s:g} s")
-                raise self.refusal from None
-            if not piece:
-                return
-            size += len(piece)
-            if size > self._limit_bytes:
-                self.refusal = Refusal(413, f"the request's body is larger than {self._limit_bytes} bytes (max_body)")
-                raise self.refusal
-            yield piece
 
 
 def locate(backend: Backend, rest: str) -> tuple[str, str]:

@@ -11,8 +11,9 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from bridge.errors import FunctionError
-from bridge.gateway.answers import Refusal, document, empty, read_document
+from bridge.gateway.answers import Refusal, document, empty
 from bridge.gateway.backends import Secrets
+from bridge.gateway.body import read_document
 from bridge.gateway.names import NAMESPACE, is_secret
 
 _READ_S = 30.0

@@ -10,8 +10,9 @@ from aiohttp import web
 from aiohttp.web_request import BaseRequest
 
 from bridge.errors import FunctionError
-from bridge.gateway.answers import Refusal, document, empty, read_document
+from bridge.gateway.answers import Refusal, document, empty
 from bridge.gateway.backends import Backend
+from bridge.gateway.body import read_document
 from bridge.gateway.names import NAMESPACE, resolve
 from bridge.gateway.scaling import after_alert
 from bridge.gateway.settings import GatewaySettings
