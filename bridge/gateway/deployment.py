@@ -14,10 +14,12 @@ from typing import Any
 
 from bridge.errors import FunctionError
 from bridge.gateway.names import NAMESPACE, complaint, resolve
+from bridge.runtime.settings import duration_s
 
 MIN_LABEL, MAX_LABEL = "com.openfaas.scale.min", "com.openfaas.scale.max"
 FACTOR_LABEL, ZERO_LABEL = "com.openfaas.scale.factor", "com.openfaas.scale.zero"
 ZERO_AFTER_LABEL = "com.openfaas.scale.zero-duration"
+TYPE_LABEL, TARGET_LABEL = "com.openfaas.scale.type", "com.openfaas.scale.target"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,16 @@ class Deployment:
     def scale_factor(self) -> int:
         """Per cent of the maximum that one alert adds; label com.openfaas.scale.factor, default 20."""
         return self._number(FACTOR_LABEL, 20)
+
+    @property
+    def scale_target(self) -> int:
+        """The load that one replica is to carry; label com.openfaas.scale.target, 0 where it is not given."""
+        return self._number(TARGET_LABEL, 0)
+
+    @property
+    def scales(self) -> bool:
+        """Whether load may change its replicas: not where minimum and maximum are the same, or the factor is 0."""
+        return self.scale_min != self.scale_max and self.scale_factor != 0
 
     @property
     def scales_to_zero(self) -> bool:
@@ -168,9 +180,14 @@ def parse_deployment(document: object) -> Deployment:
     if wrong:
         reader.problems.append(wrong)
     labels, annotations = reader.texts("labels") or {}, reader.texts("annotations") or {}
-    for label in (MIN_LABEL, MAX_LABEL, FACTOR_LABEL):
+    for label in (MIN_LABEL, MAX_LABEL, FACTOR_LABEL, TARGET_LABEL):
         if label in labels and not (labels[label].isascii() and labels[label].isdigit() and len(labels[label]) <= 6):
             reader.problems.append(f"labels.{label}: {labels[label]!r} is no whole number")
+    if labels.get(ZERO_AFTER_LABEL):
+        try:
+            duration_s(labels[ZERO_AFTER_LABEL])
+        except ValueError as error:
+            reader.problems.append(f"labels.{ZERO_AFTER_LABEL}: {error}")
     env_vars = reader.texts("envVars")
     for name, value in (env_vars or {}).items():
         if not name or "=" in name or "\0" in name or "\0" in value:

@@ -25,6 +25,7 @@ from bridge.gateway.backends import Backend
 from bridge.gateway.background import Background
 from bridge.gateway.door import Door, allow_files
 from bridge.gateway.metrics import GatewayMetrics
+from bridge.gateway.scaler import Scaler
 from bridge.gateway.settings import GatewaySettings
 from bridge.gateway.upstream import Upstream
 from bridge.service import Health, page
@@ -123,6 +124,7 @@ class Gateway:
             served_by=served_by,
         )
         self._queue = await stack.enter_async_context(queue)
+        background.spawn(Scaler(backend, metrics, settings.scaling, self._clock).run(), "scaler")
         self.health.require_ready("functions", backend.not_ready)
         self.health.require_ready("async queue", queue.problem)
         logs = self._logs = Logs(backend)

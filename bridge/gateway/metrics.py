@@ -10,6 +10,9 @@ from prometheus_client.registry import Collector
 
 from bridge.gateway.names import qualified
 
+_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""OpenFaaS' own, so that dashboards find the same."""
+
 
 class _ServiceCount(Collector):
     """The wanted replicas, asked for at each scrape, so that they are never old."""
@@ -39,12 +42,22 @@ class GatewayMetrics:
             "gateway_function_invocation_started", "Calls that were begun", ["function_name"], registry=registry
         )
         self._seconds = Histogram(
-            "gateway_functions_seconds", "Time that calls took", ["function_name", "code"], registry=registry
+            "gateway_functions_seconds",
+            "Time that calls took",
+            ["function_name", "code"],
+            registry=registry,
+            buckets=_BUCKETS_S,
         )
         self._restarts = Counter(
             "gpio_bridge_gateway_replica_restarts",
             "Replicas that ended by themselves",
             ["function_name"],
+            registry=registry,
+        )
+        self._scalings = Counter(
+            "gpio_bridge_gateway_scalings",
+            "Times that the built-in scaler changed a function's replicas",
+            ["function_name", "direction"],
             registry=registry,
         )
         self._async = Counter(
@@ -60,6 +73,7 @@ class GatewayMetrics:
         self._starts: dict[str, Gauge] = {}
         self._ends: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._invocations: dict[str, int] = {}
+        self._in_flight: dict[str, int] = {}
 
     def started(self, name: str) -> None:
         """A call of a function has begun."""
@@ -68,6 +82,7 @@ class GatewayMetrics:
             child = self._starts[name] = self._started.labels(qualified(name))
         child.inc()
         self._invocations[name] = self._invocations.get(name, 0) + 1
+        self._in_flight[name] = self._in_flight.get(name, 0) + 1
 
     def ended(self, name: str, code: int, duration_s: float) -> None:
         """It was answered."""
@@ -77,10 +92,19 @@ class GatewayMetrics:
             children = self._ends[name, code] = (self._total.labels(*labels), self._seconds.labels(*labels))
         children[0].inc()
         children[1].observe(duration_s)
+        self._in_flight[name] -= 1
 
     def invocations(self, name: str) -> int:
         """Calls of a function since the gateway's start."""
         return self._invocations.get(name, 0)
+
+    def in_flight(self, name: str) -> int:
+        """Calls of a function that have begun and not ended."""
+        return self._in_flight.get(name, 0)
+
+    def scaled(self, name: str, direction: str) -> None:
+        """The built-in scaler changed the replicas: up or down."""
+        self._scalings.labels(qualified(name), direction).inc()
 
     def restarted(self, name: str) -> None:
         """A replica ended by itself."""

@@ -76,6 +76,27 @@ class AsyncSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ScalingSettings:
+    """The built-in scaler. Functions with the label com.openfaas.scale.zero are scaled to zero in any case."""
+
+    enabled: bool = False
+    """Scale by load between com.openfaas.scale.min and max, without Prometheus. Use this or its alerts, not both."""
+    every_s: Annotated[float, Seconds(0.1, 60)] = 1.0
+    """How often the load is looked at."""
+    window_s: Annotated[float, Seconds(0.1, 600)] = 5.0
+    """The load is the average over this time."""
+    in_flight: Annotated[int, Within(1, 100_000)] = 10
+    """Calls at a time that one replica is to carry."""
+    rate: Annotated[int, Within(1, 1_000_000)] = 50
+    """Calls a second that one replica is to carry."""
+    down_after_s: Annotated[float, Seconds(0, 3600)] = 60.0
+    """A function is scaled down when its load has needed less for this long."""
+    idle_s: Annotated[float, Seconds(1)] = 900.0
+    """A function with the label com.openfaas.scale.zero gives up its replicas when it was not called for this long; its
+    label com.openfaas.scale.zero-duration says otherwise for it alone."""
+
+
+@dataclass(frozen=True, slots=True)
 class LocalSettings:
     """Functions as processes of this machine."""
 
@@ -91,8 +112,6 @@ class LocalSettings:
     """From SIGTERM to SIGKILL."""
     backoff_max_s: Annotated[float, Seconds(0.1, 600)] = 30.0
     """The longest pause before a replica that keeps failing is started again; the first is 0.1 s."""
-    idle_s: Annotated[float, Seconds(1)] = 900.0
-    """A function with the label com.openfaas.scale.zero gives up its replicas when it was not called for this long."""
     health_every_s: Annotated[float, Seconds(0.1, 3600)] = 5.0
     """How often replicas are asked for their health; three bad answers in a row and one is replaced."""
     log_lines: Annotated[int, Within(1, 100_000)] = 1000
@@ -223,6 +242,7 @@ class GatewaySettings:
     basic_auth: BasicAuthSettings = field(default_factory=BasicAuthSettings)
     timeouts: TimeoutSettings = field(default_factory=TimeoutSettings)
     asynchronous: AsyncSettings = field(default_factory=AsyncSettings, metadata={"key": "async"})
+    scaling: ScalingSettings = field(default_factory=ScalingSettings)
     local: LocalSettings = field(default_factory=LocalSettings)
     swarm: SwarmSettings = field(default_factory=SwarmSettings)
 

@@ -142,21 +142,6 @@ async def test_many_requests_to_a_function_at_zero_wait_for_one_scaling(bench: B
     assert (await bench.status("echo"))["replicas"] == 1
 
 
-async def test_an_idle_function_that_may_gives_up_its_replicas_and_a_call_brings_them_back(bench: Bench) -> None:
-    labels = {"com.openfaas.scale.zero": "true", "com.openfaas.scale.zero-duration": "1s"}
-    await bench.deploy("echo", labels=labels)
-    await until(lambda: not bench.pids("echo"), "it is at zero")
-    assert await bench.invoke("echo", b"back") == (200, "back")
-
-
-async def test_a_function_that_starts_slowly_is_not_idle_while_a_call_waits_for_it(bench: Bench) -> None:
-    labels = {"com.openfaas.scale.zero": "true", "com.openfaas.scale.zero-duration": "500ms"}
-    code = "import time\ntime.sleep(2.5)\ndef handle(event, context):\n    return event.body\n"
-    await bench.deploy("slow", code, labels=labels)
-    await until(lambda: not bench.pids("slow"), "it is at zero")
-    assert await bench.invoke("slow", b"held") == (200, "held")
-
-
 @both_backends
 async def test_usage_is_told_when_asked_for(bench: Bench) -> None:
     await bench.deploy("echo")

@@ -113,6 +113,9 @@ class Backend(Protocol):
     def known(self, name: str) -> bool:
         """Whether a function of this name is deployed; cheap. EngineUnavailable where that is not known yet."""
 
+    def deployments(self) -> Mapping[str, Deployment]:
+        """What is deployed, by function, as last seen; cheap."""
+
     def wanted(self) -> Mapping[str, int]:
         """The wanted replicas by function; cheap."""
 

@@ -25,17 +25,15 @@ from bridge.gateway.backends.local.rollout import Phase
 from bridge.gateway.backends.local.secrets import FileSecrets
 from bridge.gateway.backends.local.usage import cpu_s, resident_bytes
 from bridge.gateway.background import Background
-from bridge.gateway.deployment import ZERO_AFTER_LABEL, Deployment, FunctionStatus, LogLine, Usage
+from bridge.gateway.deployment import Deployment, FunctionStatus, LogLine, Usage
 from bridge.gateway.settings import GatewaySettings
 from bridge.gateway.stack_file import fingerprint, load_stack
-from bridge.runtime.settings import duration_s
 
 _log = logging.getLogger(__name__)
 
 _PASSED_ON = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SYSTEMROOT")
 """What functions get of our own environment; the rest may hold secrets of ours."""
 _STARTS_AT_A_TIME = 4
-_IDLE_CHECK_S = 1.0
 _USAGE_LEAST_S, _USAGE_WINDOW_S = 1.0, 5.0
 
 
@@ -89,7 +87,6 @@ class LocalBackend:
         for record in records.values():
             self._run(record)
         self._background.spawn(self._check_health(), "health of replicas")
-        self._background.spawn(self._release_idle(), "idle functions")
         if self._settings.local.reload:
             self._background.spawn(self._reload(), "changed handlers")
         return self
@@ -155,6 +152,9 @@ class LocalBackend:
 
     def known(self, name: str) -> bool:
         return name in self._deployed
+
+    def deployments(self) -> Mapping[str, Deployment]:
+        return {name: deployed.record.deployment for name, deployed in self._deployed.items()}
 
     def wanted(self) -> Mapping[str, int]:
         return {name: deployed.function.wanted for name, deployed in self._deployed.items()}
@@ -329,25 +329,6 @@ class LocalBackend:
                     if now != deployed.stamp and self._deployed.get(name) is deployed:
                         deployed.stamp = now
                         deployed.function.renew("its files have changed")
-
-    async def _release_idle(self) -> None:
-        while True:
-            await self._clock.sleep(_IDLE_CHECK_S)
-            for deployed in list(self._deployed.values()):
-                function = deployed.function
-                if not deployed.record.deployment.scales_to_zero or function.wanted == 0:
-                    continue
-                busy = function.calls_waiting or any(replica.in_flight for replica in function.replicas.values())
-                idle_s = self._clock.monotonic() - function.last_call
-                if not busy and idle_s >= self._idle_limit_s(deployed.record.deployment):
-                    self._set_replicas(deployed, 0)
-
-    def _idle_limit_s(self, deployment: Deployment) -> float:
-        label = deployment.labels.get(ZERO_AFTER_LABEL)
-        if label:
-            with contextlib.suppress(ValueError):
-                return duration_s(label)
-        return self._settings.local.idle_s
 
     async def _check_health(self) -> None:
         while True:

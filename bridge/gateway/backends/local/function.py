@@ -98,7 +98,6 @@ class LocalFunction:
         self.logs = LogBook(name, settings.log_lines, clock)
         self.replicas: dict[int, Replica] = {}
         self.problem: str | None = None
-        self.last_call = clock.monotonic()
         self._settings = settings
         self._clock = clock
         self._background = background
@@ -111,7 +110,6 @@ class LocalFunction:
         self._retry_at = 0.0
         self._changed = asyncio.Event()
         self._waiting: set[asyncio.Future[None]] = set()
-        self.calls_waiting = 0
         self._supervisor: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -142,13 +140,8 @@ class LocalFunction:
         """The least busy replica; waits for one that is starting. Raises FunctionUnavailable."""
         replica = self._least_busy()
         if replica is None or replica.suspect:
-            self.calls_waiting += 1
-            try:
-                replica = await self._next_sound(timeout_s)
-            finally:
-                self.calls_waiting -= 1
+            replica = await self._next_sound(timeout_s)
         replica.in_flight += 1
-        self.last_call = self._clock.monotonic()
         return ReplicaLease(replica, self._returned)
 
     async def close(self) -> None:
@@ -236,7 +229,6 @@ class LocalFunction:
 
     def _returned(self, replica: Replica) -> None:
         replica.in_flight -= 1
-        self.last_call = self._clock.monotonic()
         if replica.in_flight == 0:
             replica.idle.set()
 

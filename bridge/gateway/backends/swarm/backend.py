@@ -146,6 +146,9 @@ class SwarmBackend:
             raise EngineUnavailable(f"whether {name} is deployed cannot be told: {self._watch.problem}")
         return False
 
+    def deployments(self) -> Mapping[str, Deployment]:
+        return {name: function.deployment for name, function in self._watch.functions.items()}
+
     def wanted(self) -> Mapping[str, int]:
         return {name: function.wanted for name, function in self._watch.functions.items()}
 
