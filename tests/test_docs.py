@@ -281,7 +281,8 @@ def test_every_endpoint_of_the_gateway_stands_on_the_page() -> None:
             return lambda *_: None
 
     one = cast("Any", Anything())
-    app = App(auth=one, invoke=one, accept=one, functions=one, secrets=one, logs=one, system=one, page=one)
+    parts = ("auth", "cors", "invoke", "accept", "functions", "secrets", "logs", "system", "page")
+    app = App(**dict.fromkeys(parts, one))
     code = {(method, path) for path, verbs in app._exact.items() for method in verbs}
     code |= {(method, f"{path}NAME") for path, verbs in app._named.items() for method in verbs}
     code |= {("any", "/function/NAME"), ("POST", "/async-function/NAME"), ("GET", "/")}

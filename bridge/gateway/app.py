@@ -22,6 +22,7 @@ from bridge.gateway.api.logs import Logs
 from bridge.gateway.api.secrets import SecretVerbs
 from bridge.gateway.api.system import System
 from bridge.gateway.auth import BasicAuth
+from bridge.gateway.cors import GRANTED, Cors
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class App:
         self,
         *,
         auth: BasicAuth,
+        cors: Cors,
         invoke: Invoke,
         accept: Accept,
         functions: Functions,
@@ -48,6 +50,7 @@ class App:
         page: Page,
     ) -> None:
         self._auth = auth
+        self._cors = cors
         self._invoke = invoke
         self._accept = accept
         self._page = page
@@ -79,6 +82,12 @@ class App:
 
     async def __call__(self, request: BaseRequest) -> web.StreamResponse:
         """Answer one request."""
+        response = await self._answered(request)
+        if not response.prepared:
+            response.headers.update(request.get(GRANTED, {}))
+        return response
+
+    async def _answered(self, request: BaseRequest) -> web.StreamResponse:
         try:
             return await self._answer(request)
         except Refusal as refusal:
@@ -95,6 +104,9 @@ class App:
         target = _target(request)
         if target.startswith("/function/"):
             return await self._counted(self._invoke(request, target[10:]))
+        preflight = self._cors.preflight(request)
+        if preflight is not None:
+            return preflight
         if target.startswith("/async-function/"):
             return await self._counted(self._accept(request, target[16:]))
         path = target.partition("?")[0]

@@ -32,6 +32,6 @@ class BasicAuth:
         if not hmac.compare_digest(decoded, self._expected):
             raise Refusal(
                 401,
-                "user and password are needed here; log in with faas-cli login",
+                "invalid credentials; log in with faas-cli login",
                 {"WWW-Authenticate": 'Basic realm="Restricted"'},
             )

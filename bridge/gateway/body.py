@@ -75,7 +75,7 @@ async def read_document(request: BaseRequest, timeout: float) -> Any:
     try:
         return orjson.loads(body)
     except ValueError as error:
-        raise Refusal(400, f"the request's body is not JSON: {error}") from None
+        raise Refusal(400, f"Cannot parse request. Please pass valid JSON: {error}") from None
 
 
 async def _proceed(request: BaseRequest) -> None:

@@ -23,6 +23,7 @@ from bridge.gateway.async_queue import AsyncQueue
 from bridge.gateway.auth import BasicAuth
 from bridge.gateway.backends import Backend
 from bridge.gateway.background import Background
+from bridge.gateway.cors import Cors
 from bridge.gateway.door import Door, allow_files
 from bridge.gateway.metrics import GatewayMetrics
 from bridge.gateway.scaler import Scaler
@@ -130,6 +131,7 @@ class Gateway:
         logs = self._logs = Logs(backend)
         app = App(
             auth=auth,
+            cors=Cors(settings.cors_origins),
             invoke=Invoke(backend, upstream, metrics, settings, served_by),
             accept=Accept(backend, queue, settings, served_by),
             functions=Functions(backend, metrics),

@@ -15,6 +15,8 @@ from bridge.swarm.specification import EndpointMode
 Balance = Literal["least_in_flight", "round_robin"]
 _ENGINE = Pattern(r"unix:///.+|tcp://[^/:@]+:[0-9]{1,5}", "unix:///path or tcp://host:port")
 
+_ORIGIN = Pattern(r"\*|https?://[^/?#@\s]+", "an origin such as https://house.example, or *")
+
 USER_FILE, PASSWORD_FILE = "basic-auth-user", "basic-auth-password"
 
 
@@ -236,6 +238,8 @@ class GatewaySettings:
     """Serve other machines without basic authentication all the same."""
     max_body_bytes: Annotated[int, Bytes(0)] = 100 * 1024 * 1024
     """The largest request body; beyond it 413."""
+    cors_origins: tuple[Annotated[str, _ORIGIN], ...] = ()
+    """Origins whose pages may use `/system/` and `/async-function/` from a browser; `*` for all."""
     max_connections: Annotated[int, Within(1, 100_000)] = 1000
     """Of clients at a time; beyond it 503."""
     metrics: MetricsSettings = field(default_factory=MetricsSettings)

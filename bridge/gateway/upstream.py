@@ -22,6 +22,8 @@ from bridge.gateway.answers import Refusal
 from bridge.gateway.backends import Backend, Lease
 from bridge.gateway.settings import GatewaySettings
 
+_NOBODY, _BROKEN = "No endpoints available for", "Can't reach service for"
+"""The words of OpenFaaS, which clients look for."""
 _CONNECT_S = 1.5
 """A replica on another machine: long enough for one lost packet, short enough to try elsewhere."""
 _KEEPALIVE_S = 15.0
@@ -137,7 +139,7 @@ class Upstream:
             except FunctionNotFound as error:
                 raise Refusal(404, str(error)) from None
             except FunctionUnavailable as error:
-                raise Refusal(503, str(error), {"Retry-After": "1"}) from None
+                raise Refusal(503, f"{_NOBODY}: {call.function}. {error}", {"Retry-After": "1"}) from None
             try:
                 return Answer(await self._request(call, lease), lease)
             except _Unreached as error:
@@ -150,14 +152,14 @@ class Upstream:
                 lease.suspect()
                 lease.release()
                 if broken_off or not call.repeatable:
-                    raise Refusal(502, f"the function {call.function} broke off the call: {error}") from None
+                    raise Refusal(502, f"{_BROKEN}: {call.function}. {error}") from None
                 problem, broken_off = str(error), True
             except BaseException:
                 lease.release()
                 raise
         if broken_off:
-            raise Refusal(502, f"the function {call.function} broke off the call: {problem}")
-        raise Refusal(503, f"no replica of {call.function} takes connections: {problem}", {"Retry-After": "1"})
+            raise Refusal(502, f"{_BROKEN}: {call.function}. {problem}")
+        raise Refusal(503, f"{_NOBODY}: {call.function}. {problem}", {"Retry-After": "1"})
 
     async def _request(self, call: Call, lease: Lease) -> aiohttp.ClientResponse:
         assert self._session is not None

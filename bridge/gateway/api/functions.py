@@ -59,9 +59,9 @@ class Functions:
         if not given:
             raise Refusal(400, "functionName is missing")
         try:
-            await self._backend.remove(_resolved(given, _text(body, "namespace")))
-        except FunctionNotFound as error:
-            raise Refusal(404, str(error)) from None
+            await self._backend.remove(_resolved(given, _text(body, "namespace") or request.query.get("namespace", "")))
+        except FunctionNotFound:
+            raise Refusal(404, f"No such service found: {given[:100]}.") from None
         return empty(202)
 
     async def describe(self, request: BaseRequest, given: str) -> web.StreamResponse:

@@ -15,6 +15,7 @@ from aiohttp.web_request import BaseRequest
 from bridge.errors import FunctionNotFound
 from bridge.gateway.answers import SERVER, Refusal
 from bridge.gateway.backends import Backend, LogQuery
+from bridge.gateway.cors import GRANTED
 from bridge.gateway.deployment import LogLine
 from bridge.gateway.names import resolve
 
@@ -22,6 +23,7 @@ _TRUE, _FALSE = frozenset({"1", "t", "true"}), frozenset({"", "0", "f", "false"}
 _FRACTION = re.compile(r"(\.\d{6})\d+")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[-+]\d\d:\d\d)")
 _WRITE_S = 60.0
+_UNREADABLE = "could not parse the log request"
 
 
 class Logs:
@@ -43,7 +45,8 @@ class Logs:
             lines = self._backend.logs(query)
         except FunctionNotFound as error:
             raise Refusal(404, str(error)) from None
-        out = web.StreamResponse(headers={"Server": SERVER, "Content-Type": "application/x-ndjson"})
+        headers = {"Server": SERVER, "Content-Type": "application/x-ndjson", **request.get(GRANTED, {})}
+        out = web.StreamResponse(headers=headers)
         await out.prepare(request)
         task = asyncio.current_task()
         assert task is not None
@@ -70,14 +73,14 @@ def parse(query: Mapping[str, str]) -> LogQuery:
     """The query of a request. Refuses with 422 what it cannot understand, 404 a name that belongs to no function."""
     given = query.get("name", "")
     if not given:
-        raise Refusal(422, "name: say whose log is wanted")
+        raise Refusal(422, f"{_UNREADABLE}: name: say whose log is wanted")
     follow, tail_text, since_text = query.get("follow", "").lower(), query.get("tail", ""), query.get("since", "")
     if follow not in _TRUE | _FALSE:
-        raise Refusal(422, f"follow: {follow!r} is neither true nor false")
+        raise Refusal(422, f"{_UNREADABLE}: follow: {follow!r} is neither true nor false")
     tail: int | None = None
     if tail_text:
         if not re.fullmatch(r"-?\d{1,9}", tail_text, re.ASCII):
-            raise Refusal(422, f"tail: {tail_text!r} is no whole number")
+            raise Refusal(422, f"{_UNREADABLE}: tail: {tail_text!r} is no whole number")
         tail = int(tail_text)
     name = resolve(given, query.get("namespace", ""))
     since = _time(since_text) if since_text else None
@@ -91,9 +94,9 @@ def _time(text: str) -> datetime:
     # A plus sign that was not escaped in the query arrives as a space.
     text = text.replace(" ", "+")
     if not _TIME.fullmatch(text):
-        raise Refusal(422, f"since: {text!r} is no time such as 2026-11-22T17:30:00Z")
+        raise Refusal(422, f"{_UNREADABLE}: since: {text!r} is no time such as 2026-11-22T17:30:00Z")
     try:
         # datetime keeps microseconds; Go writes nanoseconds.
         return datetime.fromisoformat(_FRACTION.sub(r"\1", text)).astimezone(UTC)
     except ValueError as error:
-        raise Refusal(422, f"since: {error}") from None
+        raise Refusal(422, f"{_UNREADABLE}: since: {error}") from None

@@ -68,11 +68,14 @@ class System:
         body = await read_document(request, _READ_S)
         alerts = body.get("alerts") if isinstance(body, dict) else None
         if not isinstance(alerts, list):
-            raise Refusal(400, "the request's body is no webhook of Alertmanager: alerts is missing")
+            raise Refusal(400, "Unable to parse alert, bad format: alerts is missing")
         for alert in alerts:
             labels = alert.get("labels") if isinstance(alert, dict) else None
             if not isinstance(labels, dict) or alert.get("status") not in ("firing", "resolved"):
-                raise Refusal(400, "an alert without labels, or whose status is neither firing nor resolved")
+                raise Refusal(
+                    400,
+                    "Unable to parse alert, bad format: an alert needs labels, and a status that is firing or resolved",
+                )
             given = labels.get("function_name")
             if isinstance(given, str):
                 await self._scale(given, firing=alert["status"] == "firing")
