@@ -99,6 +99,8 @@ BAD_SECRETS: tuple[Any, ...] = (
     {"name": "", "value": "v"},
     {"name": "a"},
     {"name": "a", "rawValue": "?"},
+    {"name": "a", "value": "v", "rawValue": {}},
+    {"name": "a", "value": 1},
     {"name": "a", "value": "v", "namespace": "dev"},
     [],
 )
@@ -244,5 +246,8 @@ async def test_a_firing_alert_scales_up_and_a_resolved_one_back(bench: Bench) ->
     assert (await bench.status("echo"))["replicas"] == 3
     assert await alert("resolved") == 200
     assert (await bench.status("echo"))["replicas"] == 1
-    for bad in (b"", b"{}", b'{"alerts": [1]}'):
+    firing = {"status": "firing", "labels": {"function_name": "echo"}}
+    half = json.dumps({"alerts": [firing, firing | {"labels": {"function_name": 1}}]}).encode()
+    for bad in (b"", b"{}", b'{"alerts": [1]}', half):
         assert (await bench.call("POST", "/system/alert", data=bad))[0] == 400
+    assert (await bench.status("echo"))["replicas"] == 1

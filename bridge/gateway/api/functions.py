@@ -80,6 +80,7 @@ class Functions:
         replicas = body.get("replicas") if isinstance(body, dict) else None
         if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0:
             raise Refusal(400, "replicas must be a whole number of at least 0")
+        _text(body, "serviceName")  # the path is what counts; a client that sends no text here is mistaken all the same
         namespace = _text(body, "namespace") or request.query.get("namespace", "")
         try:
             await self._backend.scale(_resolved(given, namespace), replicas)

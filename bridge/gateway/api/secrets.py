@@ -73,6 +73,8 @@ def _read(body: Any, *, value_wanted: bool) -> tuple[str, bytes]:
         return name, b""
     value, raw = body.get("value"), body.get("rawValue")
     # The texts below never repeat what was given: it is a secret.
+    if not all(given is None or isinstance(given, str) for given in (value, raw)):
+        raise Refusal(400, f"value and rawValue of the secret {name} must be text")
     if isinstance(raw, str) and raw:
         try:
             content = base64.b64decode(raw, validate=True)

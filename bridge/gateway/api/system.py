@@ -20,6 +20,7 @@ from bridge.gateway.settings import GatewaySettings
 _log = logging.getLogger(__name__)
 
 _READ_S = 30.0
+_BAD_ALERT = "Unable to parse alert, bad format"
 _ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64", "armv7l": "armhf", "armv6l": "armhf"}
 
 
@@ -68,17 +69,23 @@ class System:
         body = await read_document(request, _READ_S)
         alerts = body.get("alerts") if isinstance(body, dict) else None
         if not isinstance(alerts, list):
-            raise Refusal(400, "Unable to parse alert, bad format: alerts is missing")
+            raise Refusal(400, f"{_BAD_ALERT}: alerts is missing")
+        found: list[tuple[str, bool]] = []
         for alert in alerts:
             labels = alert.get("labels") if isinstance(alert, dict) else None
             if not isinstance(labels, dict) or alert.get("status") not in ("firing", "resolved"):
                 raise Refusal(
                     400,
-                    "Unable to parse alert, bad format: an alert needs labels, and a status that is firing or resolved",
+                    f"{_BAD_ALERT}: an alert needs labels, and a status that is firing or resolved",
                 )
-            given = labels.get("function_name")
-            if isinstance(given, str):
-                await self._scale(given, firing=alert["status"] == "firing")
+            given = labels.get("function_name", "")
+            if not isinstance(given, str):
+                raise Refusal(400, f"{_BAD_ALERT}: the label function_name must be text")
+            if given:
+                found.append((given, alert["status"] == "firing"))
+        # All are read before the first is followed: a bad one changes nothing.
+        for given, firing in found:
+            await self._scale(given, firing=firing)
         return empty(200)
 
     async def _scale(self, given: str, *, firing: bool) -> None:
