@@ -285,7 +285,7 @@ def test_every_endpoint_of_the_gateway_stands_on_the_page() -> None:
     app = App(**dict.fromkeys(parts, one))
     code = {(method, path) for path, verbs in app._exact.items() for method in verbs}
     code |= {(method, f"{path}NAME") for path, verbs in app._named.items() for method in verbs}
-    code |= {("any", "/function/NAME"), ("POST", "/async-function/NAME"), ("GET", "/")}
+    code |= {("any", "/function/NAME"), ("POST", "/async-function/NAME"), ("GET", "/openapi.yaml"), ("GET", "/")}
     assert documented("Gateway") == code
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 from aiohttp import web
@@ -31,6 +32,7 @@ NamedVerb = Callable[[BaseRequest, str], Awaitable[web.StreamResponse]]
 V = TypeVar("V")
 Page = Callable[[str], tuple[int, str, bytes] | None]
 """Status, content type and body for `/healthz`, `/readyz` and `/metrics`; None for other paths."""
+_OPENAPI = Path(__file__).with_name("openapi.yaml")
 
 
 class App:
@@ -135,8 +137,8 @@ class App:
         raise Refusal(404, "there is nothing at this path")
 
     async def open_page(self, request: BaseRequest, path: str) -> web.StreamResponse:
-        """Health, metrics and the root: open to everybody."""
-        found = self._page(path)
+        """Health, metrics, the description of the interface and the root: open to everybody."""
+        found = (200, "application/yaml", _OPENAPI.read_bytes()) if path == "/openapi.yaml" else self._page(path)
         if found is None and path != "/":
             raise Refusal(404, "there is nothing at this path")
         if request.method not in ("GET", "HEAD"):

@@ -35,6 +35,8 @@ PATHS = (
     ("GET", "/", 307),
     ("GET", "/healthz", 200),
     ("GET", "/readyz", 200),
+    ("GET", "/openapi.yaml", 200),
+    ("POST", "/openapi.yaml", 405),
     ("POST", "/healthz", 405),
     ("GET", "/nothing", 404),
     ("GET", "/system/nothing", 404),
