@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import socket
 import time
 from collections.abc import AsyncIterable
 from dataclasses import dataclass
@@ -12,14 +11,13 @@ from types import TracebackType
 from typing import Self
 
 import aiohttp
-from aiohttp.connector import AddrInfoType
 from multidict import CIMultiDict
 from yarl import URL
 
-from bridge.config.hosts import is_loopback
 from bridge.errors import FunctionNotFound, FunctionUnavailable
 from bridge.gateway.answers import Refusal
 from bridge.gateway.backends import Backend, Lease
+from bridge.gateway.connections import ReplicaConnector
 from bridge.gateway.settings import GatewaySettings
 
 _NOBODY, _BROKEN = "No endpoints available for", "Can't reach service for"
@@ -27,11 +25,9 @@ _NOBODY, _BROKEN = "No endpoints available for", "Can't reach service for"
 _CONNECT_S = 1.5
 """A replica on another machine: long enough for one lost packet, short enough to try elsewhere."""
 _KEEPALIVE_S = 15.0
-"""Well below the function server's own, so that a connection is never taken up again just as it closes it."""
+"""Well below the function server's own; other servers' may be shorter, and then it is they who close."""
 _UNREACHABLE_S = 2.0
 """How long other replicas, or the same one, are tried while none takes a connection; at least one other is."""
-_UNANSWERED_MS = 10_000
-"""A machine that does not acknowledge what it was sent for this long is taken for dead (tcp(7), TCP_USER_TIMEOUT)."""
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """RFC 9110 section 9.2.2: made twice, they mean the same as made once."""
 _MAX_FIELD_BYTES = 32 * 1024
@@ -39,7 +35,11 @@ _PIECE_BYTES = 256 * 1024
 
 
 class _Unreached(Exception):
-    """No byte of the request was sent."""
+    """No connection was had."""
+
+
+class _Unseen(_Unreached):
+    """The connection had been closed before any byte of the request was received."""
 
 
 class _BrokenOff(Exception):
@@ -60,9 +60,14 @@ class Call:
     body: bytes | AsyncIterable[bytes] | None = None
 
     @property
+    def whole(self) -> bool:
+        """Whether its body, if any, is here, however often it was sent."""
+        return self.body is None or isinstance(self.body, bytes)
+
+    @property
     def repeatable(self) -> bool:
         """Whether it may be made again after a replica may have seen it."""
-        return self.method in _IDEMPOTENT and (self.body is None or isinstance(self.body, bytes))
+        return self.method in _IDEMPOTENT and self.whole
 
 
 def as_payload(body: bytes | AsyncIterable[bytes] | None) -> bytes | io.BytesIO | AsyncIterable[bytes] | None:
@@ -102,11 +107,10 @@ class Upstream:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
+        self._connector = ReplicaConnector(_KEEPALIVE_S)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=_KEEPALIVE_S, use_dns_cache=False, socket_factory=_socket
-            ),
-            middlewares=(_once,),
+            connector=self._connector,
+            middlewares=(self._once,),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             max_line_size=_MAX_FIELD_BYTES,
@@ -126,8 +130,8 @@ class Upstream:
     async def send(self, call: Call) -> Answer:
         """The answer's head; its body is still to be read. Raises Refusal with 404, 502, 503 or 504.
 
-        Another replica gets the call where that is safe: when nothing was sent, or once for a repeatable call that
-        broke off.
+        Another replica gets the call where that is safe: when nothing of it was received, or once for a repeatable call
+        that broke off.
         """
         problem, broken_off = "", False
         deadline = time.monotonic() + _UNREACHABLE_S
@@ -146,6 +150,8 @@ class Upstream:
                 lease.suspect()
                 lease.release()
                 problem = str(error)
+                if isinstance(error, _Unseen) and not call.whole:
+                    raise Refusal(502, f"{_BROKEN}: {call.function}. {problem}") from None
                 # A process that died is noticed in a moment; then the call waits for the one that replaces it.
                 await asyncio.sleep(0.02)
             except _BrokenOff as error:
@@ -181,24 +187,12 @@ class Upstream:
         except (aiohttp.ClientError, OSError) as error:
             raise _BrokenOff(str(error) or type(error).__name__) from error
 
-
-async def _once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-    """Says what became of a request in our own words, before the client tries it again of its own accord."""
-    try:
-        return await send(request)
-    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-        raise _Unreached(str(error)) from error
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-        raise _BrokenOff(str(error) or type(error).__name__) from error
-
-
-def _socket(info: AddrInfoType) -> socket.socket:
-    """A socket that notices a machine which went away without a word; on loopback nobody does."""
-    family, kind, protocol, _, address = info
-    made = socket.socket(family, kind, protocol)
-    if hasattr(socket, "TCP_USER_TIMEOUT") and not is_loopback(str(address[0])):
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNANSWERED_MS)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5)
-        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2)
-    return made
+    async def _once(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        """Says what became of a request in our own words, before the client tries it again of its own accord."""
+        try:
+            return await send(request)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise _Unreached(str(error)) from error
+        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+            problem = str(error) or type(error).__name__
+            raise (_Unseen if self._connector.unseen(request) else _BrokenOff)(problem) from error

@@ -125,6 +125,7 @@ async def _drain(settings: Settings, app: App, server: Server, function: Functio
 
 
 async def _stopped(settings: Settings, server: Server) -> bool:
+    server.retire()
     await asyncio.sleep(settings.drain_delay_s)
     return await server.stop(settings.drain_timeout_s)
 

@@ -6,6 +6,7 @@ happens on the loop.
 
 import asyncio
 import logging
+import select
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -36,10 +37,19 @@ class Limits:
 class Connection(asyncio.Protocol):
     """Reads requests, has them answered one at a time, and keeps to the limits.
 
-    Stays in `peers` until both the socket and the handler are done with it; `left` is called after it went.
+    Stays in `peers` until both the socket and the handler are done with it; `left` is called after it went. With
+    `retired` its first answer is its last one.
     """
 
-    def __init__(self, handler: Handler, limits: Limits, peers: set["Connection"], left: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        limits: Limits,
+        peers: set["Connection"],
+        left: Callable[[], None],
+        *,
+        retired: bool = False,
+    ) -> None:
         self._handler = handler
         self._limits = limits
         self._peers = peers
@@ -53,7 +63,7 @@ class Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._reading_paused = False
         self._drained: asyncio.Future[None] | None = None
-        self._draining = False
+        self._draining = retired
         self._closing = False
         self._client_ended = False
         self._streaming = False
@@ -116,10 +126,14 @@ class Connection(asyncio.Protocol):
             self._drained.set_result(None)
         self._drained = None
 
+    def retire(self) -> None:
+        """Close after the next answer, which says so."""
+        self._draining = True
+
     def drain(self) -> None:
         """Close now when idle, else after the answer that is being worked on."""
         self._draining = True
-        if self._task is None and self._head is None and not self._half_received():
+        if self._task is None and self._head is None and not self._half_received() and not self._unread():
             self._close()
 
     def abort(self) -> asyncio.Task[None] | None:
@@ -189,6 +203,14 @@ class Connection(asyncio.Protocol):
 
     def _half_received(self) -> bool:
         return bool(self._http.trailing_data[0])
+
+    def _unread(self) -> bool:
+        """Whether bytes have come that the loop has not got round to: closing on a request would lose it unanswered."""
+        if self._transport is None:
+            return False
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def _pause_reading(self) -> None:
         if self._transport is not None and not self._reading_paused:

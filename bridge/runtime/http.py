@@ -16,6 +16,9 @@ __all__ = ["Handler", "Headers", "Request", "Response", "Server", "text"]
 
 _log = logging.getLogger(__name__)
 
+_ACCEPTING_TURNS = 4
+"""Of the loop, until what waits to be accepted is a connection of ours."""
+
 
 class Server:
     """Listens on one address and answers with one handler; an async context manager.
@@ -53,6 +56,7 @@ class Server:
         self._connections: set[Connection] = set()
         self._empty = asyncio.Event()
         self._listener: asyncio.Server | None = None
+        self._retired = False
 
     async def start(self) -> None:
         """Listen. Raises OSError when the address can't be had."""
@@ -73,14 +77,24 @@ class Server:
         """How many connections are open or still at work."""
         return len(self._connections)
 
+    def retire(self) -> None:
+        """Serve on, and let every answer be the last one on its connection, so that clients leave by themselves."""
+        self._retired = True
+        for connection in self._connections:
+            connection.retire()
+
     async def stop(self, drain_s: float = 5.0) -> bool:
         """Stop listening, let requests in flight finish for `drain_s` seconds, then cut off the rest.
 
         False when something had to be cut off. May be called again.
         """
         if self._listener is not None:
+            self.retire()
+            # Who stands at the door believes to be in, and may have sent a request already.
+            await _turns()
             # First the door, then the guests: nobody may come in while the idle are shown out.
             self._listener.close()
+            await _turns()
         for connection in tuple(self._connections):
             connection.drain()
         finished = await self._emptied(drain_s)
@@ -108,7 +122,7 @@ class Server:
         return True
 
     def _connection(self) -> Connection:
-        return Connection(self._handler, self._limits, self._connections, self._left)
+        return Connection(self._handler, self._limits, self._connections, self._left, retired=self._retired)
 
     def _left(self) -> None:
         if not self._connections:
@@ -122,3 +136,8 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         await self.stop()
+
+
+async def _turns() -> None:
+    for _ in range(_ACCEPTING_TURNS):
+        await asyncio.sleep(0)

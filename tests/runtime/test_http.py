@@ -645,6 +645,37 @@ async def test_stopping_lets_the_request_in_flight_finish_and_closes_the_door() 
     await idle.close()
 
 
+@pytest.mark.parametrize("kept", [True, False], ids=["kept connection", "new connection"])
+async def test_a_request_that_has_come_but_was_not_read_when_the_server_stops_is_answered(*, kept: bool) -> None:
+    running = server(echo)
+    await running.start()
+    with socket.create_connection((HOST, running.port), 5) as client:
+        if kept:
+            client.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nfirst")
+            assert b"first" in await asyncio.to_thread(client.recv, 4096)
+        # The request, and where it is new the connection, has had no turn of the loop when the server is told to stop.
+        client.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nlast")
+        assert await running.stop(5) is True
+        answer = client.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"connection: close" in answer.lower()
+        assert answer.endswith(b"last")
+        assert client.recv(1) == b""
+
+
+async def test_a_retired_server_serves_on_and_each_answer_is_the_last_of_its_connection() -> None:
+    async with server(echo) as running:
+        kept = await Client.to(running.port)
+        response, _ = await kept.ask("POST", "/", b"first")
+        assert header(response, b"connection") == []
+        running.retire()
+        for client, words in ((kept, b"second"), (await Client.to(running.port), b"third")):
+            response, body = await client.ask("POST", "/", words)
+            assert (header(response, b"connection"), body) == ([b"close"], words)
+            assert await client.rest() == b""
+            await client.close()
+
+
 async def test_stopping_cuts_off_what_does_not_finish_in_time_and_says_so() -> None:
     entered = asyncio.Event()
     cancelled = False

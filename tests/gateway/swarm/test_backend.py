@@ -41,6 +41,10 @@ async def problem(swarm: SwarmBench, name: str, words: str, deadline_s: float = 
     return found[0]
 
 
+async def available(swarm: SwarmBench, name: str, replicas: int) -> bool:
+    return bool((await swarm.status(name))["availableReplicas"] == replicas)
+
+
 async def test_a_service_has_what_was_asked_for_and_what_keeps_a_function_alive(swarm: SwarmBench) -> None:
     await swarm.deploy(
         "full",
@@ -190,10 +194,35 @@ async def test_while_one_of_two_replicas_is_dead_the_other_gets_the_calls(swarm:
     await swarm.ready("pair", 2)
 
 
+async def test_a_replica_that_is_told_to_end_finishes_what_it_has_and_no_call_fails(swarm: SwarmBench) -> None:
+    await swarm.deploy("pair", labels={"com.openfaas.scale.min": "2"})
+    seen: list[tuple[int, str]] = []
+    done = asyncio.Event()
+
+    async def load() -> None:
+        while not done.is_set():
+            seen.append(await swarm.invoke("pair", b"x"))
+
+    workers = [asyncio.create_task(load()) for _ in range(4)]
+    for container in swarm.containers("pair"):
+        await until(lambda: len(seen) > 20, "there is load")
+        await asyncio.to_thread(swarm.engine.docker, "kill", "--signal", "TERM", container)
+        await until(lambda gone=container: gone not in swarm.containers("pair"), "it has ended")  # type: ignore[misc]
+        await swarm.ready("pair", 2)
+        seen.append(await swarm.invoke("pair", b"x"))
+    done.set()
+    await asyncio.gather(*workers)
+    assert set(seen) == {(200, "x")}, [each for each in seen if each[0] != 200][:3]
+
+
 async def test_an_update_under_load_fails_no_request_and_what_is_broken_is_rolled_back(swarm: SwarmBench) -> None:
+    await swarm.stop()
+    # As patient as the settings are by default: on a busy machine Swarm must not end replicas that are well, but slow.
+    patient = HealthSettings(every_s=0.5, timeout_s=10.0, start_s=60.0, retries=5)
+    await swarm.start(swarm=dataclasses.replace(swarm.settings.swarm, health=patient, stop_grace_s=10.0))
     body = swarm.deployment("v", VERSION.format("one"), labels={"com.openfaas.scale.min": "2"})
     await swarm.call("POST", "/system/functions", json=body)
-    await swarm.ready("v", 2)
+    await until(lambda: available(swarm, "v", 2), "it has its replicas", 40.0)
     seen: list[tuple[int, str]] = []
     done = asyncio.Event()
 

@@ -139,6 +139,25 @@ async def test_a_replica_whose_container_was_heard_to_end_is_called_no_more_what
         assert {(await ground.function.acquire()).host for _ in range(3)} == {B}
 
 
+async def test_a_replica_whose_container_is_about_to_end_gets_no_new_call_until_it_should_have_ended() -> None:
+    clock = VirtualClock()
+    ground = Ground(clock, stop_grace_s=5.0)
+    async with answering(A), answering(B):
+        ground.update(task(1, A), task(2, B), replicas=2)
+        await ground.ready(2)
+        ground.function.hear_end("task1")
+        ground.function.hear_end("task1")
+        ground.function.hear_end("unknown")
+        ground.update(task(1, A), task(2, B), replicas=2)
+        assert {(await ground.function.acquire()).host for _ in range(3)} == {B}
+        assert ground.function.unsettled_since is not None
+        # Whoever sent the signal did not end it.
+        await clock.advance(15.0)
+        ground.update(task(1, A), task(2, B), replicas=2)
+        await ground.ready(2)
+    await ground.background.close()
+
+
 async def test_a_container_of_the_engines_own_machine_is_asked_once_it_was_heard_to_start(ground: Ground) -> None:
     async with answering(A), answering(B):
         ground.update(task(1, A, state="starting"), task(2, B, state="starting", NodeID="elsewhere"), replicas=2)

@@ -147,7 +147,7 @@ def test_settings_decide_about_files_network_and_time_to_stop() -> None:
     (secret,) = made.secrets
     assert (secret.uid, secret.gid, secret.mode) == (100, 101, 0o400)
     assert (made.endpoint_mode, made.stop_grace_s, made.restart_delay_s) == ("vip", 30, 1)
-    assert made.environment["drain_timeout"] == "29s"
+    assert made.environment["drain_timeout"] == "28s"
 
 
 def test_a_variable_of_the_client_wins_over_ours() -> None:

@@ -31,6 +31,8 @@ the kernel pauses between two questions for a neighbour (arp(7), retrans_time_ms
 machine we hear when it has started.
 """
 _HEARD_OF = 1000
+_END_FOLLOWS_S = 10.0
+"""From the word that a container will end until it was told to."""
 _TASK_ID = re.compile(r"\btask (\w+)")
 _BUSY_S = 5.0
 """A new replica that answers its health with an error for this long is called all the same: Swarm says that it runs."""
@@ -117,6 +119,8 @@ class SwarmFunction:
         self._turns = itertools.count(1)
         self._heard: dict[str, bool] = {}
         """Tasks whose container was heard to start (True) or to end (False), before the engine tells it of the task."""
+        self._ending: dict[str, float] = {}
+        """Tasks that will be over soon, and until when that is believed."""
         self._network: Network | None = None
 
     # --- what the engine tells
@@ -128,9 +132,7 @@ class SwarmFunction:
         for task_id in [each for each in self.last_words if not self.remembers(each)]:
             del self.last_words[task_id]
         serving = {
-            task.id: task
-            for task in tasks
-            if task.serving and task.addresses.get(network.id) and self._heard.get(task.id) is not False
+            task.id: task for task in tasks if task.serving and task.addresses.get(network.id) and self._alive(task.id)
         }
         for task_id in [each for each in self.replicas if each not in serving]:
             del self.replicas[task_id]
@@ -141,7 +143,10 @@ class SwarmFunction:
                 self.replicas[task_id] = replica
             replica.task = task
             self._examine(replica)
-        doubted = any(replica.suspect for replica in self.replicas.values())
+        # The engine may not have told yet what we have heard.
+        doubted = any(task.serving and not self._alive(task.id) for task in tasks) or any(
+            replica.suspect for replica in self.replicas.values()
+        )
         if pace.settled(service, tasks) and not doubted:
             self.unsettled_since = None
         elif self.unsettled_since is None:
@@ -182,6 +187,21 @@ class SwarmFunction:
         if not started and self.replicas.pop(task_id, None) is not None:
             self.unsettled_since = self._clock.monotonic()
             self.stir()
+
+    def hear_end(self, task_id: str) -> None:
+        """A container there is unhealthy, for which Swarm will end it, or was told to end: no new call is for it."""
+        if task_id not in self.replicas:
+            return
+        now = self._clock.monotonic()
+        self._ending = {each: until for each, until in self._ending.items() if until > now}
+        # Somebody may have sent a signal that the container does not heed.
+        self._ending[task_id] = now + self._settings.stop_grace_s + _END_FOLLOWS_S
+        del self.replicas[task_id]
+        self.unsettled_since = now
+        self.stir()
+
+    def _alive(self, task_id: str) -> bool:
+        return self._heard.get(task_id) is not False and self._ending.get(task_id, 0.0) <= self._clock.monotonic()
 
     def forget(self) -> None:
         """The service is gone."""

@@ -34,6 +34,7 @@ _OURS = (*_NAMING_LABELS, _MARK, DEPLOYMENT_LABEL, STACK_LABEL)
 
 SECRETS_FOLDER = "/var/openfaas/secrets"
 PORT = 8080
+_DRAIN_DELAY_S = 1.0
 _LARGEST_BYTES = 256 * 1024
 """Of a deployment's document: the whole service must fit into one message of Swarm's managers to each other."""
 _CONSTRAINT = re.compile(
@@ -122,11 +123,13 @@ def service_spec(
 
 
 def _environment(deployment: Deployment, settings: SwarmSettings) -> dict[str, str]:
+    delay_s = min(_DRAIN_DELAY_S, settings.stop_grace_s / 5)
     environment = {
         "secret_path": SECRETS_FOLDER,
-        # Swarm lets two seconds pass between its decision to end a task and SIGTERM, in which we have seen the former:
-        # no new call comes any more, and the function server has all of the time for those that it has.
-        "drain_timeout": f"{max(1.0, settings.stop_grace_s - 1.0):g}s",
+        # Swarm lets two seconds pass between its decision to end a task and SIGTERM, in which we mostly have seen the
+        # former. For a gateway that hears late, and for clients of other makes, a replica serves on for a moment.
+        "drain_delay": f"{delay_s:g}s",
+        "drain_timeout": f"{max(1.0, settings.stop_grace_s - 1.0) - delay_s:g}s",
     }
     environment |= deployment.env_vars or {}
     if deployment.env_process:

@@ -32,10 +32,12 @@ from bridge.swarm.tasks import Task, by_service, read_task
 _log = logging.getLogger(__name__)
 
 _AGAIN_FIRST_S, _AGAIN_LAST_S = 0.1, 5.0
+_TOLD_TO_END = frozenset({"2", "3", "9", "15"})
+"""Signals that stop a container: SIGINT, SIGQUIT, SIGKILL, SIGTERM, as its image wants it."""
 _EVENTS = {
     "type": ["service", "node", "container"],
     # Health checks are commands run in containers, and would tell of themselves all the time.
-    "event": ["create", "update", "remove", "start", "die", "health_status"],
+    "event": ["create", "update", "remove", "start", "die", "kill", "health_status"],
 }
 
 
@@ -199,10 +201,17 @@ class Watch:
     def _heard_of_container(self, event: Mapping[str, Any]) -> None:
         labels = (event.get("Actor") or {}).get("Attributes") or {}
         service_id, task_id = labels.get("com.docker.swarm.service.id"), labels.get("com.docker.swarm.task.id")
-        if task_id and event.get("Action") in ("start", "die"):
-            for function in self.functions.values():
-                if function.service.id == service_id:
-                    function.hear(task_id, started=event["Action"] == "start")
+        if not task_id:
+            return
+        action = event.get("Action")
+        for function in self.functions.values():
+            if function.service.id != service_id:
+                continue
+            if action in ("start", "die"):
+                function.hear(task_id, started=action == "start")
+            elif action == "health_status: unhealthy" or (action == "kill" and labels.get("signal") in _TOLD_TO_END):
+                # Two seconds after the former the latter follows; and no task tells of either before it is over.
+                function.hear_end(task_id)
 
     async def look_at_tasks(self) -> None:
         """Look at services and tasks whenever it is time to."""
