@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import uuid
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.gateway.workbench import Bench, both_backends, until
 
 SEEN = """
 import json
+import re
 def handle(event, context):
     seen = {"method": event.method, "path": event.path, "query": dict(event.query), "headers": dict(event.headers),
             "body": event.body.decode("latin-1")}
@@ -86,6 +88,29 @@ async def test_a_call_id_that_the_client_chose_is_kept(bench: Bench) -> None:
     await bench.deploy("echo")
     async with bench.request("POST", "/function/echo", headers={"X-Call-Id": "mine-1"}) as answer:
         assert answer.headers.getall("X-Call-Id") == ["mine-1"]
+
+
+@pytest.mark.parametrize("path", ["function", "async-function"])
+async def test_a_call_id_that_is_no_text_is_replaced(bench: Bench, path: str) -> None:
+    await bench.deploy("echo")
+    head = f"POST /{path}/echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\n".encode()
+    answer = await raw(bench, head + b"X-Call-Id: \xff\xfe\r\nContent-Length: 0\r\n\r\n")
+    assert answer[9:12] in (b"200", b"202")
+    (made,) = re.findall(rb"\r\nX-Call-Id: (.*)\r\n", answer)
+    assert re.fullmatch(rb"[-0-9a-f]{36}", made)
+
+
+async def test_who_refuses_a_call_says_which_one(bench: Bench) -> None:
+    await bench.deploy("echo")
+    for method, path, status in (
+        ("POST", "/function/nobody", 404),
+        ("PURGE", "/function/echo", 405),
+        ("POST", "/async-function/nobody", 404),
+        ("GET", "/async-function/echo", 405),
+    ):
+        async with bench.request(method, path, headers={"X-Call-Id": "mine-1"}) as answer:
+            assert (answer.status, answer.headers["X-Call-Id"]) == (status, "mine-1")
+            assert {"X-Start-Time", "X-Served-By", "X-OpenFaaS-Internal"} <= set(answer.headers)
 
 
 NOT_DEPLOYED = (

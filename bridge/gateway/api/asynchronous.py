@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 
 from aiohttp import web
 from aiohttp.web_request import BaseRequest
@@ -11,11 +10,11 @@ from yarl import URL
 
 from bridge.gateway.accepted import AcceptedCall
 from bridge.gateway.answers import Refusal, empty
-from bridge.gateway.api.invoke import locate
+from bridge.gateway.api.invoke import call_id_of, identified, locate
 from bridge.gateway.async_queue import AsyncQueue
 from bridge.gateway.backends import Backend
 from bridge.gateway.body import Body
-from bridge.gateway.headers import CALL_ID, UnsendableHeader, to_function
+from bridge.gateway.headers import CALL_ID, SERVED_BY, START_TIME, UnsendableHeader, to_function
 from bridge.gateway.settings import GatewaySettings
 
 _CALLBACK = "X-Callback-Url"
@@ -32,11 +31,16 @@ class Accept:
 
     async def __call__(self, request: BaseRequest, rest: str) -> web.StreamResponse:
         """Store the call; `rest` is what follows `/async-function/` in the target, not decoded."""
+        call_id, start_ns = call_id_of(request), time.time_ns()
+        with identified(call_id, start_ns, self._served_by):
+            await self._store(request, rest, call_id, start_ns)
+        return empty(202, {CALL_ID: call_id, START_TIME: str(start_ns), SERVED_BY: self._served_by})
+
+    async def _store(self, request: BaseRequest, rest: str, call_id: str, start_ns: int) -> None:
         if request.method != "POST":
             raise Refusal(405, "asynchronous calls are made with POST", {"Allow": "POST"})
         name, target = locate(self._backend, rest)
         callback = _callback(request.headers.get(_CALLBACK))
-        call_id, start_ns = request.headers.get(CALL_ID) or str(uuid.uuid4()), time.time_ns()
         try:
             headers = to_function(
                 request.headers,
@@ -50,7 +54,6 @@ class Accept:
         headers.popall(_CALLBACK, None)
         body = await Body(request, self._settings.asynchronous.max_body_bytes, self._settings.timeouts.read_s).whole()
         await self._queue.accept(AcceptedCall(call_id, name, target, tuple(headers.items()), body, callback))
-        return empty(202, {CALL_ID: call_id, "X-Start-Time": str(start_ns), "X-Served-By": self._served_by})
 
 
 def _callback(given: str | None) -> str | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 from aiohttp import web
@@ -17,7 +18,7 @@ from bridge.gateway import tunnel
 from bridge.gateway.answers import SERVER, Refusal
 from bridge.gateway.backends import Backend
 from bridge.gateway.body import Body
-from bridge.gateway.headers import CALL_ID, UnsendableHeader, to_client, to_function
+from bridge.gateway.headers import CALL_ID, SERVED_BY, START_TIME, UnsendableHeader, to_client, to_function
 from bridge.gateway.metrics import GatewayMetrics
 from bridge.gateway.names import resolve
 from bridge.gateway.settings import GatewaySettings
@@ -46,6 +47,11 @@ class Invoke:
 
     async def __call__(self, request: BaseRequest, rest: str) -> web.StreamResponse:
         """Call the function that the target names; `rest` is what follows `/function/` in it, not decoded."""
+        call_id, start_ns = call_id_of(request), time.time_ns()
+        with identified(call_id, start_ns, self._served_by):
+            return await self._counted(request, rest, call_id, start_ns)
+
+    async def _counted(self, request: BaseRequest, rest: str, call_id: str, start_ns: int) -> web.StreamResponse:
         name, target = locate(self._backend, rest)
         if request.method not in METHODS:
             raise Refusal(405, f"{request.method} is not passed on to functions", {"Allow": ", ".join(sorted(METHODS))})
@@ -53,7 +59,7 @@ class Invoke:
         self._metrics.started(name)
         code = 500
         try:
-            response = await self._pass_on(request, name, target)
+            response = await self._pass_on(request, name, target, call_id, start_ns)
             code = response.status
         except Refusal as refusal:
             code = refusal.status
@@ -66,9 +72,9 @@ class Invoke:
             self._metrics.ended(name, code, time.perf_counter() - began)
         return response
 
-    async def _pass_on(self, request: BaseRequest, name: str, target: str) -> web.StreamResponse:
-        call_id, start_ns = request.headers.get(CALL_ID) or str(uuid.uuid4()), time.time_ns()
-        ours = {CALL_ID: call_id, "X-Start-Time": str(start_ns), "X-Served-By": self._served_by}
+    async def _pass_on(
+        self, request: BaseRequest, name: str, target: str, call_id: str, start_ns: int
+    ) -> web.StreamResponse:
         try:
             headers = to_function(
                 request.headers,
@@ -78,22 +84,18 @@ class Invoke:
                 start_ns=start_ns,
             )
         except UnsendableHeader as problem:
-            raise Refusal(400, str(problem), ours) from None
+            raise Refusal(400, str(problem)) from None
         if tunnel.wanted(request):
             tunnel.switch(headers)
+        body, streamed = await self._body(request)
+        if body is not None and request.content_length is not None:
+            headers["Content-Length"] = str(request.content_length)
         try:
-            body, streamed = await self._body(request)
-            if body is not None and request.content_length is not None:
-                headers["Content-Length"] = str(request.content_length)
-            try:
-                answer = await self._upstream.send(Call(name, request.method, target, headers, body))
-            except Refusal:
-                # A client that sends too much or too slowly makes the call fail; that is what it is told.
-                if streamed is not None and streamed.refusal is not None:
-                    raise streamed.refusal from None
-                raise
-        except Refusal as refusal:
-            refusal.headers |= ours
+            answer = await self._upstream.send(Call(name, request.method, target, headers, body))
+        except Refusal:
+            # A client that sends too much or too slowly makes the call fail; that is what it is told.
+            if streamed is not None and streamed.refusal is not None:
+                raise streamed.refusal from None
             raise
         async with answer:
             return await self._answer(request, name, answer, call_id, start_ns)
@@ -183,6 +185,26 @@ class Invoke:
             if request.transport is not None:
                 request.transport.abort()
         return out
+
+
+def call_id_of(request: BaseRequest) -> str:
+    """The client's own, or a new one where it gave none, or bytes that are no text."""
+    given = request.headers.get(CALL_ID, "")
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        given = ""
+    return given or str(uuid.uuid4())
+
+
+@contextlib.contextmanager
+def identified(call_id: str, start_ns: int, served_by: str) -> Iterator[None]:
+    """What refuses a call says which one, as its answer would have."""
+    try:
+        yield
+    except Refusal as refusal:
+        refusal.headers |= {CALL_ID: call_id, START_TIME: str(start_ns), SERVED_BY: served_by}
+        raise
 
 
 def locate(backend: Backend, rest: str) -> tuple[str, str]:
