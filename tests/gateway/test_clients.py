@@ -237,7 +237,7 @@ async def test_a_hundred_megabytes_pass_without_being_held_and_more_gets_413(idl
     )
     try:
         assert gateway.stdout is not None
-        url = (await asyncio.wait_for(gateway.stdout.readline(), 10)).decode().strip()
+        url = (await asyncio.wait_for(gateway.stdout.readline(), 40)).decode().strip()
         body = {"service": "count", "image": "local", "envProcess": "wc -c"}
         async with bench.session.post(f"{url}/system/functions", json=body) as answer:
             assert answer.status == 202
