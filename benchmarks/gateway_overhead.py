@@ -1,7 +1,11 @@
-"""What the gateway costs: the same function called through it and at its own port, in turns, by the same client."""
+"""What the gateway costs: the same function called through it and at its own port, in turns, by the same client.
+
+And what a call costs that finds no replica: the gateway starts a process for it and holds it until that is ready.
+"""
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,6 +18,8 @@ from benchmarks.processes import BenchmarkError, Role
 IN_FLIGHT = (1, 32)
 REQUESTS = 4_000
 BODY_BYTES = 250
+COLD_STARTS = 20
+_POLL_S = 0.01
 
 
 def run(size: Size, folder: Path) -> list[Table]:
@@ -35,6 +41,7 @@ def run(size: Size, folder: Path) -> list[Table]:
             for name, url in urls.items()
         }
         found = interleave(measures, size.rounds)
+        cold = [_cold(gateway) for _ in range(size.of(COLD_STARTS, 2))]
     rows = []
     for in_flight in IN_FLIGHT:
         direct, through = found[f"direct {in_flight}"], found[f"gateway {in_flight}"]
@@ -48,7 +55,26 @@ def run(size: Size, folder: Path) -> list[Table]:
             )
     columns = ("", "requests/s", "p50 ms", "p99 ms", "times slower", "p50 added ms")
     title = f"Gateway: POST of {BODY_BYTES} bytes to one replica, {size.rounds} x {requests:,} requests"
-    return [Table(title, columns, rows)]
+    woken = [[f"{median(cold):.2f}", f"{max(cold):.2f}"]]
+    return [
+        Table(title, columns, rows),
+        Table(f"Gateway: {len(cold)} calls of a function at zero replicas", ("median s", "max s"), woken),
+    ]
+
+
+def _cold(gateway: parts.Part) -> float:
+    """Seconds of one call that has to start its replica."""
+    parts.post(gateway.port, f"/system/scale-function/{parts.FUNCTION}", {"replicas": 0})
+    deadline = time.monotonic() + parts.READY_S
+    while children(gateway.child.pid):
+        if time.monotonic() > deadline:
+            raise BenchmarkError("the function does not go to zero replicas")
+        time.sleep(_POLL_S)
+    began = time.perf_counter()
+    status, _ = parts.get(gateway.port, f"/function/{parts.FUNCTION}")
+    if status != 200:
+        raise BenchmarkError(f"a function at zero replicas answered {status}")
+    return time.perf_counter() - began
 
 
 def _measure(client: Role, url: str, in_flight: int, requests: int) -> tuple[float, float, float]:

@@ -108,6 +108,18 @@ def get(port: int, path: str, method: str = "GET") -> tuple[int, bytes]:
         connection.close()
 
 
+def post(port: int, path: str, document: Mapping[str, Any]) -> None:
+    """Tell a program of this machine something. Raises BenchmarkError when it refuses."""
+    connection = http.client.HTTPConnection(_HOST, port, timeout=10)
+    try:
+        connection.request("POST", path, json.dumps(document))
+        answer = connection.getresponse()
+        if not 200 <= answer.status < 300:
+            raise BenchmarkError(f"{path} answered {answer.status}: {answer.read().decode()}")
+    finally:
+        connection.close()
+
+
 def _agent_settings(broker_port: int, confirm: str, sensors: int, in_flight: int = 1_000) -> dict[str, Any]:
     return {
         "node": "bench",
