@@ -217,9 +217,8 @@ async def test_a_replica_that_is_told_to_end_finishes_what_it_has_and_no_call_fa
 
 async def test_an_update_under_load_fails_no_request_and_what_is_broken_is_rolled_back(swarm: SwarmBench) -> None:
     await swarm.stop()
-    # As patient as the settings are by default: on a busy machine Swarm must not end replicas that are well, but slow.
-    patient = HealthSettings(every_s=0.5, timeout_s=10.0, start_s=60.0, retries=5)
-    await swarm.start(swarm=dataclasses.replace(swarm.settings.swarm, health=patient, stop_grace_s=10.0))
+    # Two seconds, as in other tests, can be too short for a process to end on a busy machine.
+    await swarm.start(swarm=dataclasses.replace(swarm.settings.swarm, stop_grace_s=10.0))
     body = swarm.deployment("v", VERSION.format("one"), labels={"com.openfaas.scale.min": "2"})
     await swarm.call("POST", "/system/functions", json=body)
     await until(lambda: available(swarm, "v", 2), "it has its replicas", 40.0)
