@@ -34,6 +34,8 @@ def main() -> int:
     # Function logs are read live; a pipe would make stdout keep back 8 KiB.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # replaced only by tests, never in this program
     logs.configure(settings.log_format, settings.log_level)
+    for name, reason in settings.ignored:
+        _log.warning("A setting is not supported", extra={"op": "start", "setting": name, "reason": reason})
     try:
         function = _load(settings)
     except FunctionNotLoaded as problem:
@@ -67,6 +69,8 @@ def _load(settings: Settings) -> Function:
         os.environ,
         max_response_bytes=settings.max_response_bytes,
         content_type=settings.content_type,
+        combine_output=settings.combine_output,
+        write_debug=settings.write_debug,
     )
 
 

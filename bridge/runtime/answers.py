@@ -1,13 +1,17 @@
 """From what a handler returned to an HTTP response.
 
-Pure. A handler may return text, bytes, None, or dicts and lists (sent as JSON); with a status and headers around
-it as its signature has them: `{"statusCode", "body", "headers"}` or `(body, status, headers)`.
+Pure. A handler may return text, bytes, None, dicts and lists (sent as JSON) or a generator of text and bytes (streamed),
+with a status and headers around it as its signature has them: `{"statusCode", "body", "headers"}` or
+`(body, status, headers)`.
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 from .exchange import Headers, Request, Response
+
+Stepped = Callable[[Iterator[object]], AsyncIterator[object]]
+"""Takes the pieces of a plain generator, whose code blocks, where that holds up nobody."""
 
 _TEXT = "text/plain; charset=utf-8"
 _PARTS = ("statusCode", "body", "headers")
@@ -17,24 +21,24 @@ class BadAnswer(TypeError):
     """A handler returned what can't be answered; the text tells its author what to return instead."""
 
 
-def of_event_handler(result: object, request: Request) -> Response:
+def of_event_handler(result: object, request: Request, stepped: Stepped) -> Response:
     """The response for what `handle(event, context)` returned. Raises BadAnswer."""
     if isinstance(result, Mapping) and any(part in result for part in _PARTS):
-        return _response(result.get("body"), result.get("statusCode", 200), result.get("headers"), request)
-    return of_request_handler(result, request)
+        return _response(result.get("body"), result.get("statusCode", 200), result.get("headers"), request, stepped)
+    return of_request_handler(result, request, stepped)
 
 
-def of_request_handler(result: object, request: Request) -> Response:
+def of_request_handler(result: object, request: Request, stepped: Stepped) -> Response:
     """The response for what `handle(req)` returned. Raises BadAnswer."""
     if not isinstance(result, tuple):
-        return _response(result, 200, None, request)
+        return _response(result, 200, None, request, stepped)
     match result:
         case (body, status, headers):
-            return _response(body, status, headers, request)
+            return _response(body, status, headers, request, stepped)
         case (body, (Mapping() | list()) as headers):
-            return _response(body, 200, headers, request)
+            return _response(body, 200, headers, request, stepped)
         case (body, status):
-            return _response(body, status, None, request)
+            return _response(body, status, None, request, stepped)
     raise BadAnswer(f"a tuple of {len(result)} was returned; return body, (body, status) or (body, status, headers)")
 
 
@@ -43,15 +47,15 @@ def default_type(request: Request) -> str:
     return request.header("content-type") or _TEXT
 
 
-def _response(body: object, status: object, headers: object, request: Request) -> Response:
+def _response(body: object, status: object, headers: object, request: Request, stepped: Stepped) -> Response:
     lines = _headers(headers)
-    content, kind = _body(body)
+    content, kind = _body(body, stepped)
     if not any(name.lower() == "content-type" for name, _ in lines):
         lines = (*lines, ("Content-Type", kind or default_type(request)))
     return Response(_status(status), content, lines)
 
 
-def _body(body: object) -> tuple[bytes | AsyncIterator[bytes], str | None]:
+def _body(body: object, stepped: Stepped) -> tuple[bytes | AsyncIterator[bytes], str | None]:
     """The bytes of a body and, where its kind tells, its content type."""
     match body:
         case None:
@@ -66,9 +70,11 @@ def _body(body: object) -> tuple[bytes | AsyncIterator[bytes], str | None]:
             return _json(body), "application/json"
     if isinstance(body, AsyncIterator):
         return _Encoded(body), None
+    if isinstance(body, Iterator):
+        return _Encoded(stepped(body)), None
     raise BadAnswer(
         f"a body of type {type(body).__name__} was returned;"
-        " return str, bytes, dict, list or None (to stream, return an async generator)"
+        " return str, bytes, dict, list or None (to stream, return a generator)"
     )
 
 
@@ -122,7 +128,7 @@ def _value(name: str, value: object) -> str:
 
 
 class _Encoded(AsyncIterator[bytes]):
-    """An async generator of text or bytes, as bytes."""
+    """A generator of text or bytes, as bytes."""
 
     def __init__(self, source: AsyncIterator[object]) -> None:
         self._source = source

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 
 from .answers import BadAnswer
-from .exchange import Request, Response, text
+from .exchange import BrokenOff, Request, Response, text
 from .function import Function, FunctionFailed
 
 _log = logging.getLogger(__name__)
@@ -75,12 +75,15 @@ class App:
 
     async def _called(self, request: Request, identity: str) -> Response:
         self._inflight += 1
+        started_s = asyncio.get_running_loop().time()
         response: Response | None = None
         try:
             response = await self._timed(request, identity)
             if not isinstance(response.body, bytes):
-                # A streamed answer is in flight until its last piece has gone.
-                response = Response(response.status, _Released(response.body, self._release), response.headers)
+                # A streamed answer is in flight, and its time runs, until its last piece has gone.
+                until_s = None if self._exec_timeout_s is None else started_s + self._exec_timeout_s
+                body = _Streamed(response.body, self._release, until_s, self._took_too_long)
+                response = Response(response.status, body, response.headers)
             return response
         finally:
             if response is None or isinstance(response.body, bytes):
@@ -98,7 +101,7 @@ class App:
             if not clock.expired():
                 _log.exception("Function failed", extra={"op": "call"})
                 return failed
-            _log.error("Function took too long", extra={"op": "call", "exec_timeout_s": self._exec_timeout_s})
+            self._took_too_long()
             return text(
                 504, f"the function took longer than exec_timeout, {self._exec_timeout_s:g} s (call id {identity})"
             )
@@ -109,16 +112,38 @@ class App:
             _log.exception("Function failed", extra={"op": "call"})
             return failed
 
+    def _took_too_long(self) -> None:
+        _log.error("Function took too long", extra={"op": "call", "exec_timeout_s": self._exec_timeout_s})
 
-class _Released(AsyncIterator[bytes]):
-    """A body that tells once when it is over."""
 
-    def __init__(self, source: AsyncIterator[bytes], release: Callable[[], None]) -> None:
+class _Streamed(AsyncIterator[bytes]):
+    """A body that is broken off at `until_s` of the loop's clock, and tells once when it is over."""
+
+    def __init__(
+        self,
+        source: AsyncIterator[bytes],
+        release: Callable[[], None],
+        until_s: float | None,
+        too_long: Callable[[], None],
+    ) -> None:
         self._source = source
         self._release: Callable[[], None] | None = release
+        self._until_s = until_s
+        self._too_long = too_long
 
     async def __anext__(self) -> bytes:
-        return await anext(self._source)
+        try:
+            async with asyncio.timeout_at(self._until_s) as clock:
+                piece = await anext(self._source)
+        except TimeoutError:
+            if not clock.expired():
+                raise
+        else:
+            # A source that never waits is not interrupted by the time-out.
+            if self._until_s is None or asyncio.get_running_loop().time() < self._until_s:
+                return piece
+        self._too_long()
+        raise BrokenOff
 
     async def aclose(self) -> None:
         release, self._release = self._release, None

@@ -1,10 +1,11 @@
 """Functions that are any command: the body on stdin, the answer on stdout, the request in `Http_...` variables.
 
-The classic watchdog's way; what the command writes to stderr goes to the function's log as it is.
+The classic watchdog's way; what the command writes to stderr goes to the function's log as it is, or into the answer.
 """
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -14,7 +15,11 @@ from .answers import default_type
 from .exchange import Request, Response
 from .function import FunctionFailed, FunctionNotLoaded
 
+_log = logging.getLogger(__name__)
+
 _PIECE_BYTES = 64 * 1024
+_TOLD_BYTES = 4096
+"""How much of an answer `write_debug` writes to the log."""
 
 
 class CommandFunction:
@@ -27,6 +32,8 @@ class CommandFunction:
         *,
         max_response_bytes: int,
         content_type: str | None = None,
+        combine_output: bool = False,
+        write_debug: bool = False,
     ) -> None:
         if shutil.which(words[0], path=environ.get("PATH")) is None:
             raise FunctionNotLoaded(f"fprocess: the command {words[0]!r} isn't installed or isn't executable here")
@@ -34,6 +41,8 @@ class CommandFunction:
         self._environ = dict(environ)
         self._max_response_bytes = max_response_bytes
         self._content_type = content_type
+        self._stderr = asyncio.subprocess.STDOUT if combine_output else None
+        self._write_debug = write_debug
 
     async def __call__(self, request: Request) -> Response:
         """Run the command. Raises FunctionFailed when it exits with anything but 0 or answers too much."""
@@ -41,6 +50,7 @@ class CommandFunction:
             *self._words,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            stderr=self._stderr,
             env=self._environ | request_variables(request),
             start_new_session=True,
         )
@@ -58,6 +68,9 @@ class CommandFunction:
             if not ended:
                 _kill_group(process.pid)
                 await asyncio.shield(process.wait())
+        if self._write_debug:
+            told = answer[:_TOLD_BYTES].decode("utf-8", "replace")
+            _log.debug("Command answered", extra={"op": "call", "size_bytes": len(answer), "output": told})
         if code != 0:
             how = f"exit code {code}" if code > 0 else f"signal {signal.Signals(-code).name}"
             raise FunctionFailed(f"the command {self._words[0]!r} ended with {how}; see what it wrote above")

@@ -14,7 +14,7 @@ from typing import cast
 import h11
 
 from . import wire
-from .exchange import Handler, Request, Response, text
+from .exchange import BrokenOff, Handler, Request, Response, dispose, text
 
 _log = logging.getLogger(__name__)
 
@@ -252,13 +252,13 @@ class Connection(asyncio.Protocol):
     async def _send(self, request: Request, response: Response) -> None:
         whole = response.body if isinstance(response.body, bytes) else None
         if self._transport is None:
-            await _dispose(response)
+            await dispose(response)
             return
         try:
             head = wire.response_head(request, response, closing=self._draining)
         except (h11.LocalProtocolError, ValueError) as problem:
             _log.error("Handler answered what HTTP can't carry", extra={"op": "http", "problem": str(problem)})
-            await _dispose(response)
+            await dispose(response)
             response = text(500, "internal error; the log of this program says more")
             assert isinstance(response.body, bytes), "text() answers with bytes"
             whole = response.body
@@ -270,7 +270,7 @@ class Connection(asyncio.Protocol):
             await self._client_caught_up()
         elif silent:
             self._write(start + self._http.send(h11.EndOfMessage()))
-            await _dispose(response)
+            await dispose(response)
         else:
             self._write(start)
             await self._stream(response)
@@ -294,14 +294,19 @@ class Connection(asyncio.Protocol):
                     self._write(self._http.send(h11.Data(data=piece)))
                     await self._client_caught_up()
             self._write(self._http.send(h11.EndOfMessage()))
+        # The head is out, so no status can tell it any more: a cut connection is how HTTP says "incomplete".
+        except BrokenOff:
+            self._cut()
         except Exception:  # noqa: BLE001 - as above; the source of a stream is the handler's code
-            # The head is out, so no status can tell it any more: a cut connection is how HTTP says "incomplete".
             _log.exception("Streamed answer failed", extra={"op": "http"})
-            if self._transport is not None:
-                self._transport.abort()
+            self._cut()
         finally:
             self._streaming = False
-            await _dispose(response)
+            await dispose(response)
+
+    def _cut(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
 
     async def _client_caught_up(self) -> None:
         """Wait while the client reads; cut it off when it took nothing for `write_timeout_s`."""
@@ -390,10 +395,3 @@ class Connection(asyncio.Protocol):
             self._close()
         else:
             self._refuse(408, f"the request did not arrive whole within {self._limits.read_timeout_s:g} s")
-
-
-async def _dispose(response: Response) -> None:
-    """Close a streamed body, so that its `finally` runs now and not at some collection."""
-    close = getattr(response.body, "aclose", None)
-    if close is not None:
-        await close()

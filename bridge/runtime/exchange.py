@@ -44,6 +44,10 @@ class Response:
     headers: Headers = ()
 
 
+class BrokenOff(Exception):
+    """A streamed body ends before it is whole. Whoever raises it has told the log why."""
+
+
 Handler = Callable[[Request], Awaitable[Response]]
 """Answers one request. Called on the server's loop; what it raises becomes a 500."""
 
@@ -51,3 +55,10 @@ Handler = Callable[[Request], Awaitable[Response]]
 def text(status: int, line: str, headers: Headers = ()) -> Response:
     """An answer of one line of plain text."""
     return Response(status, f"{line}\n".encode(), (("Content-Type", "text/plain; charset=utf-8"), *headers))
+
+
+async def dispose(response: Response) -> None:
+    """Close a streamed body, so that its `finally` runs now and not at some collection."""
+    close = getattr(response.body, "aclose", None)
+    if close is not None:
+        await close()

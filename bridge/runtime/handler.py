@@ -8,7 +8,8 @@ import importlib.util
 import inspect
 import socket
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -19,11 +20,12 @@ from .event import Context, event_of
 from .exchange import Request, Response
 from .function import FunctionFailed, FunctionNotLoaded
 
+_END = object()
 _PACKAGE = "function"  # the name OpenFaaS' templates give the folder, so that their imports work here too
 
 
 class PythonFunction:
-    """A `handle`: awaited on the loop when it is `async def`, else run in a thread.
+    """A `handle`: awaited on the loop when it is `async def`, else run in a thread, and so is each step of a generator.
 
     A thread can't be stopped. A call that is given up keeps its thread until it returns by itself; when all threads are
     kept like that, `complaint` says so and the process should be replaced.
@@ -54,9 +56,9 @@ class PythonFunction:
             arguments = (event_of(request), self._context)
         else:
             arguments = (request.body if self._raw_body else request.body.decode("utf-8", "replace"),)
-        result = await (self._awaited(arguments) if self._async else self._in_thread(arguments))
+        result = await (self._awaited(arguments) if self._async else self._in_thread(self._handle, *arguments))
         answer = answers.of_event_handler if self._with_event else answers.of_request_handler
-        return answer(result, request)
+        return answer(result, request, self._stepped)
 
     @property
     def overdue(self) -> int:
@@ -81,8 +83,11 @@ class PythonFunction:
         except SystemExit as end:
             raise FunctionFailed(f"the handler called sys.exit({end.code!r}); return an answer instead") from end
 
-    async def _in_thread(self, arguments: tuple[object, ...]) -> object:
-        call = self._threads.submit(contextvars.copy_context().run, self._called, arguments)
+    def _stepped(self, source: Iterator[object]) -> AsyncIterator[object]:
+        return _Steps(source, self._in_thread)
+
+    async def _in_thread(self, work: Callable[..., object], *arguments: object) -> object:
+        call = self._threads.submit(contextvars.copy_context().run, self._called, work, arguments)
         try:
             return await asyncio.wrap_future(call)
         except asyncio.CancelledError:
@@ -90,15 +95,59 @@ class PythonFunction:
                 self._given_up.add(call)
             raise
 
-    def _called(self, arguments: tuple[object, ...]) -> object:
+    def _called(self, work: Callable[..., object], arguments: tuple[object, ...]) -> object:
         try:
-            return self._handle(*arguments)
+            return work(*arguments)
         except SystemExit as end:
             # It would end the whole server, with everybody else's calls.
             raise FunctionFailed(f"the handler called sys.exit({end.code!r}); return an answer instead") from end
         except StopIteration as end:
             # asyncio can't carry this one across threads; the caller would wait for ever.
             raise FunctionFailed("the handler raised StopIteration; give next() a default") from end
+
+
+class _Steps(AsyncIterator[object]):
+    """A plain generator, each of its steps in a thread."""
+
+    def __init__(self, source: Iterator[object], in_thread: Callable[..., Awaitable[object]]) -> None:
+        self._source = source
+        self._in_thread = in_thread
+        # A step that was given up runs on. A generator cannot be closed meanwhile, so whoever comes last closes it.
+        self._lock = threading.Lock()
+        self._stepping = False
+        self._over = False
+
+    async def __anext__(self) -> object:
+        piece = await self._in_thread(self._step)
+        if piece is _END:
+            raise StopAsyncIteration
+        return piece
+
+    async def aclose(self) -> None:
+        with self._lock:
+            self._over = True
+            stepping = self._stepping
+        if not stepping:
+            await self._in_thread(self._close)
+
+    def _step(self) -> object:
+        with self._lock:
+            if self._over:
+                return _END
+            self._stepping = True
+        try:
+            return next(self._source, _END)
+        finally:
+            with self._lock:
+                self._stepping = False
+                over = self._over
+            if over:
+                self._close()
+
+    def _close(self) -> None:
+        close = getattr(self._source, "close", None)
+        if close is not None:
+            close()
 
 
 def load(

@@ -7,17 +7,21 @@
 | `function_signature` | `auto` | `python3-http`, `python3-flask`, `python3`, or by the number of parameters |
 | `RAW_BODY` | `false` | a one-parameter handler gets bytes instead of text |
 | `content_type` | | type of a classic answer; else the request's, else text |
+| `combine_output` | `false` | what a classic command writes to stderr is part of the answer instead of the log |
 | `exec_timeout` | `10s` | one call; `0` for none |
 | `read_timeout`, `write_timeout` | `10s` | receiving a request; a client that takes nothing of its answer |
 | `max_inflight` | `0` | calls at a time, 429 beyond; `0` for no limit |
 | `max_threads` | `max_inflight` or 32 | threads for handlers that aren't `async def` |
 | `max_request_bytes`, `max_response_bytes` | 32 MiB | largest body; largest classic answer |
 | `drain_timeout` | `10s` | after SIGTERM, for calls in flight |
-| `drain_delay` | `0s` | after SIGTERM, keep serving with health at 503 so that balancers turn away first |
+| `drain_delay` | `healthcheck_interval` or `0s` | after SIGTERM, serve on with health at 503 till balancers turn away |
 | `port`, `bind_address` | `8080`, all | port `0` takes a free one |
 | `announce_fd` | | once ready, a line `{"port": N}` is written to this descriptor |
 | `lifeline_fd` | | drains and exits when this descriptor reaches its end: whoever started us is gone |
 | `log_format`, `log_level` | by terminal, `info` | `text` or `json`; `debug` also logs each call |
+| `write_debug` | `false` | the level `debug`, and what a classic command answers is logged too |
+
+What a watchdog does and this server does not is told in the log when it is set, see `_UNSUPPORTED`.
 """
 
 import os
@@ -30,6 +34,15 @@ from pathlib import Path
 SIGNATURES = ("auto", "python3-http", "python3-flask", "python3")
 _DEFAULT_BODY_BYTES = 32 * 1024 * 1024
 _DEFAULT_THREADS = 32
+_UNSUPPORTED = {
+    "prefix_logs": "lines that a function writes are logged as they are; this server's own lines have a time",
+    "mode": "a handler is called in this process, fprocess once for each call",
+    "upstream_url": "calls are not passed on to another server",
+    "http_upstream_url": "calls are not passed on to another server",
+    "static_path": "files are not served",
+    "jwt_auth": "calls are not authenticated here; let the gateway be the only one who reaches this port",
+}
+_OFF = ("false", "0", "no", "off")
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -63,6 +76,10 @@ class Settings:
     lifeline_fd: int | None = None
     log_format: str = "auto"
     log_level: str = "info"
+    combine_output: bool = False
+    write_debug: bool = False
+    ignored: tuple[tuple[str, str], ...] = ()
+    """What is set and not supported, each with the reason."""
 
 
 def duration_s(text: str) -> float:
@@ -80,6 +97,8 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     default = Settings()
     inflight = reader.number("max_inflight", default.max_inflight, 0)
     exec_timeout_s = reader.duration("exec_timeout", default.exec_timeout_s or 0.0)
+    write_debug = reader.choice("write_debug", ("false", "true")) == "true"
+    log_level = reader.choice("log_level", ("info", "debug", "warning", "error"))
     settings = Settings(
         handler=reader.handler("function_handler"),
         fprocess=reader.command("fprocess"),
@@ -94,13 +113,16 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         max_request_bytes=reader.number("max_request_bytes", default.max_request_bytes, 0),
         max_response_bytes=reader.number("max_response_bytes", default.max_response_bytes, 0),
         drain_timeout_s=reader.duration("drain_timeout", default.drain_timeout_s),
-        drain_delay_s=reader.duration("drain_delay", default.drain_delay_s),
+        drain_delay_s=reader.duration("drain_delay", reader.duration("healthcheck_interval", default.drain_delay_s)),
         port=reader.number("port", default.port, 0, 65535),
         bind_address=reader.get("bind_address") or default.bind_address,
         announce_fd=reader.descriptor("announce_fd"),
         lifeline_fd=reader.descriptor("lifeline_fd"),
         log_format=reader.choice("log_format", ("auto", "text", "json")),
-        log_level=reader.choice("log_level", ("info", "debug", "warning", "error")),
+        log_level="debug" if write_debug else log_level,
+        combine_output=reader.choice("combine_output", ("false", "true")) == "true",
+        write_debug=write_debug,
+        ignored=reader.ignored(),
     )
     if settings.handler is None and not settings.fprocess and not reader.problems:
         reader.problems.append("nothing to serve: set function_handler to a handler.py, or fprocess to a command")
@@ -118,6 +140,11 @@ class _Reader:
 
     def get(self, name: str) -> str | None:
         return self._environ.get(name, "").strip() or None
+
+    def ignored(self) -> tuple[tuple[str, str], ...]:
+        return tuple(
+            (name, reason) for name, reason in _UNSUPPORTED.items() if (self.get(name) or "false").lower() not in _OFF
+        )
 
     def duration(self, name: str, default_s: float, *, above_zero: bool = False) -> float:
         found = self.get(name)

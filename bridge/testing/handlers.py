@@ -20,7 +20,7 @@ from bridge.gateway.deployment import Deployment
 from bridge.gateway.stack_file import HANDLER_ANNOTATION
 from bridge.inline import Inline
 from bridge.runtime.app import App
-from bridge.runtime.exchange import Request
+from bridge.runtime.exchange import BrokenOff, Request, dispose
 from bridge.runtime.function import FunctionNotLoaded
 from bridge.runtime.handler import load
 from bridge.runtime.settings import SettingsError, from_environment
@@ -100,10 +100,16 @@ class RealFunction:
     async def _answer(self, request: Request) -> tuple[int, dict[str, str], bytes]:
         with self._at_home():
             response = await self._app(request)
-            answer = response.body
-            if not isinstance(answer, bytes):
-                answer = b"".join([piece async for piece in answer])
-        return response.status, dict(response.headers), answer
+            body = response.body
+            if isinstance(body, bytes):
+                return response.status, dict(response.headers), body
+            try:
+                return response.status, dict(response.headers), b"".join([piece async for piece in body])
+            except BrokenOff:
+                # A gateway tells its caller so: what it has of the answer is not the whole of it.
+                return 502, {}, b"the function's answer broke off\n"
+            finally:
+                await dispose(response)
 
     @contextmanager
     def _at_home(self) -> Iterator[None]:

@@ -1,11 +1,17 @@
 """From what handlers return to responses: the shapes of both signatures, and the mistakes their authors make."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from bridge.runtime.answers import BadAnswer, of_event_handler, of_request_handler
 from bridge.runtime.exchange import Request
+
+
+async def stepped(pieces: Iterator[object]) -> AsyncIterator[object]:
+    for piece in pieces:
+        yield piece
+
 
 PLAIN = Request("POST", "/", "/")
 TYPED = Request("POST", "/", "/", headers=(("content-type", "text/x-request"),))
@@ -27,7 +33,7 @@ TYPED = Request("POST", "/", "/", headers=(("content-type", "text/x-request"),))
     ],
 )
 def test_one_parameter_handlers_may_return(result: object, status: int, body: bytes) -> None:
-    response = of_request_handler(result, PLAIN)
+    response = of_request_handler(result, PLAIN, stepped)
     assert (response.status, response.body) == (status, body)
 
 
@@ -44,7 +50,7 @@ def test_one_parameter_handlers_may_return(result: object, status: int, body: by
     ],
 )
 def test_event_handlers_may_return(result: object, status: int, body: bytes) -> None:
-    response = of_event_handler(result, PLAIN)
+    response = of_event_handler(result, PLAIN, stepped)
     assert (response.status, response.body) == (status, body)
 
 
@@ -59,7 +65,9 @@ def test_event_handlers_may_return(result: object, status: int, body: bytes) -> 
     ids=["the handler's", "json for a dict", "the request's", "plain text"],
 )
 def test_the_content_type_is(result: object, request_: Request, content_type: str) -> None:
-    found = [value for name, value in of_event_handler(result, request_).headers if name.lower() == "content-type"]
+    found = [
+        value for name, value in of_event_handler(result, request_, stepped).headers if name.lower() == "content-type"
+    ]
     assert found == [content_type]
 
 
@@ -72,12 +80,12 @@ def test_the_content_type_is(result: object, request_: Request, content_type: st
 )
 def test_headers_may_be_a_dict_or_pairs_and_repeat(headers: object) -> None:
     expected = (("X-A", "1"), ("Set-Cookie", "a"), ("Set-Cookie", "b"), ("X-N", "5"))
-    assert of_request_handler(("x", 200, headers), PLAIN).headers[:4] == expected
-    assert of_event_handler({"body": "x", "headers": headers}, PLAIN).headers[:4] == expected
+    assert of_request_handler(("x", 200, headers), PLAIN, stepped).headers[:4] == expected
+    assert of_event_handler({"body": "x", "headers": headers}, PLAIN, stepped).headers[:4] == expected
 
 
 def test_headers_may_stand_without_a_status() -> None:
-    response = of_request_handler(("x", {"X-A": "1"}), PLAIN)
+    response = of_request_handler(("x", {"X-A": "1"}), PLAIN, stepped)
     assert (response.status, response.headers[0]) == (200, ("X-A", "1"))
 
 
@@ -103,7 +111,7 @@ def test_headers_may_stand_without_a_status() -> None:
 )
 def test_a_mistake_is_told_in_words(result: object, said: str) -> None:
     with pytest.raises(BadAnswer, match=said):
-        of_event_handler(result, PLAIN)
+        of_event_handler(result, PLAIN, stepped)
 
 
 async def test_a_streamed_answer_may_mix_text_and_bytes_but_nothing_else() -> None:
@@ -118,7 +126,7 @@ async def test_a_streamed_answer_may_mix_text_and_bytes_but_nothing_else() -> No
         finally:
             closed = True
 
-    body = of_event_handler({"body": pieces()}, PLAIN).body
+    body = of_event_handler({"body": pieces()}, PLAIN, stepped).body
     assert not isinstance(body, bytes)
     assert await anext(body) == "é".encode()
     assert await anext(body) == b"\xff"
@@ -126,3 +134,9 @@ async def test_a_streamed_answer_may_mix_text_and_bytes_but_nothing_else() -> No
         await anext(body)
     await body.aclose()  # type: ignore[attr-defined]  # an optional part of what streams
     assert closed
+
+
+async def test_a_plain_generator_is_streamed_step_by_step() -> None:
+    body = of_request_handler((piece for piece in ("a", b"b")), PLAIN, stepped).body
+    assert not isinstance(body, bytes)
+    assert [piece async for piece in body] == [b"a", b"b"]

@@ -318,6 +318,77 @@ def test_streamed_answers_count_as_in_flight_until_their_end(start: Start) -> No
     assert function.ask().status == 200
 
 
+@pytest.mark.parametrize("parameters", ["req", "event, context"])
+def test_a_plain_generator_is_streamed_from_a_thread(start: Start, tmp_path: Path, parameters: str) -> None:
+    go = tmp_path / "go"
+    function = start(f"""
+        import pathlib, time
+
+        def handle({parameters}):
+            try:
+                yield "first\\n"
+                while not pathlib.Path({str(go)!r}).exists():
+                    time.sleep(0.01)
+                yield b"second\\n"
+            finally:
+                print("closed")
+    """)
+    connection = http.client.HTTPConnection("127.0.0.1", function.port, timeout=DEADLINE_S)
+    connection.request("GET", "/")
+    answer = connection.getresponse()
+    assert (answer.status, answer.readline()) == (200, b"first\n")
+    # The loop is free meanwhile.
+    assert function.ask("/_/health", method="GET").status == 200
+    go.touch()
+    assert answer.read() == b"second\n"
+    connection.close()
+    assert function.stdout.read_text() == "closed\n"
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        "async def handle(req):\n  yield 'a'\n  await asyncio.sleep(60)",
+        "def handle(req):\n  yield 'a'\n  time.sleep(0.6)",
+        "async def handle(req):\n  while True: yield 'a'",
+    ],
+)
+def test_a_streamed_answer_that_takes_too_long_is_broken_off(start: Start, handler: str) -> None:
+    function = start(f"import asyncio, time\n{handler}", exec_timeout="200ms", max_inflight="1")
+    connection = http.client.HTTPConnection("127.0.0.1", function.port, timeout=DEADLINE_S)
+    connection.request("GET", "/")
+    answer = connection.getresponse()
+    assert answer.read(1) == b"a"
+    with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+        answer.read()
+    connection.close()
+    wait_for(lambda: any(line["message"] == "Function took too long" for line in function.logs()))
+    assert not any("traceback" in line for line in function.logs())
+    # The place is free again once its thread, if any, is.
+    wait_for(lambda: function.ask("/_/ready", method="GET").status == 200)
+
+
+def test_a_plain_generator_is_closed_when_its_client_leaves(start: Start) -> None:
+    function = start("""
+        import time
+
+        def handle(req):
+            try:
+                while True:
+                    yield b"x" * 65536
+                    time.sleep(0.01)
+            finally:
+                print("closed")
+    """)
+    connection = http.client.HTTPConnection("127.0.0.1", function.port, timeout=DEADLINE_S)
+    connection.request("GET", "/")
+    answer = connection.getresponse()
+    assert answer.read(1) == b"x"
+    answer.close()
+    connection.close()
+    wait_for(lambda: "closed" in function.stdout.read_text())
+
+
 def test_sigterm_lets_calls_finish_refuses_new_ones_and_exits_0(start: Start) -> None:
     function = start("import time\ndef handle(req):\n  print('entered')\n  time.sleep(0.4)\n  return 'finished'")
     with ThreadPoolExecutor(1) as pool:
@@ -546,3 +617,27 @@ def test_too_large_a_body_is_a_413(start: Start) -> None:
     function = start(HELLO, max_request_bytes="1000")
     assert function.ask(body=bytes(1000)).status == 201
     assert function.ask(body=bytes(1001)).status == 413
+
+
+@pytest.mark.parametrize(("combine", "answer", "log"), [("true", b"out\nerr\n", ""), ("false", b"out\n", "err\n")])
+def test_a_commands_complaints_are_part_of_its_answer_if_wanted(
+    start: Start, combine: str, answer: bytes, log: str
+) -> None:
+    function = start(fprocess="sh -c 'echo out; echo err >&2'", combine_output=combine, log_level="error")
+    assert function.ask().body == answer
+    assert function.stderr.read_text() == log
+
+
+def test_debug_writes_calls_and_what_a_command_answers(start: Start) -> None:
+    function = start(fprocess="wc -w", write_debug="true")
+    function.ask("/path", b"three short words")
+    told = {line["message"]: line for line in function.logs()}
+    assert told["Command answered"]["output"] == "3\n"
+    assert told["Called"]["status"] == 200
+
+
+def test_what_is_set_and_not_supported_is_told_at_the_start(start: Start) -> None:
+    function = start(HELLO, prefix_logs="true", static_path="/srv")
+    wait_for(lambda: any(line["message"] == "Listening" for line in function.logs()))
+    told = [line["setting"] for line in function.logs() if line["message"] == "A setting is not supported"]
+    assert told == ["prefix_logs", "static_path"]

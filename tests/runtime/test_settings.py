@@ -135,3 +135,23 @@ def test_every_variable_is_in_the_modules_table() -> None:
     named = set(re.findall(r'reader\.\w+\(\s*"(\w+)"', source))
     assert len(named) >= 18
     assert [name for name in sorted(named) if f"`{name}`" not in table] == []
+
+
+@pytest.mark.parametrize(
+    ("environ", "delay_s"),
+    [({"healthcheck_interval": "3s"}, 3.0), ({"healthcheck_interval": "3s", "drain_delay": "1s"}, 1.0)],
+)
+def test_the_watchdogs_interval_of_health_checks_is_how_long_probes_get_to_notice(
+    environ: dict[str, str], delay_s: float
+) -> None:
+    assert from_environment({"fprocess": "cat"} | environ).drain_delay_s == delay_s
+
+
+def test_writing_debug_is_a_level_of_the_log() -> None:
+    settings = from_environment({"fprocess": "cat", "write_debug": "true"})
+    assert (settings.write_debug, settings.log_level) == (True, "debug")
+
+
+def test_what_a_watchdog_does_and_we_do_not_is_kept_to_be_told() -> None:
+    settings = from_environment({"fprocess": "cat", "prefix_logs": "true", "jwt_auth": "false", "mode": "http"})
+    assert [name for name, _ in settings.ignored] == ["prefix_logs", "mode"]

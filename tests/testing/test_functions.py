@@ -280,6 +280,20 @@ def test_a_function_that_waits_takes_virtual_time(build: Build, stack: str) -> N
     assert made.ended_at == made.at + timedelta(seconds=7)
 
 
+def test_a_streamed_answer_is_taken_whole_and_its_place_is_free_again(build: Build, stack: str, tmp_path: Path) -> None:
+    (tmp_path / "functions" / "slow" / "handler.py").write_text(
+        "def handle(req):\n    yield 'at '\n    yield b'last'\n"
+    )
+    (tmp_path / "functions" / "stack.yml").write_text(
+        STACK.replace("image: slow}", "image: slow, environment: {max_inflight: 1}}"), encoding="utf-8"
+    )
+    house = build(mappings().replace("hello", "slow"), functions=stack)
+    house.function("slow").runs()
+    for _ in range(2):
+        house.pi("pi-1").sensor("front-door").still().motion()
+    assert [one.attempts[0].answer for one in house.invocations] == [b"at last", b"at last"]
+
+
 def test_a_function_that_cannot_run_says_why(build: Build, stack: str) -> None:
     house = build(mappings(), functions=stack)
     with pytest.raises(FunctionNotFound, match="there is no function nothing in the stack file; it has hello, other"):
