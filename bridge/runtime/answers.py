@@ -1,7 +1,7 @@
 """From what a handler returned to an HTTP response.
 
-Pure. A handler may return text, bytes, None, dicts and lists (sent as JSON) or a generator of text and bytes (streamed),
-with a status and headers around it as its signature has them: `{"statusCode", "body", "headers"}` or
+Pure. A handler may return text, bytes, None, dicts and lists (sent as JSON), or a generator of text and bytes, which is
+streamed; with a status and headers around it as its signature has them: `{"statusCode", "body", "headers"}` or
 `(body, status, headers)`.
 """
 

@@ -115,7 +115,7 @@ class _Steps(AsyncIterator[object]):
         # A step that was given up runs on. A generator cannot be closed meanwhile, so whoever comes last closes it.
         self._lock = threading.Lock()
         self._stepping = False
-        self._over = False
+        self._over = threading.Event()
 
     async def __anext__(self) -> object:
         piece = await self._in_thread(self._step)
@@ -125,14 +125,14 @@ class _Steps(AsyncIterator[object]):
 
     async def aclose(self) -> None:
         with self._lock:
-            self._over = True
+            self._over.set()
             stepping = self._stepping
         if not stepping:
             await self._in_thread(self._close)
 
     def _step(self) -> object:
         with self._lock:
-            if self._over:
+            if self._over.is_set():
                 return _END
             self._stepping = True
         try:
@@ -140,7 +140,7 @@ class _Steps(AsyncIterator[object]):
         finally:
             with self._lock:
                 self._stepping = False
-                over = self._over
+                over = self._over.is_set()
             if over:
                 self._close()
 
