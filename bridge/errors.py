@@ -15,6 +15,8 @@ BridgeError                      everything below; catch it to catch them all
 │   └── EngineUnavailable (ConnectionError)  it cannot be asked now
 ├── ClusterError (RuntimeError)  the cluster is not so that it can be done; the message says what to do
 ├── StackError (RuntimeError)    a stack cannot be deployed, or does not become well
+├── ImageError (RuntimeError)    a function's image could not be built or pushed
+│   └── BuildFailed              a step of its build failed; `output` is what the step wrote
 ├── FunctionError (RuntimeError) a function could not be deployed or started
 │   ├── FunctionNotFound (LookupError)
 │   └── FunctionUnavailable      known, but nothing can answer for it now
@@ -113,6 +115,18 @@ class ClusterError(BridgeError, RuntimeError):
 
 class StackError(BridgeError, RuntimeError):
     """A stack cannot be deployed, or does not become well; a line for each reason."""
+
+
+class ImageError(BridgeError, RuntimeError):
+    """The image of a function could not be built or pushed."""
+
+
+class BuildFailed(ImageError):
+    """A step of a build failed; `output` is what the failing step wrote."""
+
+    def __init__(self, message: str, output: str) -> None:
+        super().__init__(message)
+        self.output = output
 
 
 class FunctionError(BridgeError, RuntimeError):

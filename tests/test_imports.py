@@ -16,7 +16,19 @@ MODULES = sorted(ROOT.rglob("*.py"))
 
 COMPOSITION = {"__main__", "cli", "local", "demo", "load", "virtual", "testing"}
 PROGRAMS = {"agent", "dispatcher", "gateway", "manager"}
-SHARED = {"mqtt", "journal", "swarm", "service", "broker", "config", "clock", "mapping_file", "ulid", "inline"}
+SHARED = {
+    "mqtt",
+    "journal",
+    "swarm",
+    "images",
+    "service",
+    "broker",
+    "config",
+    "clock",
+    "mapping_file",
+    "ulid",
+    "inline",
+}
 CORE = {"core", "errors"}
 RUNTIME = "runtime"
 

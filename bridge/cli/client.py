@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,16 +13,27 @@ from bridge.cli import whereabouts
 from bridge.errors import BridgeError, NotRunning
 
 _TIMEOUT_S = 10.0
+_USUAL = ("http://127.0.0.1:8080", "http://localhost:8080")
 
 
 class Refused(BridgeError):
     """A program answered, with an error; the message holds what it said."""
 
 
-def gateway_url(given: str | None) -> str:
-    """The gateway to ask: as given, that of the running `up`, or OpenFaaS' own port on this machine."""
-    here = None if given else whereabouts.find()
-    return (given or (here.gateway if here else "http://127.0.0.1:8080")).rstrip("/")
+def gateway_url(given: str | None, in_stack: str | None = None) -> str:
+    """The gateway to ask: as given, the stack file's, `OPENFAAS_URL`, the running `up`'s, or OpenFaaS' own port here.
+
+    A stack file names the usual address because faas-cli wrote it there, so that one says nothing.
+    """
+    elsewhere = in_stack if in_stack is not None and in_stack.rstrip("/") not in _USUAL else None
+    found = given or elsewhere or os.environ.get("OPENFAAS_URL")
+    here = None if found else whereabouts.find()
+    return (found or (here.gateway if here else _USUAL[0])).rstrip("/")
+
+
+def credentials(user: str, password_file: Path | None) -> tuple[str, str] | None:
+    """User and password for a gateway that asks for them; None where no file was given."""
+    return None if password_file is None else (user, password_file.read_text(encoding="utf-8").rstrip("\r\n"))
 
 
 def dispatcher_url(given: str | None) -> str:

@@ -8,19 +8,21 @@ from typing import Annotated, Any
 
 import typer
 
+from bridge.cli import function_images, secrets
+from bridge.cli.stack_selection import STACK, Filter, Names, Regex, Stack, Tag, image_of, pairs, selected
+
 app = typer.Typer(
-    help="Functions: list, deploy, invoke, look at their logs, remove, and start new ones.", no_args_is_help=True
+    help="Functions: build, deploy, list, invoke, look at their logs, remove, and start new ones.", no_args_is_help=True
 )
 
-Url = Annotated[str | None, typer.Option("--gateway", "-g", help="The gateway; without it, that of the running `up`.")]
+Url = Annotated[
+    str | None, typer.Option("--gateway", "-g", help="The gateway; else `OPENFAAS_URL`, or the running `up`.")
+]
 User = Annotated[str, typer.Option(help="The user, for a gateway that asks for one.")]
 PasswordFile = Annotated[
     Path | None, typer.Option(help="The file with the user's password.", exists=True, dir_okay=False)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Stack = Annotated[Path, typer.Option("--file", "-f", help="The stack file.", dir_okay=False)]
-
-_STACK = Path("functions/stack.yml")
 
 
 @app.command("list")
@@ -28,10 +30,10 @@ def list_(
     gateway: Url = None, user: User = "admin", password_file: PasswordFile = None, as_json: AsJson = False
 ) -> None:
     """Show every function, its replicas and how often it was called."""
-    from bridge.cli.client import ask, gateway_url, granted
+    from bridge.cli.client import ask, credentials, gateway_url, granted
 
     url = f"{gateway_url(gateway)}/system/functions"
-    answer = granted(ask("GET", url, program="gateway", auth=_auth(user, password_file)), "listing the functions")
+    answer = granted(ask("GET", url, program="gateway", auth=credentials(user, password_file)), "listing the functions")
     if as_json:
         print(answer.text)
         return
@@ -45,32 +47,50 @@ def list_(
 
 @app.command()
 def deploy(
-    names: Annotated[list[str] | None, typer.Argument(help="Which functions; without any, all of the file.")] = None,
-    file: Stack = _STACK,
+    names: Names = None,
+    file: Stack = STACK,
+    pattern: Filter = None,
+    regex: Regex = None,
+    tag: Tag = "latest",
+    env: Annotated[
+        list[str] | None, typer.Option("--env", "-e", help="NAME=VALUE for the functions; may be repeated.")
+    ] = None,
+    label: Annotated[list[str] | None, typer.Option("--label", "-l", help="NAME=VALUE; may be repeated.")] = None,
     gateway: Url = None,
     user: User = "admin",
     password_file: PasswordFile = None,
 ) -> None:
     """Deploy the functions of a stack file, or replace those that are there."""
-    import os
+    from dataclasses import replace
 
-    from bridge.cli.client import ask, gateway_url, granted
-    from bridge.gateway.stack_file import load_stack
+    from bridge.cli.client import ask, credentials, gateway_url, granted
 
-    found = {deployment.service: deployment for deployment in load_stack(file, os.environ)}
-    unknown = [name for name in names or () if name not in found]
-    if unknown:
-        raise typer.BadParameter(f"{file} has no function {', '.join(unknown)}; it has {', '.join(found)}")
-    url, auth = f"{gateway_url(gateway)}/system/functions", _auth(user, password_file)
-    for name in names or found:
-        document = found[name].document()
+    stack = selected(file, names, pattern, regex)
+    variables, labels = pairs(env, "--env"), pairs(label, "--label")
+    url, auth = f"{gateway_url(gateway, stack.gateway)}/system/functions", credentials(user, password_file)
+    for function in stack.functions:
+        wanted = function.deployment
+        name = wanted.service
+        document = replace(
+            wanted,
+            image=image_of(function, tag),
+            env_vars={**(wanted.env_vars or {}), **variables} or wanted.env_vars,
+            labels={**wanted.labels, **labels},
+        ).document()
         # As faas-cli does: replace first, because that is what mostly happens; create where there is nothing yet.
         answer = ask("PUT", url, program="gateway", json=document, auth=auth, timeout_s=60)
         new = answer.status_code == 404
         if new:
             answer = ask("POST", url, program="gateway", json=document, auth=auth, timeout_s=60)
-        granted(answer, f"deploying {name}")
+        granted(answer, f"deploying {name} ({function.place})")
         print(f"{name}: {'deployed' if new else 'updated'}")
+
+
+app.command("build")(function_images.build)
+app.command("push")(function_images.push)
+app.command("up")(function_images.up)
+app.command("template")(function_images.template)
+app.add_typer(secrets.app, name="secret")
 
 
 @app.command()
@@ -120,11 +140,11 @@ def logs(
     """Print what a function wrote."""
     import json
 
-    from bridge.cli.client import gateway_url, lines
+    from bridge.cli.client import credentials, gateway_url, lines
 
     parameters = {"name": name, "tail": str(tail), "follow": "true" if follow else "false"}
     url = f"{gateway_url(gateway)}/system/logs"
-    auth = _auth(user, password_file)
+    auth = credentials(user, password_file)
     for line in lines(url, program="gateway", params=parameters, auth=auth, attempted=f"reading the log of {name}"):
         if as_json:
             print(line, flush=True)
@@ -141,9 +161,9 @@ def remove(
     password_file: PasswordFile = None,
 ) -> None:
     """Remove functions from the gateway; their code and their entries in stack files stay."""
-    from bridge.cli.client import ask, gateway_url, granted
+    from bridge.cli.client import ask, credentials, gateway_url, granted
 
-    url, auth = f"{gateway_url(gateway)}/system/functions", _auth(user, password_file)
+    url, auth = f"{gateway_url(gateway)}/system/functions", credentials(user, password_file)
     for name in names:
         granted(
             ask("DELETE", url, program="gateway", json={"functionName": name}, auth=auth, timeout_s=60),
@@ -158,7 +178,7 @@ def new(
     lang: Annotated[
         str, typer.Option(help="python3-http (handle(event, context)) or python3 (handle(req)).")
     ] = "python3-http",
-    file: Stack = _STACK,
+    file: Stack = STACK,
 ) -> None:
     """Start a function: a folder with a handler to change, and an entry in the stack file."""
     from bridge.cli.starter import make
@@ -166,10 +186,6 @@ def new(
     handler, stack = make(name, lang, file)
     print(f"{handler}: written; change it as you like")
     print(f"{stack}: {name} added; deploy it with: gpio-bridge functions deploy {name} --file {stack}")
-
-
-def _auth(user: str, password_file: Path | None) -> tuple[str, str] | None:
-    return None if password_file is None else (user, password_file.read_text(encoding="utf-8").rstrip("\r\n"))
 
 
 def _table(rows: list[tuple[Any, ...]]) -> None:

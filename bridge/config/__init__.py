@@ -27,6 +27,7 @@ from bridge.config.decode import (
     schema,
 )
 from bridge.config.environment import PREFIX, Variable, overlay, variables
+from bridge.config.substitution import composed
 from bridge.config.units import duration, seconds, size_bytes
 from bridge.config.yaml12 import MAX_BYTES, Node, compose
 from bridge.errors import ConfigError, Problem
@@ -49,6 +50,7 @@ __all__ = [
     "Within",
     "checked",
     "compose",
+    "composed",
     "decode",
     "duration",
     "finish",
@@ -57,6 +59,7 @@ __all__ = [
     "schema",
     "seconds",
     "size_bytes",
+    "text_of",
     "understood",
     "variables",
 ]
@@ -67,6 +70,11 @@ VERSION = 1
 
 def read(path: Path) -> Node:
     """The file as nodes. Raises ConfigError when it cannot be read, is not UTF-8, too large, or no valid YAML."""
+    return compose(text_of(path), str(path))
+
+
+def text_of(path: Path) -> str:
+    """The file's text. Raises ConfigError when it cannot be read, is not UTF-8, or too large."""
     name = str(path)
     try:
         raw = path.read_bytes()
@@ -76,11 +84,10 @@ def read(path: Path) -> Node:
     if len(raw) > MAX_BYTES:
         raise ConfigError([Problem(name, 0, 0, "", f"is larger than {MAX_BYTES} bytes")])
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise ConfigError([Problem(name, line, 1, "", "is not UTF-8 text")]) from error
-    return compose(text, name)
 
 
 def decode(node: Node, cls: type[T], *, base: Path, environ: Mapping[str, str] | None = None) -> T:

@@ -1,23 +1,22 @@
 """faas-cli's stack.yml: which functions there are, where their handlers stand and how they are to run.
 
-What faas-cli writes and a gateway has no use for (templates, build options) is left alone at the top of the file and in
-a function; a function's keys that no faas-cli knows are mistakes. `${NAME}` and `${NAME:-default}` in values are
-replaced from the environment, as faas-cli does before it reads the file. Numbers and truths that stand where text is
-wanted keep their spelling, as with faas-cli: `version: 1.10` is the text `1.10`.
+What faas-cli writes and we have no use for (templates, secrets of a build) is left alone; a function's keys that no
+faas-cli knows are mistakes. `${NAME}` and `${NAME:-default}` are replaced from the environment before the file is
+read as YAML, as faas-cli does. Numbers and truths that stand where text is wanted keep their spelling, as with
+faas-cli: `version: 1.10` is the text `1.10`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
 
-from bridge.config import INVALID, Invalid, Node, Reader, read
+from bridge.config import INVALID, Invalid, Node, Reader, composed, read, text_of
 from bridge.errors import ConfigError, FunctionError
 from bridge.gateway.deployment import Deployment, Resources, parse_deployment
 from bridge.gateway.names import NAMESPACE
@@ -25,13 +24,9 @@ from bridge.gateway.names import NAMESPACE
 HANDLER_ANNOTATION = "io.gpio-bridge.handler"
 """Names the folder (or handler.py) of a function's code on this machine."""
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?:(:?-)([^}]*))?\}")
 _VERSIONS = (1, 1.0, "1.0", "1")
 _TOP = ("version", "provider", "functions", "configuration")
-_BUILD_KEYS = frozenset(
-    {"skip_build", "build_options", "build_args", "build_secrets", "platforms", "copy_extra_paths", "extra_paths"}
-)
-_COMMAND_LANGUAGES = frozenset({"dockerfile"})
+_NOT_USED = frozenset({"build_secrets", "platforms", "copy_extra_paths", "extra_paths"})
 
 
 class _Spelled(str):
@@ -45,7 +40,6 @@ class _Spelled(str):
             return reader.problem(node, key, f"must be a single value, not {node.kind()}")
         if node.value is None:
             return cls()
-        # Text is taken from the value, where the variables are replaced already; the rest from what stands in the file.
         return cls(node.value if isinstance(node.value, str) or node.written is None else node.written)
 
 
@@ -74,16 +68,45 @@ class _Function:
     readonly_root_filesystem: bool = False
     namespace: str | None = None
     name: str | None = None
-    skip_build: object = field(default=None)
+    skip_build: bool = False
+    build_args: Mapping[str, _Spelled] | None = None
+    build_options: tuple[_Spelled, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StackFunction:
+    """One function of a stack file: how it is to run, and what its image is to be built of."""
+
+    deployment: Deployment
+    place: str
+    """Where it stands, `file:line`, for messages."""
+    lang: str = ""
+    handler: Path | None = None
+    skip_build: bool = False
+    build_args: Mapping[str, str] = field(default_factory=dict)
+    build_options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StackFile:
+    """A whole stack file. `gateway` is the one it names, if any."""
+
+    functions: tuple[StackFunction, ...]
+    gateway: str | None = None
 
 
 def load_stack(path: Path, environ: Mapping[str, str]) -> tuple[Deployment, ...]:
-    """The functions of a stack file in its order. Raises ConfigError with every problem and its line.
+    """What a stack file wants deployed, in its order. Raises ConfigError with every problem and its line.
 
     A Python function's handler becomes the annotation `io.gpio-bridge.handler` with an absolute path; so does a
-    command's (`lang: dockerfile` with `fprocess`), which then runs in that folder.
+    command's (`lang: classic` with `fprocess`), which then runs in that folder.
     """
-    node = _substituted(read(path), environ)
+    return tuple(each.deployment for each in load_stack_file(path, environ).functions)
+
+
+def load_stack_file(path: Path, environ: Mapping[str, str]) -> StackFile:
+    """As `load_stack`, with what else the file says of its functions."""
+    node = composed(text_of(path), str(path), environ)
     reader = Reader(path.absolute().parent)
     if not isinstance(node.value, dict):
         reader.problem(node, "", "must be a map with the key functions")
@@ -94,19 +117,19 @@ def load_stack(path: Path, environ: Mapping[str, str]) -> tuple[Deployment, ...]
     version = node.value.get("version")
     if version is not None and version.value not in _VERSIONS:
         reader.problem(version, "version", "must be 1.0")
-    _check_provider(node.value.get("provider"), node, reader)
+    gateway = _provided(node.value.get("provider"), node, reader)
     functions = node.value.get("functions")
-    found: list[Deployment] = []
+    found: list[StackFunction] = []
     if functions is None or not isinstance(functions.value, dict):
         reader.problem(functions or node, "functions", "must be a map of functions by their names")
     else:
         for name, child in functions.value.items():
-            deployment = _deployment(name, child, reader)
-            if deployment is not None:
-                found.append(deployment)
+            function = _function(name, child, reader)
+            if function is not None:
+                found.append(function)
     if reader.found:
         raise ConfigError(reader.found)
-    return tuple(found)
+    return StackFile(tuple(found), gateway)
 
 
 def fingerprint(deployment: Deployment) -> str:
@@ -115,19 +138,26 @@ def fingerprint(deployment: Deployment) -> str:
     return hashlib.sha256(canonical).hexdigest()[:16]
 
 
-def _check_provider(node: Node | None, document: Node, reader: Reader) -> None:
+def _provided(node: Node | None, document: Node, reader: Reader) -> str | None:
     if node is None or not isinstance(node.value, dict):
         reader.problem(node or document, "provider", "must be a map, such as {name: openfaas}")
-        return
+        return None
     name = node.value.get("name")
     if name is not None and name.value not in ("openfaas", "faas"):
         reader.problem(name, "provider.name", "must be openfaas")
+    gateway = node.value.get("gateway")
+    if gateway is None or gateway.value is None:
+        return None
+    if not isinstance(gateway.value, str) or not gateway.value.startswith(("http://", "https://")):
+        reader.problem(gateway, "provider.gateway", "must be an address such as http://127.0.0.1:8080")
+        return None
+    return gateway.value
 
 
-def _deployment(name: str, node: Node, reader: Reader) -> Deployment | None:
+def _function(name: str, node: Node, reader: Reader) -> StackFunction | None:
     key = f"functions.{name}"
     if isinstance(node.value, dict):
-        kept = {given: child for given, child in node.value.items() if given not in _BUILD_KEYS}
+        kept = {given: child for given, child in node.value.items() if given not in _NOT_USED}
         node_read = dataclasses.replace(node, value=kept)
     else:
         node_read = node
@@ -157,10 +187,20 @@ def _deployment(name: str, node: Node, reader: Reader) -> Deployment | None:
         read_only_root_filesystem=entry.readonly_root_filesystem,
     )
     try:
-        return parse_deployment(deployment.document() | {"namespace": entry.namespace or NAMESPACE})
+        deployment = parse_deployment(deployment.document() | {"namespace": entry.namespace or NAMESPACE})
     except FunctionError as error:
         reader.problem(node, key, str(error))
         return None
+    line, _ = node.key_at or (node.line, 0)
+    return StackFunction(
+        deployment,
+        f"{node.file}:{line}",
+        entry.lang or "",
+        entry.handler,
+        entry.skip_build,
+        entry.build_args or {},
+        entry.build_options or (),
+    )
 
 
 def _environment_files(entry: _Function, node: Node, key: str, reader: Reader) -> Iterator[tuple[str, str]]:
@@ -188,24 +228,3 @@ def _child(node: Node, key: str) -> Node:
 
 def _resources(given: _Resources | None) -> Resources | None:
     return None if given is None else Resources(given.memory or "", given.cpu or "")
-
-
-def _substituted(node: Node, environ: Mapping[str, str]) -> Node:
-    """The document with the variables in its texts replaced; what is not set and has no default becomes nothing."""
-    if isinstance(node.value, dict):
-        value: object = {key: _substituted(child, environ) for key, child in node.value.items()}
-    elif isinstance(node.value, list):
-        value = [_substituted(child, environ) for child in node.value]
-    elif isinstance(node.value, str):
-        value = _VARIABLE.sub(lambda match: _value(match, environ), node.value)
-    else:
-        return node
-    return dataclasses.replace(node, value=value)  # type: ignore[arg-type]  # one of the three shapes above
-
-
-def _value(match: re.Match[str], environ: Mapping[str, str]) -> str:
-    name, operator, default = match.groups()
-    found = environ.get(name)
-    if operator == ":-":
-        return found or default
-    return default if found is None and operator else found or ""

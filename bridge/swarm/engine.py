@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -19,18 +18,17 @@ import orjson
 import requests
 from docker import APIClient
 from docker.errors import DockerException
-from docker.tls import TLSConfig
 
 from bridge.errors import EngineError, EngineUnavailable
 from bridge.swarm import versions
 from bridge.swarm.address import EngineAddress
+from bridge.swarm.client import CONNECT_S, client_of, knock
 from bridge.swarm.complaints import complaint, refusal
 from bridge.swarm.stream import Stream
 
 _log = logging.getLogger(__name__)
 
 _THREADS = 6
-_CONNECT_S = 3.0
 _SLACK_S = 1.0
 """What a call may wait for a thread beyond its own time."""
 
@@ -106,24 +104,15 @@ class Engine:
         except RuntimeError as error:
             raise EngineUnavailable(f"the Docker Engine at {self.address.host} is asked no more: we stop") from error
         try:
-            async with asyncio.timeout(_CONNECT_S + self._timeout_s + _SLACK_S):
+            async with asyncio.timeout(CONNECT_S + self._timeout_s + _SLACK_S):
                 return await future
         except TimeoutError:
             raise EngineUnavailable(f"the Docker Engine at {self.address.host} does not answer") from None
 
     def _agreed(self) -> tuple[APIClient, str]:
         address = self.address
-        tls: TLSConfig | bool = False
-        try:
-            if address.host.startswith("tcp://") and address.ca is not None:
-                pair = (str(address.cert), str(address.key)) if address.cert and address.key else None
-                tls = TLSConfig(client_cert=pair, ca_cert=str(address.ca), verify=True)
-            # The version is needed to construct one, and named by none of our paths before it is agreed on.
-            client = APIClient(base_url=address.host, version="1.40", timeout=self._timeout_s, tls=tls)
-        except (DockerException, OSError, ValueError) as error:
-            raise EngineUnavailable(f"the Docker Engine at {address.host} cannot be asked: {error}") from error
-        # A proxy of the environment is for the internet.
-        client.trust_env = False
+        # The version is needed to construct one, and named by none of our paths before it is agreed on.
+        client = client_of(address, version="1.40", timeout_s=self._timeout_s)
         try:
             found = self._send(client, "GET", f"{client.base_url}/version", {}, None, None, stream=False)
             about = orjson.loads(found.content)
@@ -172,14 +161,14 @@ class Engine:
         stream: bool,
     ) -> requests.Response:
         try:
-            self._knock()
+            knock(self.address)
             response: requests.Response = client.request(
                 method,
                 url,
                 params={key: _parameter(value) for key, value in params.items()},
                 data=None if document is None else orjson.dumps(document),
                 headers={**(headers or {}), **({} if document is None else {"Content-Type": "application/json"})},
-                timeout=(_CONNECT_S, self._timeout_s),
+                timeout=(CONNECT_S, self._timeout_s),
                 allow_redirects=False,
                 stream=stream,
             )
@@ -188,13 +177,6 @@ class Engine:
         if response.status_code >= 400:
             raise refusal(response)
         return response
-
-    def _knock(self) -> None:
-        """Find out whether the socket takes connections: the SDK leaves one open that it could not connect."""
-        if self.address.host.startswith("unix://"):
-            with socket.socket(socket.AF_UNIX) as door:
-                door.settimeout(_CONNECT_S)
-                door.connect(self.address.host.removeprefix("unix://"))
 
     def _opened(self, path: str, params: Mapping[str, object]) -> requests.Response:
         """An answer whose body is still to come; to be called in a thread."""

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.errors import ConfigError
 from bridge.gateway.deployment import Deployment, Resources
-from bridge.gateway.stack_file import load_stack
+from bridge.gateway.stack_file import load_stack, load_stack_file
 
 HEAD = "version: 1.0\nprovider:\n  name: openfaas\n  gateway: http://127.0.0.1:8080\n"
 
@@ -102,6 +102,48 @@ def test_variables_are_replaced_with_their_values_or_defaults(tmp_path: Path) ->
     text = "functions:\n  f:\n    image: ${REGISTRY:-local}/f:${TAG}\n    fprocess: ${EMPTY:-cat}\n"
     (found,) = stack(tmp_path, text, TAG="3", EMPTY="")
     assert (found.image, found.env_process) == ("local/f:3", "cat")
+
+
+def test_variables_are_replaced_before_the_file_is_read(tmp_path: Path) -> None:
+    text = "functions:\n  ${NAME}:\n    image: a\n    readonly_root_filesystem: ${READONLY}\n    secrets: ${SECRETS}\n"
+    text += "    labels: {com.openfaas.scale.min: ${MIN}}\n    environment: ${VARIABLES}\n"
+    (found,) = stack(
+        tmp_path, text, NAME="f", READONLY="true", SECRETS="[a, b]", MIN="2", VARIABLES="\n      A: 1\n      B: x"
+    )
+    assert (found.service, found.read_only_root_filesystem, found.secrets) == ("f", True, ("a", "b"))
+    assert (found.labels, found.env_vars) == ({"com.openfaas.scale.min": "2"}, {"A": "1", "B": "x"})
+
+
+def test_a_mistake_after_variables_is_told_where_it_stands_in_the_file(tmp_path: Path) -> None:
+    text = "functions:\n  f:\n    image: ${LONG}\n    environment: ${LINES}\n    imaeg: b\n"
+    text += "  g: {image: ${LONG}, lagn: x}\n"
+    with pytest.raises(ConfigError) as told:
+        stack(tmp_path, text, LONG="registry.example/" + 50 * "x", LINES="\n      A: 1\n      B: 2")
+    places = [(problem.line, problem.column, problem.key) for problem in told.value.problems]
+    assert places == [(9, 5, "functions.f.imaeg"), (10, 23, "functions.g.lagn")]
+
+
+def test_a_value_that_breaks_the_yaml_is_told_where_its_variable_stands(tmp_path: Path) -> None:
+    text = "functions:\n  f:\n    image: a\n    fprocess: ${BROKEN}\n"
+    with pytest.raises(ConfigError, match="not valid YAML") as told:
+        stack(tmp_path, text, BROKEN="'open")
+    with pytest.raises(ConfigError, match="already given in line") as twice:
+        stack(tmp_path, text, BROKEN="x\n    image: b")
+    assert [problem.line for problem in twice.value.problems] == [8]
+    assert all(problem.line <= 9 for problem in told.value.problems)
+
+
+def test_what_an_image_is_built_of_is_known_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    text = "functions:\n  f:\n    lang: python3-http\n    handler: ./code\n    image: a\n    build_args: {A: 1.10}\n"
+    text += "    build_options: [dev]\n  g: {image: b, skip_build: true}\n"
+    (tmp_path / "stack.yml").write_text(HEAD + text, encoding="utf-8")
+    found = load_stack_file(tmp_path / "stack.yml", {})
+    first, second = found.functions
+    assert (first.lang, first.handler, first.build_args) == ("python3-http", tmp_path / "code", {"A": "1.10"})
+    assert (first.build_options, first.skip_build, second.skip_build) == (("dev",), False, True)
+    assert first.place == f"{tmp_path / 'stack.yml'}:6"
+    assert found.gateway == "http://127.0.0.1:8080"
 
 
 def test_all_mistakes_are_told_at_once_with_their_lines(tmp_path: Path) -> None:

@@ -51,6 +51,13 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.mark.timeout(400)
+def test_the_templates_of_function_images_come_with_the_wheel(python: Path, tmp_path: Path) -> None:
+    ran(python, "-m", "bridge", "functions", "template", folder=tmp_path)
+    written = {path.relative_to(tmp_path / "template").as_posix() for path in (tmp_path / "template").rglob("*")}
+    assert {"classic/Dockerfile", "python3-http/server.txt", "python3/runtime/__main__.py"} <= written
+
+
+@pytest.mark.timeout(400)
 def test_a_project_of_three_files_passes_with_the_wheel_in_a_fresh_environment_and_borrowed_dependencies(
     python: Path, project: Path
 ) -> None:

@@ -1,0 +1,71 @@
+"""Which functions of a stack file a command is about, and where they are to go."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bridge.gateway.stack_file import StackFile, StackFunction, load_stack_file
+
+Names = Annotated[list[str] | None, typer.Argument(help="Which functions; without any, all of the file.")]
+Stack = Annotated[Path, typer.Option("--file", "-f", help="The stack file.", dir_okay=False)]
+Filter = Annotated[str | None, typer.Option("--filter", help="Only functions whose name fits, such as `alert-*`.")]
+Regex = Annotated[str | None, typer.Option("--regex", help="Only functions whose name fits this regular expression.")]
+Tag = Annotated[
+    str,
+    typer.Option(
+        help="Tell images apart by `sha`, `branch`, `describe` (of git) or `digest` (of the handler); `latest`: do not."
+    ),
+]
+
+STACK = Path("functions/stack.yml")
+
+
+def selected(file: Path, names: list[str] | None, pattern: str | None, regex: str | None) -> StackFile:
+    """The stack file with the functions that are wanted, which are some. Raises ConfigError, typer.BadParameter."""
+    stack = load_stack_file(file, os.environ)
+    found = {function.deployment.service: function for function in stack.functions}
+    unknown = [name for name in names or () if name not in found]
+    if unknown:
+        raise typer.BadParameter(f"{file} has no function {', '.join(unknown)}; it has {', '.join(found)}")
+    if pattern is not None and regex is not None:
+        raise typer.BadParameter("--filter and --regex exclude each other")
+    try:
+        expression = re.compile(regex or "")
+    except re.error as error:
+        raise typer.BadParameter(f"--regex {regex!r} is no regular expression: {error}") from error
+    wanted = tuple(
+        found[name]
+        for name in (names or found)
+        if fnmatchcase(name, pattern or "*") and expression.search(name) is not None
+    )
+    if not wanted:
+        raise typer.BadParameter(f"no function of {file} is meant; it has {', '.join(found) or 'none'}")
+    return replace(stack, functions=wanted)
+
+
+def image_of(function: StackFunction, tag: str) -> str:
+    """The name of a function's image, as `--tag` wants it. Raises ImageError, typer.BadParameter."""
+    from bridge.images import tags
+
+    if tag not in tags.FORMATS:
+        raise typer.BadParameter(f"--tag {tag!r} is unknown; choose one of {', '.join(tags.FORMATS)}")
+    image = function.deployment.image
+    return image if not image or function.handler is None else tags.tagged(image, tag, function.handler)
+
+
+def pairs(given: list[str] | None, option: str) -> dict[str, str]:
+    """The `NAME=VALUE` of a repeated option. Raises typer.BadParameter."""
+    found: dict[str, str] = {}
+    for each in given or ():
+        name, equals, value = each.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"{option} {each!r} must be NAME=VALUE")
+        found[name] = value
+    return found
