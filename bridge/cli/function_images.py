@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.cli.stack_selection import STACK, Filter, Names, Regex, Stack, Tag, image_of, pairs, selected
+from bridge.cli.stack_selection import STACK, Filter, Names, Regex, Stack, Tag, Wait, image_of, pairs, selected
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -108,6 +108,7 @@ def up(
         list[str] | None, typer.Option("--env", "-e", help="NAME=VALUE for the functions; may be repeated.")
     ] = None,
     label: Annotated[list[str] | None, typer.Option("--label", "-l", help="NAME=VALUE; may be repeated.")] = None,
+    wait: Wait = 60.0,
     host: Host = None,
     gateway: Annotated[
         str | None, typer.Option("--gateway", "-g", help="The gateway to deploy to, as with `functions deploy`.")
@@ -128,7 +129,7 @@ def up(
         for function, _ in () if skip_push else contexts:
             _push(client, function, tag)
     if not skip_deploy:
-        deploy(names, file, pattern, regex, tag, env, label, gateway, user, password_file)
+        deploy(names, file, pattern, regex, tag, env, label, wait, gateway, user, password_file)
 
 
 def _contexts(
@@ -208,6 +209,7 @@ def _push(client: APIClient, function: StackFunction, tag: str) -> None:
 
 def _write(contexts: list[tuple[StackFunction, Context]]) -> None:
     import shutil
+    from shlex import quote
 
     from bridge.images.templates import write_files
 
@@ -216,7 +218,7 @@ def _write(contexts: list[tuple[StackFunction, Context]]) -> None:
         # What an earlier handler had must not be in the image of this one.
         shutil.rmtree(place, ignore_errors=True)
         write_files(place, context.files)
-        arguments = "".join(f" --build-arg {name}={value!r}" for name, value in context.build_args.items())
+        arguments = "".join(f" --build-arg {quote(f'{name}={value}')}" for name, value in context.build_args.items())
         print(f"{place}: written; build it with: docker build{arguments} --tag {function.deployment.image} {place}")
 
 

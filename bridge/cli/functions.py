@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from bridge.cli import function_images, secrets
-from bridge.cli.stack_selection import STACK, Filter, Names, Regex, Stack, Tag, image_of, pairs, selected
+from bridge.cli.stack_selection import STACK, Filter, Names, Regex, Stack, Tag, Wait, image_of, pairs, selected
 
 app = typer.Typer(
     help="Functions: build, deploy, list, invoke, look at their logs, remove, and start new ones.", no_args_is_help=True
@@ -56,18 +56,22 @@ def deploy(
         list[str] | None, typer.Option("--env", "-e", help="NAME=VALUE for the functions; may be repeated.")
     ] = None,
     label: Annotated[list[str] | None, typer.Option("--label", "-l", help="NAME=VALUE; may be repeated.")] = None,
+    wait: Wait = 60.0,
     gateway: Url = None,
     user: User = "admin",
     password_file: PasswordFile = None,
 ) -> None:
-    """Deploy the functions of a stack file, or replace those that are there."""
+    """Deploy the functions of a stack file, or replace those that are there, and wait until they run."""
     from dataclasses import replace
 
     from bridge.cli.client import ask, credentials, gateway_url, granted
+    from bridge.cli.readiness import until_ready
 
     stack = selected(file, names, pattern, regex)
     variables, labels = pairs(env, "--env"), pairs(label, "--label")
-    url, auth = f"{gateway_url(gateway, stack.gateway)}/system/functions", credentials(user, password_file)
+    address, auth = gateway_url(gateway, stack.gateway), credentials(user, password_file)
+    url = f"{address}/system/functions"
+    updated: dict[str, bool] = {}
     for function in stack.functions:
         wanted = function.deployment
         name = wanted.service
@@ -83,7 +87,11 @@ def deploy(
         if new:
             answer = ask("POST", url, program="gateway", json=document, auth=auth, timeout_s=60)
         granted(answer, f"deploying {name} ({function.place})")
-        print(f"{name}: {'deployed' if new else 'updated'}")
+        print(f"{name}: {'deployed' if new else 'updated'}", flush=True)
+        updated[name] = not new
+    for function in stack.functions if wait > 0 else ():
+        name = function.deployment.service
+        until_ready(address, name, function.place, auth, within_s=wait, updated=updated[name])
 
 
 app.command("build")(function_images.build)

@@ -24,6 +24,7 @@ Tag = Annotated[
         help="Tell images apart by `sha`, `branch`, `describe` (of git) or `digest` (of the handler); `latest`: do not."
     ),
 ]
+Wait = Annotated[float, typer.Option(min=0, help="How many seconds to wait until the functions run; 0: do not wait.")]
 
 STACK = Path("functions/stack.yml")
 

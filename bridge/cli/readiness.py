@@ -1,0 +1,36 @@
+"""Waits until a function that was deployed runs, or says why it does not."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from bridge.cli.client import Refused, ask, granted
+
+_EVERY_S: Final = 0.2
+_PERSISTS_S: Final = 1.0
+"""A problem that goes away sooner is that of a start: a node is looked for, an image is fetched."""
+_OLD_S: Final = 2.0
+"""After an update the version before it may still be what is ready; one that does not run mostly shows by then."""
+
+
+def until_ready(
+    gateway: str, name: str, place: str, auth: tuple[str, str] | None, *, within_s: float, updated: bool
+) -> None:
+    """Return when a function has its replicas. Raises Refused with the gateway's reason, or when it takes too long."""
+    begun_at = time.monotonic()
+    failing_since: float | None = None
+    while True:
+        answer = ask("GET", f"{gateway}/system/function/{name}", program="gateway", auth=auth)
+        status = granted(answer, f"asking how {name} fares").json()
+        problem, now = status.get("problem"), time.monotonic()
+        failing_since = None if problem is None else failing_since or now
+        if failing_since is not None and now - failing_since >= _PERSISTS_S:
+            raise Refused(f"{name} ({place}) is deployed and does not run: {problem}")
+        ready = problem is None and status.get("availableReplicas", 0) >= status.get("replicas", 0)
+        if ready and (not updated or now - begun_at >= _OLD_S):
+            return
+        if now - begun_at >= within_s:
+            why = f": {problem}" if problem else "; what it says: gpio-bridge functions logs " + name
+            raise Refused(f"{name} ({place}) is deployed and not ready after {within_s:g} s{why}")
+        time.sleep(_EVERY_S)
