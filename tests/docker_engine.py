@@ -12,6 +12,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Self
 
 import h11
+import pip
 import pytest
 
 import bridge.runtime
@@ -51,6 +53,7 @@ _LEFT_OUT = {
     "turtledemo",
     "pydoc_data",
 }
+_PROGRAMS = ("cat", "id", "rm", "touch", "wc")
 _CLONE_NEWNET = 0x40000000
 _STARTED_S, _STOPPED_S = 40.0, 20.0
 
@@ -164,7 +167,7 @@ class DockerEngine:
         """What the Docker CLI prints."""
         docker = str(find("docker"))
         done = subprocess.run(
-            [docker, "-H", self.host, *arguments], input=stdin, capture_output=True, timeout=60, check=False
+            [docker, "-H", self.host, *arguments], input=stdin, capture_output=True, timeout=120, check=False
         )
         if done.returncode:
             raise subprocess.SubprocessError(f"docker {' '.join(arguments)}: {done.stderr.decode()}")
@@ -183,6 +186,34 @@ class DockerEngine:
             "-", HANDLERS,
             stdin=_image(),
         )  # fmt: skip
+
+    def make_base_image(self, name: str, wheels: Path) -> None:
+        """An image to build Python functions on: this machine's Python with pip, and a folder of wheels for it."""
+        self.docker(
+            "import",
+            "--change", "ENV PATH=/usr/bin:/bin PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels",
+            "-", name,
+            stdin=_base(wheels),
+        )  # fmt: skip
+
+    @contextlib.contextmanager
+    def registry(self) -> Iterator[str]:
+        """A registry that the engine reaches, and nobody else; its address."""
+        require("docker-registry")
+        address = "127.0.0.1:5000"
+        config = self.folder / "registry.yml"
+        storage = f"storage: {{filesystem: {{rootdirectory: {self.folder}/registry}}}}"
+        config.write_text(f"version: 0.1\n{storage}\nhttp: {{addr: {address!r}}}\n", encoding="utf-8")
+        with (self.folder / "registry.log").open("ab") as log, self.inside_namespace():
+            serving = subprocess.Popen(
+                [str(find("docker-registry")), "serve", str(config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+            try:
+                _until_it_listens(5000, serving, self.folder / "registry.log")
+                yield address
+            finally:
+                serving.terminate()
+                serving.wait(_STOPPED_S)
 
     @contextlib.contextmanager
     def inside(self, container: str) -> Iterator[None]:
@@ -214,6 +245,15 @@ def _enter(namespace: int) -> None:
         raise OSError(ctypes.get_errno(), "setns")
 
 
+def _until_it_listens(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _STARTED_S
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"nothing listens at port {port}:\n{log.read_text(errors='replace')[-2000:]}")
+
+
 def _run(*command: str) -> None:
     subprocess.run([str(find(command[0])), *command[1:]], check=True, capture_output=True)
 
@@ -232,31 +272,52 @@ def _unmount(folder: Path) -> None:
 
 def _image() -> bytes:
     """A root file system with this Python, its libraries, a shell and the function server."""
-    stdlib = Path(sysconfig.get_path("stdlib"))
-    shell = os.path.realpath("/bin/sh")
-    parts = [path for path in stdlib.rglob("*.so") if not _LEFT_OUT & set(path.relative_to(stdlib).parts)]
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w") as archive:
-        for library in sorted(_libraries([_PYTHON, shell, *map(str, parts)])):
-            archive.add(os.path.realpath(library), library)
-        archive.add(_PYTHON, _PYTHON)
-        archive.add(shell, "/bin/sh")
-        archive.add(str(stdlib), str(stdlib), filter=_wanted)
+        _add_python(archive)
         archive.add(str(Path(h11.__file__).parent), "/app/h11", filter=_wanted)
         runtime = Path(bridge.runtime.__file__).parent
         archive.add(str(runtime), "/app/bridge/runtime", filter=_wanted)
         archive.add(str(runtime.parent / "__init__.py"), "/app/bridge/__init__.py")
-        for name in ("tmp", "var/openfaas/secrets"):
-            folder = tarfile.TarInfo(name)
-            folder.type, folder.mode = tarfile.DIRTYPE, 0o1777
-            archive.addfile(folder)
+        _add_folders(archive, "tmp", "var/openfaas/secrets")
         start = tarfile.TarInfo("app/start.py")
         start.size = len(_START.encode())
         archive.addfile(start, io.BytesIO(_START.encode()))
-        python = tarfile.TarInfo("usr/bin/python3")
-        python.type, python.linkname = tarfile.SYMTYPE, _PYTHON
-        archive.addfile(python)
     return raw.getvalue()
+
+
+def _base(wheels: Path) -> bytes:
+    """A root file system with this Python, pip, wheels, a shell and what Dockerfiles and commands call."""
+    raw = io.BytesIO()
+    with tarfile.open(fileobj=raw, mode="w") as archive:
+        _add_python(archive, *(str(find(program)) for program in _PROGRAMS))
+        archive.add(str(Path(pip.__file__).parent), f"{sysconfig.get_path('stdlib')}/pip", filter=_wanted)
+        archive.add(str(wheels), "/wheels")
+        _add_folders(archive, "tmp", "etc")
+    return raw.getvalue()
+
+
+def _add_python(archive: tarfile.TarFile, *programs: str) -> None:
+    stdlib = Path(sysconfig.get_path("stdlib"))
+    shell = os.path.realpath("/bin/sh")
+    parts = [path for path in stdlib.rglob("*.so") if not _LEFT_OUT & set(path.relative_to(stdlib).parts)]
+    for library in sorted(_libraries([_PYTHON, shell, *programs, *map(str, parts)])):
+        archive.add(os.path.realpath(library), library)
+    archive.add(_PYTHON, _PYTHON)
+    archive.add(shell, "/bin/sh")
+    for program in programs:
+        archive.add(os.path.realpath(program), program)
+    archive.add(str(stdlib), str(stdlib), filter=_wanted)
+    python = tarfile.TarInfo("usr/bin/python3")
+    python.type, python.linkname = tarfile.SYMTYPE, _PYTHON
+    archive.addfile(python)
+
+
+def _add_folders(archive: tarfile.TarFile, *names: str) -> None:
+    for name in names:
+        folder = tarfile.TarInfo(name)
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o1777
+        archive.addfile(folder)
 
 
 def _wanted(member: tarfile.TarInfo) -> tarfile.TarInfo | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Final
 
-from bridge.cli.client import Refused, ask, granted
+from bridge.cli.client import Refused, ask, granted, said
 
 _EVERY_S: Final = 0.2
-_PERSISTS_S: Final = 1.0
+_PERSISTS_S: Final = 2.0
 """A problem that goes away sooner is that of a start: a node is looked for, an image is fetched."""
+_LINES: Final = 20
 _OLD_S: Final = 2.0
 """After an update the version before it may still be what is ready; one that does not run mostly shows by then."""
 
@@ -26,11 +28,24 @@ def until_ready(
         problem, now = status.get("problem"), time.monotonic()
         failing_since = None if problem is None else failing_since or now
         if failing_since is not None and now - failing_since >= _PERSISTS_S:
-            raise Refused(f"{name} ({place}) is deployed and does not run: {problem}")
+            lines = _last_lines(gateway, name, auth)
+            raise Refused(f"{name} ({place}) is deployed and does not run: {problem}{lines}")
         ready = problem is None and status.get("availableReplicas", 0) >= status.get("replicas", 0)
         if ready and (not updated or now - begun_at >= _OLD_S):
             return
         if now - begun_at >= within_s:
-            why = f": {problem}" if problem else "; what it says: gpio-bridge functions logs " + name
-            raise Refused(f"{name} ({place}) is deployed and not ready after {within_s:g} s{why}")
+            why = f": {problem}" if problem else ""
+            lines = _last_lines(gateway, name, auth)
+            raise Refused(f"{name} ({place}) is deployed and not ready after {within_s:g} s{why}{lines}")
         time.sleep(_EVERY_S)
+
+
+def _last_lines(gateway: str, name: str, auth: tuple[str, str] | None) -> str:
+    """What the function has written last, where the traceback of a handler stands that cannot be imported."""
+    answer = ask(
+        "GET", f"{gateway}/system/logs", program="gateway", params={"name": name, "tail": str(_LINES)}, auth=auth
+    )
+    if not answer.is_success:
+        return f"\n(its log cannot be read: {said(answer)})"
+    texts = [str(json.loads(line)["text"]).rstrip() for line in answer.text.splitlines() if line]
+    return "".join(f"\n{name} | {text}" for text in texts)

@@ -82,7 +82,8 @@ def test_a_handler_that_cannot_be_imported_fails_its_deployment_with_the_traceba
     assert done.returncode == exit_codes.FAILED
     assert done.stdout == "lamp-on: deployed\n"
     assert f"lamp-on ({stack}:4) is deployed and does not run: " in done.stderr
-    assert "ModuleNotFoundError: No module named 'nowhere'" in done.stderr
+    assert "\nlamp-on | Traceback (most recent call last):\n" in done.stderr
+    assert "\nlamp-on | ModuleNotFoundError: No module named 'nowhere'\n" in done.stderr
 
 
 def test_secrets_are_made_listed_changed_and_removed(
