@@ -27,9 +27,7 @@ Platform = Annotated[
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Build every step anew.")]
 Pull = Annotated[bool, typer.Option("--pull", help="Ask the registry for newer base images.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Of a build, print only a step that fails.")]
-Host = Annotated[
-    str | None, typer.Option("--host", "-H", help="The Docker Engine, as `DOCKER_HOST` names it.", envvar="DOCKER_HOST")
-]
+Host = Annotated[str | None, typer.Option("--host", "-H", help="The Docker Engine; without it, DOCKER_HOST.")]
 
 _CONTEXTS = Path("build")
 _ENGINE_S = 600.0
@@ -226,15 +224,10 @@ def _write(contexts: list[tuple[StackFunction, Context]]) -> None:
 def _engine(host: str | None) -> Iterator[APIClient]:
     import os
 
-    from bridge.swarm.address import DEFAULT_HOST, EngineAddress
+    from bridge.swarm.address import engine_address
     from bridge.swarm.client import agreed_client
 
-    keys = os.environ.get("DOCKER_CERT_PATH")
-    address = EngineAddress(host or DEFAULT_HOST)
-    if keys and os.environ.get("DOCKER_TLS_VERIFY"):
-        folder = Path(keys)
-        address = EngineAddress(address.host, folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
-    client = agreed_client(address, timeout_s=_ENGINE_S)
+    client = agreed_client(engine_address(host, os.environ), timeout_s=_ENGINE_S)
     try:
         yield client
     finally:
