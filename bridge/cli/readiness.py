@@ -10,7 +10,9 @@ from bridge.cli.client import Refused, ask, granted, said
 
 _EVERY_S: Final = 0.2
 _PERSISTS_S: Final = 2.0
-"""A problem that goes away sooner is that of a start: a node is looked for, an image is fetched."""
+"""A problem that shows for less is that of a start: a node is looked for, an image is fetched. It is added up,
+because a function that ends again and again has none while it is started anew.
+"""
 _LINES: Final = 20
 _OLD_S: Final = 2.0
 """After an update the version before it may still be what is ready; one that does not run mostly shows by then."""
@@ -21,13 +23,13 @@ def until_ready(
 ) -> None:
     """Return when a function has its replicas. Raises Refused with the gateway's reason, or when it takes too long."""
     begun_at = time.monotonic()
-    failing_since: float | None = None
+    failing_s = 0.0
     while True:
         answer = ask("GET", f"{gateway}/system/function/{name}", program="gateway", auth=auth)
         status = granted(answer, f"asking how {name} fares").json()
         problem, now = status.get("problem"), time.monotonic()
-        failing_since = None if problem is None else failing_since or now
-        if failing_since is not None and now - failing_since >= _PERSISTS_S:
+        failing_s += 0.0 if problem is None else _EVERY_S
+        if problem is not None and failing_s >= _PERSISTS_S:
             lines = _last_lines(gateway, name, auth)
             raise Refused(f"{name} ({place}) is deployed and does not run: {problem}{lines}")
         ready = problem is None and status.get("availableReplicas", 0) >= status.get("replicas", 0)
