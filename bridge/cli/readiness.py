@@ -23,12 +23,13 @@ def until_ready(
 ) -> None:
     """Return when a function has its replicas. Raises Refused with the gateway's reason, or when it takes too long."""
     begun_at = time.monotonic()
-    failing_s = 0.0
+    failing_s, asked_at = 0.0, begun_at
     while True:
         answer = ask("GET", f"{gateway}/system/function/{name}", program="gateway", auth=auth)
         status = granted(answer, f"asking how {name} fares").json()
         problem, now = status.get("problem"), time.monotonic()
-        failing_s += 0.0 if problem is None else _EVERY_S
+        failing_s += 0.0 if problem is None else now - asked_at
+        asked_at = now
         if problem is not None and failing_s >= _PERSISTS_S:
             lines = _last_lines(gateway, name, auth)
             raise Refused(f"{name} ({place}) is deployed and does not run: {problem}{lines}")
