@@ -6,3 +6,5 @@ from hypothesis import settings
 
 settings.register_profile("everywhere", deadline=None, derandomize=True)
 settings.load_profile("everywhere")
+
+pytest_plugins = ("tests.lab.fixtures",)

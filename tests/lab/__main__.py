@@ -40,33 +40,35 @@ def main(arguments: list[str]) -> int:
     try:
         lab = Lab(given.lab, cache=given.folder)
         try:
-            return _do(lab, given.verb, given.what)
+            text, code = _do(lab, given.verb, given.what)
         finally:
             lab.close()
     except LabError as error:
         print(f"scripts/lab: {error}", file=sys.stderr)
         return 1
+    if text:
+        print(text)
+    return code
 
 
-def _do(lab: Lab, verb: str, what: str | None) -> int:
+def _do(lab: Lab, verb: str, what: str | None) -> tuple[str, int]:
+    """What there is to say, and the exit code."""
     if verb == "up":
         return _up(lab, _size(what))
-    if verb == "down":
-        lab.down()
-        return 0
     if verb == "status":
         return _status(lab)
+    if verb == "down":
+        lab.down()
+        return "", 0
     if not lab.nodes:
         raise LabError(f"lab {lab.number} is not up; bring it up with `scripts/lab up 3`")
     if verb == "env":
-        for name, value in lab.environment().items():
-            print(f"export {name}={shlex.quote(value)}")
-        return 0
+        return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in lab.environment().items()), 0
     if what is None:
         raise LabError(f"{verb} which node? {', '.join(node.name for node in lab.nodes)}")
     node = lab.node(what)
     {"kill": node.kill, "start": node.start, "cut": node.cut, "heal": node.heal}[verb]()
-    return 0
+    return "", 0
 
 
 def _size(what: str | None) -> int:
@@ -76,11 +78,7 @@ def _size(what: str | None) -> int:
         raise LabError(f"how many engines? {what!r} is no number") from None
 
 
-def _word(up: bool) -> str:
-    return "up" if up else "down"
-
-
-def _up(lab: Lab, size: int) -> int:
+def _up(lab: Lab, size: int) -> tuple[str, int]:
     if lab.is_up:
         if len(lab.nodes) == size:
             return _status(lab)
@@ -91,29 +89,26 @@ def _up(lab: Lab, size: int) -> int:
     except BaseException:
         lab.down()
         raise
-    print(f"up in {time.monotonic() - began:.1f} s")
-    return _status(lab)
+    took_s = time.monotonic() - began
+    text, code = _status(lab)
+    return f"up in {took_s:.1f} s\n{text}", code
 
 
-def _status(lab: Lab) -> int:
-    others = [str(number) for number in all_numbers() if number != lab.number]
-    if others:
-        print(f"other labs: {', '.join(others)}")
+def _status(lab: Lab) -> tuple[str, int]:
+    lines = [f"lab {number} is up, too" for number in all_numbers() if number != lab.number]
     if not lab.nodes:
-        print(f"lab {lab.number} is not up")
-        return 1
+        return "\n".join([*lines, f"lab {lab.number} is not up"]), 1
     states = lab.states() if lab.manager.running else {}
-    lines = [
+    registry = "up" if lab.registry.running else "down"
+    lines += [
         f"lab {lab.number} in {lab.plan.folder}",
-        f"registry {_word(lab.registry.running)} at {lab.registry.address}",
+        f"registry {registry} at {lab.registry.address}",
+        f"base image {lab.base}",
     ]
-    lines.append(f"base image {lab.base}")
-    lines.extend(
-        f"{node.name}  {node.address:<14} engine {_word(node.running):<5} swarm {states.get(node.name, '?'):<8} {node.host}"
-        for node in lab.nodes
-    )
-    print("\n".join(lines))
-    return 0 if lab.is_up else 1
+    for node in lab.nodes:
+        engine, swarm = "up" if node.running else "down", states.get(node.name, "?")
+        lines.append(f"{node.name}  {node.address:<14} engine {engine:<5} swarm {swarm:<8} {node.host}")
+    return "\n".join(lines), 0 if lab.is_up else 1
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from tests.lab.registry import Registry
 from tests.real_parts import find
 
 SUITE: Final = "bookworm"
-PACKAGES: Final = ("ca-certificates", "python3", "python3-venv")
+PACKAGES: Final = ("ca-certificates", "python3", "python3-pip")
 NAME: Final = f"debian-python:{SUITE}"
 _LEFT_OUT: Final = ("usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man", "var/cache/apt/archives",
     "var/lib/apt/lists")  # fmt: skip

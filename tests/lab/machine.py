@@ -77,15 +77,29 @@ def alive(pid_file: Path, named: str) -> int | None:
     return pid if named in command else None
 
 
+def with_arguments(*last: str) -> set[int]:
+    """The processes whose command line ends so; unlike a number in a file, it is never somebody else's."""
+    ending = "".join(f"{each}\0" for each in last).encode()
+    found = set()
+    for pid in _processes():
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"\0" + ending):
+                found.add(pid)
+    return found
+
+
 def in_control_group(name: str) -> set[int]:
     """The processes in a control group of the first level, and below it, in whichever hierarchy (cgroups(7))."""
     found = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            with contextlib.suppress(OSError):
-                if f":/{name}/" in (entry / "cgroup").read_text(encoding="utf-8"):
-                    found.add(int(entry.name))
+    for pid in _processes():
+        with contextlib.suppress(OSError):
+            if f":/{name}/" in Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8"):
+                found.add(pid)
     return found
+
+
+def _processes() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
 
 
 def in_network_namespace(name: str) -> set[int]:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import socket
 from typing import Final
 
-from tests.lab.machine import alive, spawn, until
+from tests.lab.machine import end, spawn, until, with_arguments
 from tests.lab.plan import LabPlan
 from tests.real_parts import find
 
 _STARTED_S: Final = 15.0
-_STOPPED_S: Final = 5.0
 
 
 class Registry:
@@ -24,11 +21,10 @@ class Registry:
         self.folder = plan.folder / "registry"
         self._config = plan.folder / "registry.yml"
         self._log = plan.folder / "registry.log"
-        self._pid_file = plan.folder / "registry.pid"
 
     @property
     def running(self) -> bool:
-        return alive(self._pid_file, str(self._config)) is not None
+        return bool(self._pids())
 
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
@@ -40,22 +36,26 @@ class Registry:
             "http": {"addr": self.address},
         }
         self._config.write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
-        serve = 'echo $$ >"$1"; shift; exec "$@"'
-        spawn(("sh", "-c", serve, "sh", self._pid_file, str(find("docker-registry")), "serve", self._config), self._log)
+        spawn((str(find("docker-registry")), *self._ending), self._log)
         until(self._answers, f"the registry answers at {self.address}", _STARTED_S, self._last_words)
 
     def stop(self) -> None:
         """End it, if it runs."""
-        pid = alive(self._pid_file, str(self._config))
-        if pid is not None:
-            os.kill(pid, signal.SIGTERM)
-            until(lambda: not self.running, "the registry ends", _STOPPED_S)
+        end(self._pids, "the registry")
+
+    @property
+    def _ending(self) -> tuple[str, str]:
+        """What the command line of our registry, and of no other program, ends with."""
+        return "serve", str(self._config)
+
+    def _pids(self) -> set[int]:
+        return with_arguments(*self._ending)
 
     def _answers(self) -> bool:
         host, _, port = self.address.partition(":")
         with socket.socket() as probe:
             probe.settimeout(1.0)
-            return probe.connect_ex((host, int(port))) == 0
+            return self.running and probe.connect_ex((host, int(port))) == 0
 
     def _last_words(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace")[-2000:]
