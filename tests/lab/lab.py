@@ -12,7 +12,16 @@ from typing import IO, Final, Self
 
 from tests.lab import base_image, network
 from tests.lab.cluster_node import ClusterNode, pids_of
-from tests.lab.machine import LabError, end, missing, remove_control_groups, remove_folder, until
+from tests.lab.machine import (
+    LabError,
+    end,
+    in_memory,
+    missing,
+    mounted,
+    remove_control_groups,
+    remove_folder,
+    until,
+)
 from tests.lab.plan import FOR_TESTS, LARGEST_NUMBER, LARGEST_SIZE, LabPlan
 from tests.lab.registry import Registry
 
@@ -68,6 +77,10 @@ class Lab:
 
     def close(self) -> None:
         """Let go of the number; the lab stays up."""
+        if _read(self._claim) is None:
+            _claim_file(self.number).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the others' claims are in it
+                _CLAIMS.rmdir()
         self._claim.close()
 
     def up(self, size: int) -> None:
@@ -79,7 +92,10 @@ class Lab:
         network.check_free(plan)
         self._write(plan)
         self._take(plan)
-        plan.folder.mkdir(parents=True)
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        if any(plan.folder.iterdir()):
+            raise LabError(f"{plan.folder} has files in it that are no lab's; empty it, or take another folder")
+        in_memory(plan.folder, plan.name)
         (plan.folder / _RECORD).write_text(json.dumps({"size": size}), encoding="ascii")
         network.build(plan)
         have_base = base_image.take(self.cache, self.registry)
@@ -101,7 +117,7 @@ class Lab:
                 network.remove_namespace(namespace)
                 remove_control_groups(namespace)
             network.demolish(plan)
-            if (plan.folder / _RECORD).exists():
+            if (plan.folder / _RECORD).exists() or plan.folder in mounted(plan.name):
                 remove_folder(plan.folder)
         self._left = None
         self._write(None)
@@ -177,15 +193,26 @@ class LabTaken(LabError):
     """Another process works with this lab."""
 
 
+def _claim_file(number: int) -> Path:
+    return _CLAIMS / f"{number}.json"
+
+
 def _claim(number: int) -> IO[str]:
-    _CLAIMS.mkdir(exist_ok=True)
-    claim = (_CLAIMS / f"{number}.json").open("a+", encoding="utf-8")
-    try:
-        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    while True:
+        _CLAIMS.mkdir(exist_ok=True)
+        try:
+            claim = _claim_file(number).open("a+", encoding="utf-8")
+        except FileNotFoundError:
+            continue  # somebody has removed the folder just now
+        try:
+            fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            claim.close()
+            raise LabTaken(f"another process works with lab {number}; wait for it, or take another number") from None
+        # Who had it before may have removed the file after we opened it.
+        if os.fstat(claim.fileno()).st_nlink:
+            return claim
         claim.close()
-        raise LabTaken(f"another process works with lab {number}; wait for it, or take another number") from None
-    return claim
 
 
 def _read(claim: IO[str]) -> dict[str, str] | None:

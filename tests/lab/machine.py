@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,8 +15,21 @@ from typing import Final
 
 from tests.real_parts import PACKAGES, find
 
-NEEDED: Final = ("dockerd", "docker", "docker-registry", "ip", "iptables", "nsenter", "unshare", "setsid", "mount")
+NEEDED: Final = (
+    "dockerd",
+    "docker",
+    "docker-registry",
+    "ip",
+    "iptables",
+    "nsenter",
+    "unshare",
+    "setsid",
+    "mount",
+    "umount",
+)
 _POLL_S: Final = 0.02
+_PLENTY_BYTES: Final = 6 * 1024**3
+"""A lab of three engines with a dozen images takes a good gigabyte."""
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 
 
@@ -32,7 +46,7 @@ def missing(commands: Iterable[str] = NEEDED) -> str | None:
     return None if os.geteuid() == 0 else "a lab needs root, for network namespaces; run as root"
 
 
-def run(*command: str | Path, within_s: float = 60.0) -> str:
+def run(*command: str | Path, within_s: float = 60.0, stdin: str | None = None) -> str:
     """What a command prints. Raises LabError with what it complained about."""
     program = find(str(command[0]))
     if program is None:
@@ -40,7 +54,7 @@ def run(*command: str | Path, within_s: float = 60.0) -> str:
     shown = " ".join(map(str, command))
     try:
         done = subprocess.run(
-            [program, *command[1:]], capture_output=True, text=True, timeout=within_s, check=False
+            [program, *command[1:]], input=stdin, capture_output=True, text=True, timeout=within_s, check=False
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise LabError(f"`{shown}` did not end within {within_s:g} s") from None
@@ -132,10 +146,39 @@ def remove_control_groups(name: str) -> None:
                 Path(folder).rmdir()
 
 
+def in_memory(folder: Path, name: str) -> None:
+    """Let a folder be in memory where there is plenty: engines write and remove tens of thousands of small files.
+
+    `name` is what `mounted` knows it by.
+    """
+    if _available_bytes() >= _PLENTY_BYTES:
+        run("mount", "-t", "tmpfs", "-o", "mode=0755", name, folder)
+
+
+def mounted(name: str) -> list[Path]:
+    """The folders that `in_memory` has mounted by that name."""
+    return [Path(where) for what, where in _mounts() if what == name]
+
+
 def remove_folder(folder: Path) -> None:
     """Remove a folder that engines worked in; nothing that is mounted below it is entered."""
-    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
-    for mount in sorted((each for each in mounts if each.startswith(f"{folder}/")), reverse=True):
-        run("umount", "--lazy", mount)
+    for _, mount in sorted(_mounts(), key=lambda each: len(each[1]), reverse=True):
+        if mount == str(folder) or mount.startswith(f"{folder}/"):
+            run("umount", "--lazy", mount)
     if folder.exists():
         shutil.rmtree(folder)
+
+
+def _mounts() -> list[tuple[str, str]]:
+    """What is mounted and where (proc(5)); a space in a path is written as an octal number."""
+    lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    return [
+        (what, re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), where))
+        for what, where, *_ in map(str.split, lines)
+    ]
+
+
+def _available_bytes() -> int:
+    text = Path("/proc/meminfo").read_text(encoding="ascii")
+    found = re.search(r"^MemAvailable: +([0-9]+) kB$", text, re.MULTILINE)
+    return 0 if found is None else int(found[1]) * 1024

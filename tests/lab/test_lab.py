@@ -51,6 +51,8 @@ NETWORK = "overlay"
 def here(three_pis: Lab) -> Iterator[Lab]:
     """Three replicas of a service that says its host's name, one on each node."""
     manager = three_pis.manager
+    # A node is lost after three pauses of silence; each hears of the new pause with its next sign of life.
+    manager.docker("swarm", "update", "--dispatcher-heartbeat", "1s")
     manager.docker("network", "create", "--driver", "overlay", "--attachable", NETWORK)
     service = ("--name", "here", "--hostname", "{{.Node.Hostname}}", "--network", NETWORK, "--endpoint-mode", "dnsrr")
     manager.docker(
@@ -59,6 +61,7 @@ def here(three_pis: Lab) -> Iterator[Lab]:
     )
     until(lambda: len(running(three_pis)) == 3, "the service has three tasks", 120, lambda: tasks(three_pis))
     yield three_pis
+    manager.docker("swarm", "update", "--dispatcher-heartbeat", "5s")
     manager.docker("service", "rm", "here")
     until(lambda: not manager.docker("ps", "--quiet"), "its tasks are gone", 30)
     until(lambda: removed(manager), "the network is gone", 60)
