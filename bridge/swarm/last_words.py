@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from bridge.errors import EngineError
 from bridge.swarm.engine import Engine
-from bridge.swarm.logs import FrameReader
+from bridge.swarm.log_reader import asked, held
+from bridge.swarm.logs import Entry
 from bridge.swarm.tasks import Task
 
 _log = logging.getLogger(__name__)
 
-_SILENCE_S = 3.0
-"""A machine that is away keeps the engine from ending a log: what came until then is all."""
 _LAST_LINES = 3
 
 
 async def last_words(engine: Engine, task: Task) -> str:
     """The last lines that a task wrote, for messages; empty when there are none, or nobody knows them any more."""
-    reader = FrameReader()
-    said: list[str] = []
-    params = {"stdout": True, "stderr": True, "timestamps": True, "details": True, "tail": _LAST_LINES}
+    entries: list[Entry] = []
     try:
-        async with engine.stream(f"/tasks/{task.id}/logs", **params) as stream, asyncio.timeout(_SILENCE_S):
-            async for piece in stream:
-                said += [entry.text.strip() for entry in reader.feed(piece)]
-    except (EngineError, TimeoutError) as error:
-        _log.debug("No last words", extra={"op": "logs", "task": task.id, "reason": str(error)})
-    return " | ".join(line for line in said if line)
+        entries, complaint = await held(engine, f"/tasks/{task.id}/logs", asked(None, _LAST_LINES))
+    except EngineError as error:
+        complaint = str(error)
+    if complaint:
+        _log.debug("No last words", extra={"op": "logs", "task": task.id, "reason": complaint})
+    return " | ".join(text for entry in entries if (text := entry.text.strip()))

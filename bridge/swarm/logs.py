@@ -18,13 +18,15 @@ from bridge.swarm.services import moment
 _HEAD_BYTES = 8
 _LARGEST_BYTES = 16 * 1024 * 1024
 _TASK = "com.docker.swarm.task.id"
+_NODE = "com.docker.swarm.node.id"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of a task's output."""
+    """One line of a task's output, and the machine that it ran on."""
 
     task_id: str
+    node_id: str
     at: datetime
     text: str
 
@@ -60,10 +62,11 @@ def read_entry(payload: bytes) -> Entry | None:
     text = text.removesuffix("\n").removesuffix("\r")
     time, _, rest = text.partition(" ")
     details, _, said = rest.partition(" ")
-    task_id = dict(parse_qsl(details.replace(",", "&"))).get(_TASK)
+    known = dict(parse_qsl(details.replace(",", "&")))
+    task_id = known.get(_TASK)
     if not task_id:
         return None
     try:
-        return Entry(task_id, moment(time), said)
+        return Entry(task_id, known.get(_NODE, ""), moment(time), said)
     except ValueError:
         return None

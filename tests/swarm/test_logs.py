@@ -24,7 +24,7 @@ def line(text: bytes, kind: int = 1) -> bytes:
 
 def test_a_line_has_its_task_and_time() -> None:
     (entry,) = FrameReader().feed(line(b"hello  world\n"))
-    assert entry == Entry("t1", datetime(2026, 11, 27, 5, 12, 28, 414711, UTC), "hello  world")
+    assert entry == Entry("t1", "n1", datetime(2026, 11, 27, 5, 12, 28, 414711, UTC), "hello  world")
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\r"))), st.data())

@@ -9,18 +9,17 @@ from collections.abc import AsyncGenerator
 from datetime import datetime, timedelta
 
 from bridge.clock import Clock
-from bridge.errors import EngineError, EngineUnavailable
+from bridge.errors import EngineError
 from bridge.gateway.backends import LogQuery
 from bridge.gateway.backends.swarm.function import SwarmFunction
 from bridge.gateway.deployment import LogLine
 from bridge.swarm.engine import Engine
-from bridge.swarm.logs import Entry, FrameReader
+from bridge.swarm.log_reader import asked, entries_of, held
+from bridge.swarm.logs import Entry
 from bridge.swarm.tasks import Task
 
 _log = logging.getLogger(__name__)
 
-_SILENCE_S = 3.0
-"""A machine that is away keeps the engine from ending a log: what came until then is all."""
 _SKEW_S = 60.0
 """The clocks of machines may differ by this much; lines that were read before are known by their time."""
 _AGAIN_S = 1.0
@@ -66,17 +65,14 @@ class FunctionLog:
     async def _history(self) -> list[LogLine]:
         query = self._query
         tail = query.tail if query.tail is not None else self._lines
+        entries, complaint = await held(self._engine, self._path, asked(query.since, tail))
         found: list[LogLine] = []
-        try:
-            async with contextlib.aclosing(self._entries(query.since, follow=False, tail=tail)) as entries:
-                async for entry in entries:
-                    self._last[entry.task_id] = max(entry.at, self._last.get(entry.task_id, entry.at))
-                    found.append(self._line(entry))
-        except EngineUnavailable:
-            raise
-        except EngineError as error:
+        for entry in entries:
+            self._last[entry.task_id] = max(entry.at, self._last.get(entry.task_id, entry.at))
+            found.append(self._line(entry))
+        if complaint:
             # Such as a machine that does not answer: the others' lines are there all the same.
-            found.append(LogLine(query.name, "", self._clock.now(), f"[swarm] {error}"))
+            found.append(LogLine(query.name, "", self._clock.now(), f"[swarm] {complaint}"))
         found += [_note(self._function, task) for task in self._function.tasks if task.complaint()]
         found = sorted((line for line in found if self._matches(line)), key=lambda line: line.at)
         return found if query.tail is None else found[max(0, len(found) - query.tail) :]
@@ -96,7 +92,8 @@ class FunctionLog:
         since = began_at - timedelta(seconds=_SKEW_S)
         while True:
             try:
-                async with contextlib.aclosing(self._entries(since, follow=True, tail=None)) as entries:
+                params = {**asked(since, None), "follow": True}
+                async with contextlib.aclosing(entries_of(self._engine, self._path, params, None)) as entries:
                     async for entry in entries:
                         seen = self._last.get(entry.task_id)
                         if seen is not None and entry.at <= seen:
@@ -110,27 +107,9 @@ class FunctionLog:
             since = self._clock.now() - timedelta(seconds=_SKEW_S)
             await self._clock.sleep(_AGAIN_S)
 
-    async def _entries(self, since: datetime | None, *, follow: bool, tail: int | None) -> AsyncGenerator[Entry, None]:
-        reader = FrameReader()
-        params = {
-            "stdout": True,
-            "stderr": True,
-            "timestamps": True,
-            "details": True,
-            "follow": follow,
-            "tail": "all" if tail is None else tail,
-            **({} if since is None else {"since": f"{since.timestamp():.6f}"}),
-        }
-        async with self._engine.stream(f"/services/{self._function.service.id}/logs", **params) as stream:
-            pieces = aiter(stream)
-            while True:
-                try:
-                    async with asyncio.timeout(None if follow else _SILENCE_S):
-                        piece = await anext(pieces)
-                except (StopAsyncIteration, TimeoutError):
-                    return
-                for entry in reader.feed(piece):
-                    yield entry
+    @property
+    def _path(self) -> str:
+        return f"/services/{self._function.service.id}/logs"
 
     def _line(self, entry: Entry) -> LogLine:
         function = self._function
