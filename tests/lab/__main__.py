@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from tests.lab import function_images, images
 from tests.lab.lab import Lab, all_numbers
 from tests.lab.machine import LabError
 
@@ -17,6 +18,7 @@ up N       N engines in a swarm, the first one its manager, and a registry with 
 down       everything gone
 status     what there is
 env        for a shell: eval "$(scripts/lab env)"
+images     images of our programs and of the example functions, from this checkout
 kill NODE  its power fails
 start NODE it is switched on again
 cut NODE   its network cable is pulled out
@@ -31,11 +33,11 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--lab", type=int, default=1, metavar="NUMBER", help="which lab (1): several can be up")
     parser.add_argument("--folder", type=Path, help="where labs are kept ($XDG_CACHE_HOME/gpio-bridge/lab)")
-    verbs = ("up", "down", "status", "env", "kill", "start", "cut", "heal")
+    verbs = ("up", "down", "status", "env", "images", "kill", "start", "cut", "heal")
     parser.add_argument("verb", choices=verbs, metavar="|".join(verbs))
     parser.add_argument("what", nargs="?", help="how many engines, or which node")
     given = parser.parse_args(arguments)
-    if given.verb in ("down", "status", "env") and given.what is not None:
+    if given.verb in ("down", "status", "env", "images") and given.what is not None:
         parser.error(f"{given.verb} takes nothing else")
     try:
         lab = Lab(given.lab, cache=given.folder)
@@ -64,11 +66,20 @@ def _do(lab: Lab, verb: str, what: str | None) -> tuple[str, int]:
         raise LabError(f"lab {lab.number} is not up; bring it up with `scripts/lab up 3`")
     if verb == "env":
         return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in lab.environment().items()), 0
+    if verb == "images":
+        return "\n".join(_images(lab)), 0
     if what is None:
         raise LabError(f"{verb} which node? {', '.join(node.name for node in lab.nodes)}")
     node = lab.node(what)
     {"kill": node.kill, "start": node.start, "cut": node.cut, "heal": node.heal}[verb]()
     return "", 0
+
+
+def _images(lab: Lab) -> list[str]:
+    """The names of what was built, each in the lab's registry."""
+    runtime = function_images.build_runtime(lab)
+    examples = [function_images.build_example(lab, runtime, each) for each in function_images.examples()]
+    return [images.build_programs(lab), *examples]
 
 
 def _size(what: str | None) -> int:

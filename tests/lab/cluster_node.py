@@ -129,9 +129,9 @@ class ClusterNode:
         """Put the cable back."""
         network.put_back(self.plan)
 
-    def docker(self, *arguments: str, within_s: float = 120.0) -> str:
+    def docker(self, *arguments: str, within_s: float = 120.0, stdin: str | None = None) -> str:
         """What the Docker CLI prints."""
-        return run("docker", "--host", self.host, *arguments, within_s=within_s).strip()
+        return run("docker", "--host", self.host, *arguments, within_s=within_s, stdin=stdin).strip()
 
     def client(self) -> DockerClient:
         """A client of its engine, to be closed."""

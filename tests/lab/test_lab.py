@@ -171,6 +171,8 @@ def test_the_command_says_what_it_cannot_do(three_pis: Lab) -> None:
     assert f"another process works with lab {three_pis.number}" in refused("--lab", str(three_pis.number), "status")
     assert f"lab {number} is not up" in refused("--lab", number, "status")
     assert f"lab {number} is not up" in refused("--lab", number, "env")
+    assert f"lab {number} is not up" in refused("--lab", number, "images")
+    assert f"lab {number} is not up" in refused("--lab", number, "kill", "pi-1")
     assert "not 10" in refused("--lab", number, "up", "10")
     assert "'many' is no number" in refused("--lab", number, "up", "many")
     assert "there is no lab 250" in refused("--lab", "250", "up")

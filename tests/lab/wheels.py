@@ -42,17 +42,17 @@ def collect(folder: Path, extra: str, python: tuple[int, int]) -> None:
     _pip("download", *wanted, "--dest", folder, f"{ours}[{extra}]", within_s=_DOWNLOAD_S)
 
 
-def required(names: Iterable[str]) -> Iterator[Distribution]:
-    """What these need at run time, each once and without themselves, of what is installed here."""
-    asked = [Requirement(name) for name in names]
-    top = {_normal(each.name) for each in asked}
+def required(names: Iterable[str], *, themselves: bool = False) -> Iterator[Distribution]:
+    """What these need at run time of what is installed here, each once, and with or without themselves."""
+    asked = [Requirement(name) for name in names if name.strip()]
+    left_out = set() if themselves else {_normal(each.name) for each in asked}
     seen: set[tuple[str, str]] = set()
     given: set[str] = set()
     while asked:
         requirement = asked.pop()
         name = _normal(requirement.name)
         found = distribution(name)
-        if name not in given and name not in top:
+        if name not in given and name not in left_out:
             given.add(name)
             yield found
         for extra in ("", *requirement.extras):
