@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from bridge.errors import StackError
+from bridge.errors import EngineError, StackError
 from bridge.manager.stack.swarm_parts import documents_of
 from bridge.swarm.engine import Engine
-from bridge.swarm.logs import FrameReader
+from bridge.swarm.log_reader import asked, entries_of, held
+from bridge.swarm.logs import Entry
 from bridge.swarm.tasks import read_task
 
-_SILENCE_S = 3.0
-"""A cluster node that is away keeps the engine from ending a log: what came until then is all."""
 _QUEUE = 1000
 
 
@@ -84,21 +84,24 @@ async def _pump(lines: AsyncIterator[Line], queue: asyncio.Queue[Line | BaseExce
 async def _lines(
     engine: Engine, name: str, service: Mapping[str, Any], tail: int, *, follow: bool
 ) -> AsyncGenerator[Line, None]:
-    reader = FrameReader()
     slots: dict[str, str] = {}
-    params = {"stdout": True, "stderr": True, "timestamps": True, "details": True, "follow": follow, "tail": tail}
-    async with engine.stream(f"/services/{service['ID']}/logs", **params) as stream:
-        pieces = aiter(stream)
-        while True:
-            try:
-                async with asyncio.timeout(None if follow else _SILENCE_S):
-                    piece = await anext(pieces)
-            except (StopAsyncIteration, TimeoutError):
-                return
-            for entry in reader.feed(piece):
-                if entry.task_id not in slots:
-                    slots |= await _instances(engine, name, service)
-                yield Line(entry.at, slots.get(entry.task_id, f"{name}.?"), entry.text)
+    async for entry in _entries(engine, f"/services/{service['ID']}/logs", tail, follow=follow):
+        if entry.task_id not in slots:
+            slots |= await _instances(engine, name, service)
+        yield Line(entry.at, slots.get(entry.task_id, f"{name}.?"), entry.text)
+
+
+async def _entries(engine: Engine, path: str, tail: int, *, follow: bool) -> AsyncGenerator[Entry, None]:
+    if not follow:
+        entries, complaint = await held(engine, path, asked(None, tail))
+        if complaint:
+            raise EngineError(complaint)
+        for entry in entries:
+            yield entry
+        return
+    async with contextlib.aclosing(entries_of(engine, path, {**asked(None, tail), "follow": True}, None)) as followed:
+        async for entry in followed:
+            yield entry
 
 
 async def _instances(engine: Engine, name: str, service: Mapping[str, Any]) -> dict[str, str]:
