@@ -11,6 +11,7 @@ import ctypes
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -27,6 +28,9 @@ import pip
 import pytest
 
 import bridge.runtime
+from tests.lab.cluster_node import INSIDE, pids_of
+from tests.lab.machine import end, remove_control_groups, run, unmount
+from tests.lab.network import remove_namespace
 from tests.real_parts import find, require, require_none_missing
 
 HANDLERS = "127.0.0.1:5000/handlers:1"
@@ -57,18 +61,6 @@ _PROGRAMS = ("cat", "id", "rm", "touch", "wc")
 _CLONE_NEWNET = 0x40000000
 _STARTED_S, _STOPPED_S = 40.0, 20.0
 
-_INSIDE = """
-set -eu
-hostname "$1"
-# A fresh sysfs shows the bridges of this namespace; the cgroups belong into it again.
-mkdir -p "$2/cgroup"
-mount --rbind /sys/fs/cgroup "$2/cgroup"
-mount -t sysfs sysfs /sys
-mount --rbind "$2/cgroup" /sys/fs/cgroup
-shift 2
-exec "$@"
-"""
-
 
 class DockerEngine:
     """One dockerd; a context manager. Its name is its host's and its network namespace's."""
@@ -85,13 +77,15 @@ class DockerEngine:
         self._dockerd: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        _run("ip", "netns", "add", self.name)
+        for left in _left_behind():
+            _clear(left)
+        run("ip", "netns", "add", self.name)
         inside = ("ip", "-n", self.name)
         # Both ends inside: an address that is not loopback, and no way out.
-        _run(*inside, "link", "add", "uplink", "type", "veth", "peer", "name", "nowhere")
-        _run(*inside, "address", "add", "10.79.0.1/24", "dev", "uplink")
+        run(*inside, "link", "add", "uplink", "type", "veth", "peer", "name", "nowhere")
+        run(*inside, "address", "add", "10.79.0.1/24", "dev", "uplink")
         for link in ("lo", "uplink", "nowhere"):
-            _run(*inside, "link", "set", link, "up")
+            run(*inside, "link", "set", link, "up")
         try:
             self.start()
         except BaseException:
@@ -103,18 +97,20 @@ class DockerEngine:
         with contextlib.suppress(subprocess.SubprocessError):
             self.docker("swarm", "leave", "--force")
         self.stop()
-        _unmount(self.folder)
-        _run("ip", "netns", "delete", self.name)
+        _clear(self.name)
+        unmount(self.folder)
 
     def start(self) -> None:
         """Start dockerd, and wait until it answers."""
         folders = {"--data-root": "data", "--exec-root": "exec", "--pidfile": "pid"}
         places = [part for option, name in folders.items() for part in (option, str(self.folder / name))]
         config = self.folder / "daemon.json"
-        config.write_text("{}", encoding="utf-8")
+        # By their control group what runs in containers is found even when a run was killed.
+        config.write_text(json.dumps({"cgroup-parent": f"/{self.name}"}), encoding="utf-8")
+        (self.folder / "resolv.conf").write_text("", encoding="ascii")
         dockerd = [str(find("dockerd")), *places, "-H", self.host, "--config-file", str(config), *self._options]
         namespaces = ["nsenter", f"--net=/run/netns/{self.name}", "unshare", "--mount", "--uts"]
-        inside = ["sh", "-c", _INSIDE, "sh", self.name, str(self.folder), *dockerd]
+        inside = ["sh", "-c", INSIDE, "sh", self.name, str(self.folder), *dockerd]
         with (self.folder / "dockerd.log").open("ab") as log:
             self._dockerd = subprocess.Popen(
                 [*namespaces, *inside], stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
@@ -245,6 +241,7 @@ def _enter(namespace: int) -> None:
         raise OSError(ctypes.get_errno(), "setns")
 
 
+<<<<<<< HEAD
 def _until_it_listens(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _STARTED_S
     while time.monotonic() < deadline and process.poll() is None:
@@ -256,18 +253,25 @@ def _until_it_listens(port: int, process: subprocess.Popen[bytes], log: Path) ->
 
 def _run(*command: str) -> None:
     subprocess.run([str(find(command[0])), *command[1:]], check=True, capture_output=True)
+=======
+def _left_behind() -> list[str]:
+    """The engines of tests that were killed: their names end with a process that is gone."""
+    names = (line.split()[0] for line in run("ip", "netns", "list").splitlines() if line)
+    ours = (re.fullmatch(r"gb-[a-z]+-([0-9]+)", name) for name in names)
+    return [each[0] for each in ours if each is not None and not Path("/proc", each[1]).exists()]
+
+
+def _clear(name: str) -> None:
+    """Take away what is left of an engine."""
+    end(lambda: pids_of(name), name)
+    remove_namespace(name)
+    remove_control_groups(name)
+>>>>>>> 355a0b4 (Clear away engines of killed test runs, by the lab's own means)
 
 
 def _state(thread: Path) -> str:
     """The letter of a thread's state (proc(5)), behind its name in brackets."""
     return (thread / "stat").read_text(encoding="utf-8").rpartition(") ")[2][0]
-
-
-def _unmount(folder: Path) -> None:
-    """What an engine has left mounted below its folder, the deepest first."""
-    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
-    for mount in sorted((each for each in mounts if each.startswith(f"{folder}/")), reverse=True):
-        subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
 
 
 def _image() -> bytes:

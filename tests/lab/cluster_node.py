@@ -33,7 +33,7 @@ _STARTED_S: Final = 60.0
 _STOPPED_S: Final = 20.0
 _ASKED_S: Final = 2.0
 
-_INSIDE: Final = """
+INSIDE: Final = """
 set -eu
 hostname "$1"
 # A fresh sysfs shows the bridges of this namespace; the control groups belong into it again.
@@ -50,6 +50,7 @@ mount --bind "$2/resolv.conf" "$resolver"
 shift 2
 exec "$@"
 """
+"""A shell's lines, given NAME FOLDER COMMAND..., that make a machine of new namespaces; FOLDER has a resolv.conf."""
 
 
 class ClusterNode:
@@ -87,7 +88,7 @@ class ClusterNode:
         (plan.folder / "resolv.conf").write_text("", encoding="ascii")
         namespaces = ("nsenter", f"--net=/run/netns/{plan.namespace}", "unshare", "--mount", "--uts")
         dockerd = (str(find("dockerd")), "--config-file", config)
-        spawn((*namespaces, "sh", "-c", _INSIDE, "sh", self.name, plan.folder, *dockerd), plan.folder / "dockerd.log")
+        spawn((*namespaces, "sh", "-c", INSIDE, "sh", self.name, plan.folder, *dockerd), plan.folder / "dockerd.log")
 
     def wait(self) -> None:
         """Wait until its engine answers."""

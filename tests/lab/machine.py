@@ -27,7 +27,8 @@ NEEDED: Final = (
     "mount",
     "umount",
 )
-_POLL_S: Final = 0.02
+_POLL_S: Final = 0.1
+"""Most conditions start a program to be found out, and would keep a machine busy that has better things to do."""
 _PLENTY_BYTES: Final = 6 * 1024**3
 """A lab of three engines with a dozen images takes a good gigabyte."""
 _CGROUPS: Final = Path("/sys/fs/cgroup")
@@ -162,11 +163,16 @@ def mounted(name: str) -> list[Path]:
 
 def remove_folder(folder: Path) -> None:
     """Remove a folder that engines worked in; nothing that is mounted below it is entered."""
+    unmount(folder)
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def unmount(folder: Path) -> None:
+    """Unmount what is mounted at a folder and below it, the deepest first."""
     for _, mount in sorted(_mounts(), key=lambda each: len(each[1]), reverse=True):
         if mount == str(folder) or mount.startswith(f"{folder}/"):
             run("umount", "--lazy", mount)
-    if folder.exists():
-        shutil.rmtree(folder)
 
 
 def _mounts() -> list[tuple[str, str]]:
