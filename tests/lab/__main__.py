@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-from tests.lab import function_images, images
 from tests.lab.lab import Lab, all_numbers
 from tests.lab.machine import LabError
 
@@ -77,6 +76,8 @@ def _do(lab: Lab, verb: str, what: str | None) -> tuple[str, int]:
 
 def _images(lab: Lab) -> list[str]:
     """The names of what was built, each in the lab's registry."""
+    from tests.lab import function_images, images  # which take longer to load than the other verbs to do
+
     runtime = function_images.build_runtime(lab)
     examples = [function_images.build_example(lab, runtime, each) for each in function_images.examples()]
     return [images.build_programs(lab), *examples]

@@ -24,12 +24,3 @@ def three_pis() -> Iterator[Lab]:
     with Lab.for_tests() as lab:
         lab.up(3)
         yield lab
-
-
-@pytest.fixture(scope="session")
-def one_pi() -> Iterator[Lab]:
-    """A swarm of one node and a registry, for tests that need no more."""
-    require_lab()
-    with Lab.for_tests() as lab:
-        lab.up(1)
-        yield lab

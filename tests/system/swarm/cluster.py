@@ -8,6 +8,7 @@ import http.client
 import json
 import secrets
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -57,7 +58,12 @@ class Cluster:
 
     def __enter__(self) -> Self:
         manager = self.lab.manager
-        image = images.build_programs(self.lab)
+        with ThreadPoolExecutor() as threads:
+            # Meanwhile the others fetch what every function's image begins with.
+            pulls = [threads.submit(node.docker, "pull", "--quiet", self.runtime) for node in self.lab.nodes[1:]]
+            image = images.build_programs(self.lab)
+            for pull in pulls:
+                pull.result()
         manager.docker("network", "create", "--driver", "overlay", "--attachable", NETWORK)
         for name, value in (("basic-auth-user", "admin"), ("basic-auth-password", self._password)):
             manager.docker("secret", "create", name, "-", stdin=value)
