@@ -241,7 +241,6 @@ def _enter(namespace: int) -> None:
         raise OSError(ctypes.get_errno(), "setns")
 
 
-<<<<<<< HEAD
 def _until_it_listens(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _STARTED_S
     while time.monotonic() < deadline and process.poll() is None:
@@ -251,9 +250,6 @@ def _until_it_listens(port: int, process: subprocess.Popen[bytes], log: Path) ->
     pytest.fail(f"nothing listens at port {port}:\n{log.read_text(errors='replace')[-2000:]}")
 
 
-def _run(*command: str) -> None:
-    subprocess.run([str(find(command[0])), *command[1:]], check=True, capture_output=True)
-=======
 def _left_behind() -> list[str]:
     """The engines of tests that were killed: their names end with a process that is gone."""
     names = (line.split()[0] for line in run("ip", "netns", "list").splitlines() if line)
@@ -266,7 +262,6 @@ def _clear(name: str) -> None:
     end(lambda: pids_of(name), name)
     remove_namespace(name)
     remove_control_groups(name)
->>>>>>> 355a0b4 (Clear away engines of killed test runs, by the lab's own means)
 
 
 def _state(thread: Path) -> str:
