@@ -77,7 +77,7 @@ OWN_TIME = {
     "runtime": "imports nothing of bridge, and a container has no other clock",
     "agent/sensors/distance.py": "a pause that the device itself needs, on its reader's thread",
     "agent/sensors/laser_tripwire.py": "a pause that the device itself needs, on its reader's thread",
-    "virtual/devices.py": "a contact that bounces does so in real time, on the driver's thread",
+    "virtual/devices/level.py": "a contact that bounces does so in real time, on the driver's thread",
     "broker.py": "waits for another process, which lives in real time",
     "mqtt/connection.py": "the silence of a real socket",
     "mqtt/stream.py": "the silence of a real socket",

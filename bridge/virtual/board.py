@@ -19,8 +19,13 @@ from bridge.agent.sensors.laser_tripwire import LaserTripwire
 from bridge.agent.sensors.pir import Pir
 from bridge.agent.sensors.thermometer import Thermometer
 from bridge.agent.settings import AgentSettings
-from bridge.virtual import devices
-from bridge.virtual.devices import STICKING, Device, NotAccepted, Voltage
+from bridge.virtual.devices import STICKING, Device, Level, NotAccepted
+from bridge.virtual.devices.device import Voltage
+from bridge.virtual.devices.level import PushButton
+from bridge.virtual.devices.light import ChargedBeam, LightBeam
+from bridge.virtual.devices.obstacle import Obstacle
+from bridge.virtual.devices.quantity import analog, cpu_temperature, tmp36
+from bridge.virtual.devices.thermometer import OneWireThermometer
 from bridge.virtual.factory import PI_5, ChargingPin, EchoPin, TriggerPin, VirtualFactory, WiredPin
 from bridge.virtual.one_wire import OneWireBus
 
@@ -116,46 +121,46 @@ class VirtualBoard:
                 return self._level(name, sensor, {"on": True, "off": False})
             case Button():
                 pin = self._pin(sensor.pin.bcm, WiredPin)
-                return devices.PushButton(name, pin, active_high=not sensor.active_low)
+                return PushButton(name, pin, active_high=not sensor.active_low)
             case LaserTripwire():
                 return self._tripwire(name, sensor)
             case Thermometer():
                 return self._thermometer(sensor)
             case Analog():
                 input_ = self._input(sensor.channel, sensor.chip_select)
-                return devices.analog(input_, unit=sensor.unit, factor=sensor.factor, offset=sensor.offset)
+                return analog(input_, unit=sensor.unit, factor=sensor.factor, offset=sensor.offset)
             case Distance():
                 echo = self._pin(sensor.echo.bcm, EchoPin)
                 trigger = self._pin(sensor.trigger.bcm, TriggerPin)
                 trigger.echo, trigger.at_once = echo, not self._threads
-                return devices.Obstacle(echo, high=sensor.reach)
+                return Obstacle(echo, high=sensor.reach)
 
     def _level(self, name: str, sensor: Pir | Digital, words: Mapping[str, bool]) -> Device:
-        return devices.Level(name, self._pin(sensor.pin.bcm, WiredPin), words, active_high=not sensor.active_low)
+        return Level(name, self._pin(sensor.pin.bcm, WiredPin), words, active_high=not sensor.active_low)
 
     def _tripwire(self, name: str, sensor: LaserTripwire) -> Device:
         if sensor.wiring == "mcp3008":
             assert sensor.channel is not None
             light = (1 + sensor.broken_below + sensor.hysteresis) / 2
             input_ = self._input(sensor.channel, sensor.chip_select)
-            return devices.LightBeam(input_, light=light, dark=sensor.broken_below / 2)
+            return LightBeam(input_, light=light, dark=sensor.broken_below / 2)
         assert sensor.pin is not None
         if sensor.wiring == "rc":
             pin = self._pin(sensor.pin.bcm, ChargingPin)
             pin.at_once = not self._threads
-            return devices.ChargedBeam(pin)
+            return ChargedBeam(pin)
         # `active_low` tells of the receiver whether its output is low while it sees the laser.
         words = {"break": True, "restore": False}
-        return devices.Level(name, self._pin(sensor.pin.bcm, WiredPin), words, active_high=sensor.active_low)
+        return Level(name, self._pin(sensor.pin.bcm, WiredPin), words, active_high=sensor.active_low)
 
     def _thermometer(self, sensor: Thermometer) -> Device:
         if sensor.sensor == "ds18b20":
             assert sensor.device is not None
-            return devices.OneWireThermometer(self._one_wire.thermometer(sensor.device))
+            return OneWireThermometer(self._one_wire.thermometer(sensor.device))
         if sensor.sensor == "tmp36":
             assert sensor.channel is not None
-            return devices.tmp36(self._input(sensor.channel, sensor.chip_select))
-        return devices.cpu_temperature(sensor.file)
+            return tmp36(self._input(sensor.channel, sensor.chip_select))
+        return cpu_temperature(sensor.file)
 
     def _pin(self, bcm: int, cls: Callable[..., P]) -> P:
         pin: P = self.pin_factory.pin(bcm, pin_class=cls)
