@@ -5,6 +5,7 @@ What one sensor needs stands in its kind's file; here is what they must agree on
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from bridge.agent.board import PinsSettings
+from bridge.agent.models import ModelSettings, misfits
 from bridge.agent.outbox import OutboxSettings
 from bridge.agent.outputs import OutputSettings
 from bridge.agent.pins import Use, conflicts
@@ -52,10 +54,13 @@ class AgentSettings:
     sets the clock without telling the kernel: a clock chip, a GPS receiver, the host of a virtual machine."""
     sensors: Mapping[Name, SensorSettings] = field(default_factory=dict)
     outputs: Mapping[Name, OutputSettings] = field(default_factory=dict)
+    virtual: Mapping[Name, ModelSettings] = field(default_factory=dict)
+    """Which part each sensor is on a virtual Pi, by the sensor's name, see below. Real pins take no notice of it."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What sensors, outputs and pins must agree on."""
         yield from conflicts(self._uses())
+        yield from misfits(self.virtual, self.sensors)
         for name, sensor in self.sensors.items():
             if isinstance(sensor, LaserTripwire) and sensor.wiring == "rc" and self.pins.factory == "lgpio":
                 yield f"sensors.{name}.wiring", NO_RC_WITH_LGPIO
@@ -63,8 +68,8 @@ class AgentSettings:
             yield f"outputs.{name}", "a sensor has this name already"
 
     def configuration_hash(self) -> str:
-        """Tells whether two agents run the same configuration; passwords are not in it."""
-        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+        """Tells whether two agents run the same configuration; passwords are not in it, nor what mocks alone read."""
+        return hashlib.sha256(repr(dataclasses.replace(self, virtual={})).encode()).hexdigest()[:16]
 
     def _uses(self) -> Iterator[tuple[str, Use]]:
         for section, devices in (("sensors", self.sensors), ("outputs", self.outputs)):

@@ -277,8 +277,12 @@ class House:
         return self._folder
 
     def _rest_s(self) -> float:
-        sensors = [sensor for agent in self.plan.agents for sensor in agent.sensors.values()]
-        return max(map(rest_s, sensors), default=0.0) + 2 * self._confirmed_s()
+        rests = (
+            rest_s(sensor, agent.virtual.get(name))
+            for agent in self.plan.agents
+            for name, sensor in agent.sensors.items()
+        )
+        return max(rests, default=0.0) + 2 * self._confirmed_s()
 
     def _confirmed_s(self) -> float:
         own = self.plan.dispatcher

@@ -65,7 +65,7 @@ class Programs:
         self.write_mappings(AT_REST)
         await self._start_dispatcher()
         for settings in self._agents_settings:
-            self.boards[settings.node] = VirtualBoard(settings, threads=False, within=self._state)
+            self.boards[settings.node] = VirtualBoard(settings, virtual_clock=self._clock, within=self._state)
             await self._start_agent(settings.node)
 
     async def stop(self) -> None:

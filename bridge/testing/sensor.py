@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Self
 
+from bridge.agent.models import HcSr501, ModelSettings
 from bridge.agent.sensors import SensorSettings
 from bridge.agent.sensors.button import Button
 from bridge.agent.sensors.digital import Digital
@@ -129,7 +130,7 @@ class Sensor:
             raise self._no("bounce")
         device = self._board().devices[self.name]
         if not isinstance(device, Level):
-            raise TypeError(f"{self.name} is read as a number and has no contact that bounces")
+            raise TypeError(f"{self.name} has no contact that bounces: it is read as a number, or its model has none")
         over_s = span_s(for_)
         if over_s <= 0:
             raise ValueError(f"a contact bounces for some time, not for {for_!r}")
@@ -211,8 +212,10 @@ def notices_s(settings: SensorSettings) -> float:
     return settings.debounce_s + polled_s + _MARGIN_S
 
 
-def rest_s(settings: SensorSettings) -> float:
+def rest_s(settings: SensorSettings, model: ModelSettings | None = None) -> float:
     """How long a sensor takes after a start until it tells what is so."""
     warm_up_s = settings.warm_up_s + settings.hold_s if isinstance(settings, Pir) else 0.0
+    if isinstance(settings, Pir) and isinstance(model, HcSr501):
+        warm_up_s = max(settings.warm_up_s, model.warm_up_s) + settings.hold_s
     delayed_s = settings.delayed_off_s if isinstance(settings, Digital) else 0.0
     return warm_up_s + delayed_s + notices_s(settings)

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bridge.agent.models import HcSr04, HcSr501, Ldr, Mcp3008, ModelSettings
 from bridge.agent.sensors import SensorSettings
 from bridge.agent.sensors.analog import Analog
 from bridge.agent.sensors.button import Button
@@ -19,15 +20,19 @@ from bridge.agent.sensors.laser_tripwire import LaserTripwire
 from bridge.agent.sensors.pir import Pir
 from bridge.agent.sensors.thermometer import Thermometer
 from bridge.agent.settings import AgentSettings
+from bridge.clock import VirtualClock
+from bridge.virtual.adc import noise
 from bridge.virtual.devices import STICKING, Device, Level, NotAccepted
 from bridge.virtual.devices.device import Voltage
 from bridge.virtual.devices.level import PushButton
-from bridge.virtual.devices.light import ChargedBeam, LightBeam
-from bridge.virtual.devices.obstacle import Obstacle
+from bridge.virtual.devices.light import ChargedBeam, LightBeam, charging, divided
+from bridge.virtual.devices.motion import MotionDetector
+from bridge.virtual.devices.obstacle import Echoing, Obstacle
 from bridge.virtual.devices.quantity import analog, cpu_temperature, tmp36
 from bridge.virtual.devices.thermometer import OneWireThermometer
 from bridge.virtual.factory import PI_5, ChargingPin, EchoPin, TriggerPin, VirtualFactory, WiredPin
 from bridge.virtual.one_wire import OneWireBus
+from bridge.virtual.timers import ClockTimers, ThreadTimers, Timers
 
 P = TypeVar("P", bound=WiredPin)
 
@@ -36,13 +41,19 @@ class VirtualBoard:
     """The board of one virtual Pi; carries out the agent's `Board`. Close it after the agent has stopped.
 
     `settings` is what the agent is to be started with: as given, with paths into /sys replaced by the board's own.
-    Without `threads` the world answers at once and on the calling thread, for a virtual clock: an echo is back, or will
-    never be, when the ping has gone out. `within` is where its folder is made.
+    On a virtual clock the world answers at once and on the calling thread: an echo is back, or will never be, when the
+    ping has gone out; what devices do by themselves they do when that clock says so. `within` is where its folder is
+    made.
     """
 
-    def __init__(self, settings: AgentSettings, *, threads: bool = True, within: Path | None = None) -> None:
+    def __init__(
+        self, settings: AgentSettings, *, virtual_clock: VirtualClock | None = None, within: Path | None = None
+    ) -> None:
         self.pin_factory: Any = VirtualFactory(settings.pins.revision or PI_5)
-        self._threads = threads
+        self._threads = virtual_clock is None
+        # One thread for all pins: two people's wishes happen one after the other, and never on the loop's thread.
+        self._driver = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"pins of {settings.node}")
+        self._timers: Timers = ThreadTimers(self._driver) if virtual_clock is None else ClockTimers(virtual_clock)
         info = self.pin_factory.board_info
         self.description = f"virtual Raspberry Pi {info.model} rev {info.pcb_revision} ({info.revision})"
         self._folder = tempfile.TemporaryDirectory(prefix="gpio-bridge-virtual-", dir=within)
@@ -54,10 +65,8 @@ class VirtualBoard:
         sensors: dict[str, SensorSettings] = {}
         for name, sensor in settings.sensors.items():
             sensors[name] = self._moved(name, sensor)
-            self._devices[name] = self._wired(name, sensors[name])
+            self._devices[name] = self._wired(name, sensors[name], settings.virtual.get(name))
         self.settings = dataclasses.replace(settings, sensors=sensors)
-        # One thread for all pins: two people's wishes happen one after the other, and never on the loop's thread.
-        self._driver = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"pins of {settings.node}")
 
     @property
     def devices(self) -> Mapping[str, Device]:
@@ -80,7 +89,10 @@ class VirtualBoard:
         device = self._devices.get(sensor)
         if device is None:
             raise NotAccepted(f"there is no sensor {sensor}; there are {', '.join(self._devices) or 'none'}")
-        match value.strip().lower():
+        match word := value.strip().lower():
+            case "stuck" | "unstuck" if isinstance(device, MotionDetector):
+                device.stick(stuck=word == "stuck")
+                return
             case "stuck":
                 self._stuck.setdefault(sensor, None)
                 return
@@ -102,6 +114,7 @@ class VirtualBoard:
         return seconds if self._threads else 0.0
 
     def close(self) -> None:
+        self._timers.close()
         self._driver.shutdown()
         self._one_wire.close()
         self.pin_factory.close()
@@ -113,8 +126,11 @@ class VirtualBoard:
             return dataclasses.replace(sensor, file=Path(self._folder.name) / f"{name}-temp")
         return sensor
 
-    def _wired(self, name: str, sensor: SensorSettings) -> Device:
+    def _wired(self, name: str, sensor: SensorSettings, model: ModelSettings | None) -> Device:
         match sensor:
+            case Pir() if isinstance(model, HcSr501):
+                pin = self._pin(sensor.pin.bcm, WiredPin)
+                return MotionDetector(name, pin, model, self._timers, active_high=not sensor.active_low)
             case Pir():
                 return self._level(name, sensor, {"motion": True, "still": False})
             case Digital():
@@ -123,51 +139,56 @@ class VirtualBoard:
                 pin = self._pin(sensor.pin.bcm, WiredPin)
                 return PushButton(name, pin, active_high=not sensor.active_low)
             case LaserTripwire():
-                return self._tripwire(name, sensor)
+                return self._tripwire(name, sensor, model)
             case Thermometer():
-                return self._thermometer(sensor)
+                return self._thermometer(name, sensor, model)
             case Analog():
-                input_ = self._input(sensor.channel, sensor.chip_select)
+                input_ = self._input(name, sensor.channel, sensor.chip_select, model)
                 return analog(input_, unit=sensor.unit, factor=sensor.factor, offset=sensor.offset)
             case Distance():
                 echo = self._pin(sensor.echo.bcm, EchoPin)
                 trigger = self._pin(sensor.trigger.bcm, TriggerPin)
                 trigger.echo, trigger.at_once = echo, not self._threads
+                if isinstance(model, HcSr04):
+                    return Echoing(echo, model, self._timers.now_s)
                 return Obstacle(echo, high=sensor.reach)
 
     def _level(self, name: str, sensor: Pir | Digital, words: Mapping[str, bool]) -> Device:
         return Level(name, self._pin(sensor.pin.bcm, WiredPin), words, active_high=not sensor.active_low)
 
-    def _tripwire(self, name: str, sensor: LaserTripwire) -> Device:
+    def _tripwire(self, name: str, sensor: LaserTripwire, model: ModelSettings | None) -> Device:
         if sensor.wiring == "mcp3008":
             assert sensor.channel is not None
+            input_ = self._input(name, sensor.channel, sensor.chip_select, model)
+            if isinstance(model, Ldr):
+                return divided(model, input_)
             light = (1 + sensor.broken_below + sensor.hysteresis) / 2
-            input_ = self._input(sensor.channel, sensor.chip_select)
             return LightBeam(input_, light=light, dark=sensor.broken_below / 2)
         assert sensor.pin is not None
         if sensor.wiring == "rc":
             pin = self._pin(sensor.pin.bcm, ChargingPin)
             pin.at_once = not self._threads
-            return ChargedBeam(pin)
+            return charging(model, pin) if isinstance(model, Ldr) else ChargedBeam(pin)
         # `active_low` tells of the receiver whether its output is low while it sees the laser.
         words = {"break": True, "restore": False}
         return Level(name, self._pin(sensor.pin.bcm, WiredPin), words, active_high=sensor.active_low)
 
-    def _thermometer(self, sensor: Thermometer) -> Device:
+    def _thermometer(self, name: str, sensor: Thermometer, model: ModelSettings | None) -> Device:
         if sensor.sensor == "ds18b20":
             assert sensor.device is not None
             return OneWireThermometer(self._one_wire.thermometer(sensor.device))
         if sensor.sensor == "tmp36":
             assert sensor.channel is not None
-            return tmp36(self._input(sensor.channel, sensor.chip_select))
+            return tmp36(self._input(name, sensor.channel, sensor.chip_select, model))
         return cpu_temperature(sensor.file)
 
     def _pin(self, bcm: int, cls: Callable[..., P]) -> P:
         pin: P = self.pin_factory.pin(bcm, pin_class=cls)
         return pin
 
-    def _input(self, channel: int, chip_select: int) -> Voltage:
+    def _input(self, name: str, channel: int, chip_select: int, model: ModelSettings | None) -> Voltage:
         voltage = Voltage()
+        steps = model.noise if isinstance(model, Mcp3008 | Ldr) else 0
         # CE0 is GPIO8 and CE1 GPIO7 on every 40-pin header.
-        self.pin_factory.chip(8 - chip_select).wire(channel, voltage.ratio)
+        self.pin_factory.chip(8 - chip_select).wire(channel, voltage.ratio, noise(name, steps))
         return voltage

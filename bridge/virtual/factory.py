@@ -7,8 +7,10 @@ the process would read the first one's chips (gpiozero 2.0.1, `SPISoftwareBus._s
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gpiozero import PinFixedPull
@@ -76,16 +78,31 @@ class EchoPin(WiredPin):
     def __init__(self, factory: MockFactory, info: Any) -> None:
         super().__init__(factory, info)
         self.distance_cm: float | None = 100.0
-        """How far the obstacle is; None: no echo comes back, as from a sensor that is not plugged in."""
+        """How far the obstacle is; None: none that echoes."""
+        self.plugged = True
+        """Whether the sensor is there at all."""
+        self.speed_cm_s = SPEED_OF_SOUND_CM_S
+        self.silence_s: float | None = None
+        """How long the pulse is when no echo comes back; None: there is no pulse then."""
+        self.cycle_s = 0.0
+        """A ping that comes sooner than this after the one before is not answered."""
+        self.now_s: Callable[[], float] = time.monotonic
+        self._pinged_s = -math.inf
 
     def pulse(self) -> None:
         """Answer one trigger, on the calling thread."""
-        if self.distance_cm is None or self.function != "input":
+        now_s = self.now_s()
+        # A little less than the cycle: moments are sums of decimal fractions.
+        early = now_s - self._pinged_s < self.cycle_s - 1e-6
+        if not early:
+            self._pinged_s = now_s
+        took_s = self.silence_s if self.distance_cm is None else 2 * self.distance_cm / self.speed_cm_s
+        if early or took_s is None or not self.plugged or self.function != "input":
             return
         self.drive_high()
         rose: float = self._last_change
         self._change_state(False)
-        self._last_change: float = rose + 2 * self.distance_cm / SPEED_OF_SOUND_CM_S
+        self._last_change: float = rose + took_s
         if self._when_changed is not None:
             self._call_when_changed()
 
@@ -125,20 +142,19 @@ class ChargingPin(WiredPin):
         if self._charging is not None:
             self._charging.cancel()
         super()._set_function(value)
-        if value == "input" and self.at_once:
-            self._charge()
-        elif value == "input":
-            self._charging = threading.Timer(self.charge_s, self._charged)
+        if value != "input":
+            return
+        since: float = self.factory.ticks()
+        if self.at_once:
+            self._charged(since)
+        else:
+            self._charging = threading.Timer(self.charge_s, self._charged, (since,))
             self._charging.daemon = True
             self._charging.start()
 
-    def _charged(self) -> None:
-        if self.function == "input":
-            self.drive_high()
-
-    def _charge(self) -> None:
-        since: float = self.factory.ticks()
-        if self._change_state(True):
+    def _charged(self, since: float) -> None:
+        """The level is high, with the time at which it became so: a busy machine's timers come late."""
+        if self.function == "input" and self._change_state(True):
             self._last_change: float = since + self.charge_s
             if self._when_changed is not None:
                 self._call_when_changed()

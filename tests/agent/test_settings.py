@@ -256,3 +256,34 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     assert settings.http is not None
     assert (settings.node, settings.http.port, settings.pins.factory) == ("pi-9", 8099, "mock")
     assert (settings.pins.one_wire, settings.outbox.max_age_s) == (Pin(5), 86400)
+
+
+def test_a_model_that_cannot_be_its_sensor_is_told_with_what_it_is_for(load_agent: Load) -> None:
+    text = """version: 1
+node: pi-1
+sensors:
+  hall: {kind: pir, pin: 17}
+  cpu: {kind: thermometer, sensor: cpu}
+  gate: {kind: laser-tripwire, wiring: rc, pin: 27}
+virtual:
+  hall: {model: hc-sr04}
+  cpu: {model: mcp3008}
+  attic: {model: hc-sr501}
+  gate: {model: ldr, dark_lux: 2000}
+  door: {model: mcp3008, noise: 17}
+"""
+    assert problems(load_agent, text) == [
+        "8: virtual.hall.model: hc-sr04 is for kind: distance",
+        "9: virtual.cpu.model: mcp3008 is for kind: analog, and what else is on a channel of the converter",
+        "10: virtual.attic: there is no such sensor; there are hall, cpu, gate",
+        "11: virtual.gate.dark_lux: must be below bright_lux: 1000",
+        "12: virtual.door: there is no such sensor; there are hall, cpu, gate",
+        "12: virtual.door.noise: must be 0 to 16, not 17",
+    ]
+
+
+def test_models_are_no_part_of_a_real_nodes_configuration(load_agent: Load) -> None:
+    text = "version: 1\nnode: pi-1\nsensors: {hall: {kind: pir, pin: 17}}\n"
+    plain, modelled = load_agent(text), load_agent(f"{text}virtual: {{hall: {{model: hc-sr501}}}}\n")
+    assert modelled.virtual
+    assert plain.configuration_hash() == modelled.configuration_hash()

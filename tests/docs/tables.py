@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 
 from bridge.agent.metrics import Metrics as AgentMetrics
+from bridge.agent.models import ModelSettings
 from bridge.agent.outputs import Buzzer, Led, Relay
 from bridge.agent.sensors import SensorSettings
 from bridge.agent.settings import AgentSettings
@@ -36,6 +37,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = ("docs/reference/settings.md", "docs/reference/mappings.md", "docs/reference/commands.md",
          "docs/reference/metrics.md", "docs/reference/testing.md", "docs/reference/scenarios.md")  # fmt: skip
 SENSORS: tuple[type[Any], ...] = get_args(get_args(SensorSettings)[0])
+MODELS: tuple[type[Any], ...] = get_args(get_args(ModelSettings)[0])
 OUTPUTS: tuple[type[Any], ...] = (Led, Buzzer, Relay)
 SETTINGS: tuple[type[Any], ...] = (AgentSettings, DispatcherSettings, GatewaySettings, ManagerSettings)
 
@@ -219,6 +221,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "settings manager": lambda: _settings(ManagerSettings),
     **{f"sensor {cls.KIND}": (lambda cls=cls: _device(cls)) for cls in SENSORS},  # type: ignore[misc] # bound early
     **{f"output {cls.KIND}": (lambda cls=cls: _device(cls)) for cls in OUTPUTS},  # type: ignore[misc] # bound early
+    **{f"model {cls.KIND}": (lambda cls=cls: _device(cls)) for cls in MODELS},  # type: ignore[misc] # bound early
     "mapping file": lambda: _mapping(MappingDocument),
     "mapping": lambda: _mapping(MappingEntry),
     "example": lambda: _mapping(ExampleMap),

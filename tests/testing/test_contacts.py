@@ -92,7 +92,7 @@ def test_what_has_no_contact_does_not_bounce(build: Build) -> None:
     pi = build(None, RAW).pi("pi-1")
     with pytest.raises(TypeError, match=r"boiler is a thermometer and has no bounce\(\); it has temperature"):
         pi.sensor("boiler").bounce()
-    with pytest.raises(TypeError, match="adc-gate is read as a number"):
+    with pytest.raises(TypeError, match="adc-gate has no contact that bounces"):
         pi.sensor("adc-gate").bounce()
     with pytest.raises(ValueError, match="for some time"):
         pi.sensor("doorbell").bounce(for_=0)

@@ -1,4 +1,4 @@
-"""What is wired to the pins of a virtual Pi, one file for each sort of device, and the words that make it do something."""
+"""What is wired to the pins of a virtual Pi, one file for each sort of device, and the words that move it."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ CLICK_S = 0.15
 MOST_BOUNCES_S = 1.0
 """How long a contact bounces at most when it is told by a word: other pins wait meanwhile."""
 
-_ON, _OFF = ("on", "high", "true", "1"), ("off", "low", "false", "0")
+ON, OFF = ("on", "high", "true", "1"), ("off", "low", "false", "0")
 
 
 class Level:
@@ -62,8 +62,8 @@ class Level:
     def _active(self, word: str, value: str) -> bool:
         if word in self._words:
             return self._words[word]
-        if word in _ON or word in _OFF:
-            return word in _ON
+        if word in ON or word in OFF:
+            return word in ON
         raise refusal(value, self.accepts)
 
 

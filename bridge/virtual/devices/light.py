@@ -1,7 +1,15 @@
-"""Light-dependent resistors: on an input of the converter, and as what charges a capacitor."""
+"""Light-dependent resistors: on an input of the converter, and as what charges a capacitor.
+
+The ideal ones are light or dark; a `Photoresistor` has a resistance that follows from the light, and its circuit says
+what becomes of it.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
+from bridge.agent.models import Ldr
 from bridge.virtual.devices.device import REFERENCE_V, Change, Voltage, number_in, refusal
 from bridge.virtual.factory import ChargingPin
 
@@ -51,3 +59,49 @@ class ChargedBeam:
 
     def _charge(self, charge_s: float) -> None:
         self._pin.charge_s = charge_s
+
+
+class Photoresistor:
+    """A light-dependent resistor in the light of a laser; `resist` is told its resistance in ohm at each change."""
+
+    accepts = ("break", "restore", "NUMBER lux")
+
+    def __init__(self, model: Ldr, resist: Callable[[float], None]) -> None:
+        self._model = model
+        self._resist = resist
+        self._shine(model.bright_lux)
+
+    def understand(self, value: str) -> Change:
+        word = value.strip().lower()
+        lux = {"restore": self._model.bright_lux, "break": self._model.dark_lux}.get(word)
+        if lux is None and word.endswith("lux"):
+            lux = number_in(word.removesuffix("lux"))
+        if lux is None or lux <= 0:
+            raise refusal(value, self.accepts)
+        return Change.at_once(lambda: self._shine(lux))
+
+    def _shine(self, lux: float) -> None:
+        self._resist(resistance_ohm(self._model, lux))
+
+
+def resistance_ohm(model: Ldr, lux: float) -> float:
+    """What light makes of the resistance: R = R10 (E / 10 lx)^-gamma, as data sheets of such resistors define gamma."""
+    return float(model.r10_ohm * (lux / 10) ** -model.gamma)
+
+
+def divided(model: Ldr, input_: Voltage) -> Photoresistor:
+    """The resistor from 3.3 V to the channel, another one from there to ground: the more light, the more volts."""
+
+    def resist(ohm: float) -> None:
+        input_.volts = REFERENCE_V * model.divider_ohm / (model.divider_ohm + ohm)
+
+    return Photoresistor(model, resist)
+
+
+def charging(model: Ldr, pin: ChargingPin) -> Photoresistor:
+    """The resistor from 3.3 V to the pin, a capacitor from there to ground: t = -RC ln(1 - Vhigh / Vdd)."""
+
+    def resist(ohm: float) -> None:
+        pin.charge_s = -ohm * model.capacitor_uf * 1e-6 * math.log(1 - model.high_v / REFERENCE_V)
+
+    return Photoresistor(model, resist)

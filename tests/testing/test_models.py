@@ -1,0 +1,62 @@
+"""Parts as their data sheets say, in a house: what the agent makes of what a model does to its pins."""
+
+from __future__ import annotations
+
+from bridge.testing import House
+from tests.testing.conftest import Build
+
+AGENT = """
+version: 1
+node: pi-1
+sensors:
+  hall: {{kind: pir, pin: 17, warm_up: {warm_up}, hold: {hold}}}
+virtual:
+  hall: {{model: hc-sr501}}
+"""
+
+
+def names(house: House) -> list[str | None]:
+    return [event.name for event in house.pi("pi-1").sensor("hall").events]
+
+
+def test_in_a_house_it_has_warmed_up_when_the_test_begins_and_holds_its_output(build: Build) -> None:
+    house = build(None, AGENT.format(warm_up="60s", hold="0s"))
+    hall = house.pi("pi-1").sensor("hall")
+    hall.motion(for_="1s")
+    assert names(house) == ["motion.detected"]
+    house.advance("2.6s")
+    assert names(house) == ["motion.detected", "motion.ended"]
+    hall.motion(for_="1s")
+    assert len(names(house)) == 2, "it is blind"
+    house.advance("5s")
+    hall.motion()
+    assert names(house)[2:] == ["motion.detected"]
+
+
+def test_the_agents_warm_up_swallows_the_pulses_and_without_one_they_are_events(build: Build) -> None:
+    for warm_up, seen in (("60s", False), ("0s", True)):
+        house = build(None, AGENT.format(warm_up=warm_up, hold="0s"))
+        pi = house.pi("pi-1")
+        pi.sensor("hall").drive("power-on")
+        pi.restart()
+        house.advance("2m")
+        assert ("motion.detected" in names(house)) is seen
+
+
+def test_the_agents_hold_makes_one_motion_of_the_pulses_of_somebody_who_stays(build: Build) -> None:
+    agent = AGENT.replace("hc-sr501", "hc-sr501, retrigger: false")
+    pulses, one = (build(None, agent.format(warm_up="60s", hold=hold)) for hold in ("0s", "10s"))
+    for house in (pulses, one):
+        house.pi("pi-1").sensor("hall").motion(for_="29s")
+        house.advance("30s")
+    assert names(pulses).count("motion.detected") == 6
+    assert names(one) == ["motion.detected", "motion.ended"]
+
+
+def test_a_stuck_one_keeps_its_level_while_its_life_goes_on(build: Build) -> None:
+    house = build(None, AGENT.format(warm_up="60s", hold="0s"))
+    hall = house.pi("pi-1").sensor("hall").motion().stuck().still()
+    house.advance("1m")
+    assert names(house) == ["motion.detected"]
+    hall.unstuck()
+    assert names(house) == ["motion.detected", "motion.ended"]
