@@ -78,7 +78,6 @@ OWN_TIME = {
     "agent/sensors/distance.py": "a pause that the device itself needs, on its reader's thread",
     "agent/sensors/laser_tripwire.py": "a pause that the device itself needs, on its reader's thread",
     "virtual/devices/level.py": "a contact that bounces does so in real time, on the driver's thread",
-    "virtual/factory.py": "an echo that no board gives a clock is one in real time",
     "virtual/timers.py": "what a device does by itself in real time; on a virtual clock it has other timers",
     "broker.py": "waits for another process, which lives in real time",
     "mqtt/connection.py": "the silence of a real socket",

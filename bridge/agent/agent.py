@@ -290,7 +290,9 @@ class Agent:
         queue = (plan.source.queue if isinstance(plan.source, Polled) else None) or f"sensor {name}"
         if queue not in readers:
             readers[queue] = (
-                ThreadReader(f"{self.settings.node} {queue}", self._clock) if self._threads else LoopReader()
+                ThreadReader(f"{self.settings.node} {queue}", self._clock)
+                if self._threads
+                else LoopReader(self._clock, self._board.took_s)
             )
         return readers[queue]
 

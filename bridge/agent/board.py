@@ -46,6 +46,12 @@ class Board(Protocol):
     def takes(self, seconds: float) -> float:
         """How long what takes `seconds` in the world takes on this board: a capacitor to drain, an echo to come."""
 
+    def read_text(self, file: Path) -> str:
+        """What a file of the kernel says; blocks as long as the kernel does. Raises OSError."""
+
+    def took_s(self) -> float:
+        """How much longer the readings since the last call took in the board's world than they did here."""
+
     def close(self) -> None:
         """Let go of the pins."""
 
@@ -89,6 +95,12 @@ class RealBoard:
     def takes(self, seconds: float) -> float:
         return seconds
 
+    def read_text(self, file: Path) -> str:
+        return read_text(file)
+
+    def took_s(self) -> float:
+        return 0.0
+
     def close(self) -> None:
         self.pin_factory.close()
 
@@ -97,6 +109,11 @@ class RealBoard:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def read_text(file: Path) -> str:
+    """What this machine's kernel says in a file."""
+    return file.read_text(encoding="ascii", errors="replace")
 
 
 def driver_name(factory: object) -> str:

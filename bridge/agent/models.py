@@ -93,7 +93,17 @@ class HcSr04:
     """What it puts out when nothing is in reach: a `pulse` of 38 ms, or, as some of its copies, `nothing`."""
 
 
-ModelSettings: TypeAlias = Annotated[HcSr501 | Mcp3008 | Ldr | HcSr04, Choice("model")]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ds18b20:
+    """`model: ds18b20`, a `thermometer` that takes its time: a reading lasts as long as its conversion."""
+
+    KIND: ClassVar[str] = "ds18b20"
+
+    resolution: Annotated[int, Within(9, 12)] = 12
+    """In bits: 12 take 750 ms and tell sixteenths of a degree, 9 take 95 ms and tell halves."""
+
+
+ModelSettings: TypeAlias = Annotated[HcSr501 | Mcp3008 | Ldr | HcSr04 | Ds18b20, Choice("model")]
 
 
 def misfit(model: ModelSettings, sensor: SensorSettings) -> str | None:
@@ -104,6 +114,7 @@ def misfit(model: ModelSettings, sensor: SensorSettings) -> str | None:
             | (Mcp3008(), Analog() | Thermometer(sensor="tmp36") | LaserTripwire(wiring="mcp3008"))
             | (Ldr(), LaserTripwire(wiring="mcp3008" | "rc"))
             | (HcSr04(), Distance())
+            | (Ds18b20(), Thermometer(sensor="ds18b20"))
         ):
             return None
     return f"{model.KIND} is for {_FITS[model.KIND]}"
@@ -123,4 +134,5 @@ _FITS = {
     Mcp3008.KIND: "kind: analog, and what else is on a channel of the converter",
     Ldr.KIND: "kind: laser-tripwire with wiring: mcp3008 or rc",
     HcSr04.KIND: "kind: distance",
+    Ds18b20.KIND: "kind: thermometer with sensor: ds18b20",
 }

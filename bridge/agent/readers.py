@@ -34,10 +34,22 @@ class Reader(Protocol):
 
 
 class LoopReader:
-    """Takes readings on the loop itself: for a virtual clock, which stands still while a thread works."""
+    """Takes readings on the loop itself: for a virtual clock, which stands still while a thread works.
+
+    `took_s` tells how long what was just read takes in the world of that clock; then that time passes.
+    """
+
+    def __init__(self, clock: Clock, took_s: Callable[[], float]) -> None:
+        self._clock = clock
+        self._took_s = took_s
 
     async def read(self, reading: Callable[[], T], timeout_s: float) -> T:
-        return reading()
+        value = reading()
+        if (took_s := self._took_s()) > 0:
+            await self._clock.sleep(min(took_s, timeout_s))
+        if took_s > timeout_s:
+            raise SensorError(f"the reading took longer than {duration(timeout_s)}")
+        return value
 
     def close(self) -> None:
         """There is no thread to end."""

@@ -72,7 +72,14 @@ class VirtualPi:
         self.settings = settings
         self._house = house
         self._sensors = {
-            name: Sensor(name, sensor, lambda: self.board, house.advance, lambda: self.events)
+            name: Sensor(
+                name,
+                sensor,
+                settings.virtual.get(name),
+                board=lambda: self.board,
+                pass_=house.advance,
+                events=lambda: self.events,
+            )
             for name, sensor in settings.sensors.items()
         }
         self._outputs = {name: Output(name, self, house.publish) for name in settings.outputs}

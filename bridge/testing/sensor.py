@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Self
 
-from bridge.agent.models import HcSr501, ModelSettings
+from bridge.agent.models import Ds18b20, HcSr501, ModelSettings
 from bridge.agent.sensors import SensorSettings
 from bridge.agent.sensors.button import Button
 from bridge.agent.sensors.digital import Digital
@@ -20,6 +20,7 @@ from bridge.core.event import Event
 from bridge.testing.virtual_time import Span, span_s
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.devices import Level
+from bridge.virtual.one_wire import CONVERSION_S
 
 STEPS = 100
 """A ramp is driven in at most so many steps."""
@@ -34,6 +35,8 @@ class Sensor:
         self,
         name: str,
         settings: SensorSettings,
+        model: ModelSettings | None,
+        *,
         board: Callable[[], VirtualBoard],
         pass_: Callable[[float], None],
         events: Callable[[], list[Event]],
@@ -41,6 +44,7 @@ class Sensor:
         self.name = name
         self.kind: str = settings.KIND
         self._settings = settings
+        self._model = model
         self._board = board
         self._pass = pass_
         self._events = events
@@ -58,11 +62,11 @@ class Sensor:
     def drive(self, value: str) -> Self:
         """Tell the device one of the words that `accepts` lists: also its faults, such as `crc` or `unplugged`.
 
-        A DS18B20 that is `slow`, a `click` and bounces take real time, and no virtual time: for bounces there is
-        `bounce()`. Raises bridge.virtual.devices.NotAccepted.
+        A `click` and bounces take real time, and no virtual time: for bounces there is `bounce()`. Raises
+        bridge.virtual.devices.NotAccepted.
         """
         self._board().drive_now(self.name, value)
-        self._pass(notices_s(self._settings))
+        self._pass(notices_s(self._settings, self._model))
         return self
 
     @property
@@ -139,7 +143,7 @@ class Sensor:
             self._pass(edge.after_s - passed_s)
             passed_s = edge.after_s
             self._board().drive_now(self.name, "on" if edge.active else "off")
-        self._pass(notices_s(self._settings))
+        self._pass(notices_s(self._settings, self._model))
         return self
 
     # thermometer, distance, analog
@@ -166,7 +170,7 @@ class Sensor:
         steps = max(1, min(STEPS, int(over_s / self._settings.every_s)))
         for step in range(steps + 1):
             self._board().drive_now(self.name, f"{start + (end - start) * step / steps:.6g}")
-            self._pass(over_s / steps if step < steps else notices_s(self._settings))
+            self._pass(over_s / steps if step < steps else notices_s(self._settings, self._model))
         return self
 
     def _level(
@@ -203,10 +207,13 @@ VERBS: dict[str, tuple[str, ...]] = {
 _MARGIN_S = 0.01
 
 
-def notices_s(settings: SensorSettings) -> float:
+def notices_s(settings: SensorSettings, model: ModelSettings | None = None) -> float:
     """How long a sensor takes to believe a change: its debounce, or as many readings as its smoothing needs."""
     if isinstance(settings, Measured):
-        return settings.every_s * max(settings.median // 2 + 1, settings.average) + _MARGIN_S
+        # A reading that has begun tells what was so before, and the next one takes its time.
+        conversion_s = CONVERSION_S if isinstance(model, Ds18b20) else 0.0
+        readings = max(settings.median // 2 + 1, settings.average)
+        return max(settings.every_s, conversion_s) * readings + conversion_s + _MARGIN_S
     assert isinstance(settings, InputPin | LaserTripwire | Pir | Button | Digital)
     polled_s = settings.every_s if isinstance(settings, LaserTripwire) and settings.wiring != "digital" else 0.0
     return settings.debounce_s + polled_s + _MARGIN_S
@@ -218,4 +225,4 @@ def rest_s(settings: SensorSettings, model: ModelSettings | None = None) -> floa
     if isinstance(settings, Pir) and isinstance(model, HcSr501):
         warm_up_s = max(settings.warm_up_s, model.warm_up_s) + settings.hold_s
     delayed_s = settings.delayed_off_s if isinstance(settings, Digital) else 0.0
-    return warm_up_s + delayed_s + notices_s(settings)
+    return warm_up_s + delayed_s + notices_s(settings, model)

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bridge.agent.models import HcSr04, HcSr501, Ldr, Mcp3008, ModelSettings
+from bridge.agent.board import read_text
+from bridge.agent.models import Ds18b20, HcSr04, HcSr501, Ldr, Mcp3008, ModelSettings
 from bridge.agent.sensors import SensorSettings
 from bridge.agent.sensors.analog import Analog
 from bridge.agent.sensors.button import Button
@@ -58,7 +59,8 @@ class VirtualBoard:
         self.description = f"virtual Raspberry Pi {info.model} rev {info.pcb_revision} ({info.revision})"
         self._folder = tempfile.TemporaryDirectory(prefix="gpio-bridge-virtual-", dir=within)
         self.w1_root = Path(self._folder.name) / "w1" / "devices"
-        self._one_wire = OneWireBus(self.w1_root)
+        self._one_wire = OneWireBus(self.w1_root, now_s=self._timers.now_s, threads=self._threads)
+        self._took_s = 0.0
         self._devices: dict[str, Device] = {}
         self._stuck: dict[str, Callable[[], None] | None] = {}
         """The sensors that are stuck, and what was done to each last, which is so when it is stuck no more."""
@@ -112,6 +114,17 @@ class VirtualBoard:
 
     def takes(self, seconds: float) -> float:
         return seconds if self._threads else 0.0
+
+    def read_text(self, file: Path) -> str:
+        if self._threads or not file.is_relative_to(self.w1_root):
+            return read_text(file)
+        reading = self._one_wire.read(file)
+        self._took_s += reading.took_s
+        return reading.text
+
+    def took_s(self) -> float:
+        took_s, self._took_s = self._took_s, 0.0
+        return took_s
 
     def close(self) -> None:
         self._timers.close()
@@ -176,7 +189,8 @@ class VirtualBoard:
     def _thermometer(self, name: str, sensor: Thermometer, model: ModelSettings | None) -> Device:
         if sensor.sensor == "ds18b20":
             assert sensor.device is not None
-            return OneWireThermometer(self._one_wire.thermometer(sensor.device))
+            part = model if isinstance(model, Ds18b20) else None
+            return OneWireThermometer(self._one_wire.thermometer(sensor.device, model=part))
         if sensor.sensor == "tmp36":
             assert sensor.channel is not None
             return tmp36(self._input(name, sensor.channel, sensor.chip_select, model))

@@ -13,7 +13,7 @@ from gpiozero.pins.mock import MockFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.agent.board import PinsSettings, RealBoard
+from bridge.agent.board import PinsSettings, RealBoard, read_text
 from bridge.agent.commands import BadCommand, Command, parse
 from bridge.agent.metrics import Metrics
 from bridge.agent.outputs import Buzzer, Led, Output, Relay
@@ -261,6 +261,12 @@ async def test_a_led_on_a_pin_that_cannot_be_dimmed_is_switched() -> None:
 
         def takes(self, seconds: float) -> float:
             return seconds
+
+        def read_text(self, file: Path) -> str:
+            return read_text(file)
+
+        def took_s(self) -> float:
+            return 0.0
 
         def close(self) -> None: ...
 

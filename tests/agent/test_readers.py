@@ -98,4 +98,22 @@ async def test_readings_on_one_thread_take_turns() -> None:
 
 
 async def test_a_reading_on_the_loop_is_taken_at_once() -> None:
-    assert await LoopReader().read(lambda: threading.current_thread() is threading.main_thread(), 1)
+    reader = LoopReader(VirtualClock(), lambda: 0.0)
+    assert await reader.read(lambda: threading.current_thread() is threading.main_thread(), 1)
+
+
+@pytest.mark.parametrize(("took_s", "error"), [(0.75, None), (2.5, "the reading took longer than 2s")])
+async def test_a_reading_on_the_loop_takes_the_time_that_it_takes_in_the_world_of_its_clock(
+    took_s: float, error: str | None
+) -> None:
+    clock = VirtualClock()
+    asked = asyncio.ensure_future(LoopReader(clock, lambda: took_s).read(lambda: 1.0, 2))
+    await clock.advance(min(took_s, 2) - 0.01)
+    assert not asked.done()
+    await clock.advance(0.01)
+    assert asked.done()
+    if error is None:
+        assert await asked == 1.0
+    else:
+        with pytest.raises(SensorError, match=error):
+            await asked

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from bridge.agent.board import read_text
 from bridge.agent.metrics import Metrics
 from bridge.agent.readers import LoopReader
 from bridge.agent.sensors.interpreters import Levels, Numbers
@@ -33,6 +34,12 @@ class NoBoard:
 
     def takes(self, seconds: float) -> float:
         return seconds
+
+    def read_text(self, file: Path) -> str:
+        return read_text(file)
+
+    def took_s(self) -> float:
+        return 0.0
 
     def close(self) -> None: ...
 
@@ -128,8 +135,8 @@ async def running(
 ) -> AsyncIterator[tuple[Supervisor, Told]]:
     told = Told()
     sensor = told.sensor = Supervisor(
-        "it", "kind", plan, board=NoBoard(), clock=clock, reader=LoopReader(), sink=told, metrics=Metrics(),
-        known=known or {},
+        "it", "kind", plan, board=NoBoard(), clock=clock, reader=LoopReader(clock, lambda: 0.0), sink=told,
+        metrics=Metrics(), known=known or {},
     )  # fmt: skip
     task = asyncio.ensure_future(sensor.run())
     await clock.settle()
@@ -313,8 +320,8 @@ async def test_a_supervisor_that_does_not_come_back_is_stuck() -> None:
             await asyncio.Event().wait()
 
     sensor = Supervisor(
-        "it", "kind", thermometer_plan(Thermometer(20.0)), board=NoBoard(), clock=clock, reader=Never(), sink=Told(),
-        metrics=Metrics(), known={},
+        "it", "kind", thermometer_plan(Thermometer(20.0)), board=NoBoard(), clock=clock,
+        reader=Never(clock, lambda: 0.0), sink=Told(), metrics=Metrics(), known={},
     )  # fmt: skip
     task = asyncio.ensure_future(sensor.run())
     await clock.advance(30)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bridge.testing import House
 from tests.testing.conftest import Build
 
@@ -60,3 +62,41 @@ def test_a_stuck_one_keeps_its_level_while_its_life_goes_on(build: Build) -> Non
     assert names(house) == ["motion.detected"]
     hall.unstuck()
     assert names(house) == ["motion.detected", "motion.ended"]
+
+
+BOILER = """
+version: 1
+node: pi-1
+sensors:
+  boiler: {kind: thermometer, sensor: ds18b20, device: 28-0316a2795cff, every: 10s, delta: 0, precision: 2}
+virtual:
+  boiler: {model: ds18b20, resolution: BITS}
+"""
+
+
+@pytest.mark.parametrize(("bits", "told", "took_s"), [("12", 21.31, 0.75), ("9", 21.5, 0.095)])
+def test_a_conversion_takes_its_time_on_the_virtual_clock_and_an_event_is_as_late(
+    build: Build, bits: str, told: float, took_s: float
+) -> None:
+    house = build(None, BOILER.replace("BITS", bits))
+    pi = house.pi("pi-1")
+    boiler = pi.sensor("boiler").temperature(30).temperature(21.3)
+    measured = boiler.events[-1]
+    assert measured.data["value"] == told
+    pi.board.drive_now("boiler", "missing")
+    house.advance("10s")
+    fault = boiler.events[-1]
+    assert fault.name == "sensor.fault"
+    # Who is not there is found missing at once, when the reading begins.
+    assert (fault.time - measured.time).total_seconds() % 10 == pytest.approx(10 - took_s, abs=0.001)
+
+
+def test_a_thermometer_slower_than_its_timeout_is_at_fault_without_anybody_waiting(build: Build) -> None:
+    house = build(None, BOILER.replace("BITS", "12").replace("delta: 0", "delta: 0, timeout: 1s"))
+    boiler = house.pi("pi-1").sensor("boiler")
+    boiler.drive("slow")
+    house.advance("10s")
+    assert boiler.events[-1].name == "sensor.fault"
+    boiler.temperature(30)
+    house.advance("1m")
+    assert boiler.events[-1].data["value"] == 30

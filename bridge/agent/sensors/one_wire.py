@@ -7,8 +7,10 @@ Source: Linux, Documentation/w1/slaves/w1_therm.rst; the scratchpad's layout fro
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+from bridge.agent.board import read_text
 from bridge.errors import SensorError
 
 ADDRESS = re.compile(r"28-[0-9a-f]{12}")
@@ -43,9 +45,13 @@ def parse(text: str, device: str, last: float | None) -> float:
 
 
 class Ds18b20:
-    """One thermometer; `read` blocks for about a second, so it belongs on a thread of its own."""
+    """One thermometer; `read` blocks for about a second, so it belongs on a thread of its own.
 
-    def __init__(self, root: Path, device: str) -> None:
+    `read_text` is how the board reads a file.
+    """
+
+    def __init__(self, root: Path, device: str, read_text: Callable[[Path], str] = read_text) -> None:
+        self._read_text = read_text
         self._folder = root / device
         self._device = device
         self._last: float | None = None
@@ -63,7 +69,7 @@ class Ds18b20:
 
     def _text(self) -> str:
         try:
-            return (self._folder / "w1_slave").read_text(encoding="ascii", errors="replace")
+            return self._read_text(self._folder / "w1_slave")
         except FileNotFoundError:
             raise SensorError(f"{self._device} is not on the 1-Wire bus; {_found(self._folder.parent)}") from None
         except OSError as error:

@@ -81,7 +81,7 @@ class Thermometer(Measured):
     def _open(self, board: Board) -> PolledDevice[float]:
         if self.sensor == "ds18b20":
             assert self.device is not None
-            return Ds18b20(board.w1_root, self.device)
+            return Ds18b20(board.w1_root, self.device, board.read_text)
         if self.sensor == "tmp36":
             assert self.channel is not None
             return Tmp36(AdcChannel(board, self.channel, self.chip_select))
