@@ -20,6 +20,7 @@ from bridge.core.event import Event
 from bridge.testing.virtual_time import Span, span_s
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.devices import Level
+from bridge.virtual.noise import deviations
 from bridge.virtual.one_wire import CONVERSION_S
 
 STEPS = 100
@@ -45,6 +46,7 @@ class Sensor:
         self.kind: str = settings.KIND
         self._settings = settings
         self._model = model
+        self._wavered = 0
         self._board = board
         self._pass = pass_
         self._events = events
@@ -173,6 +175,24 @@ class Sensor:
             self._pass(over_s / steps if step < steps else notices_s(self._settings, self._model))
         return self
 
+    def noise(self, amplitude: float, *, for_: Span) -> Self:
+        """The number wavers for so long around the last one, by at most `amplitude` up or down, once a reading at most.
+
+        It is the same in every run: chosen by the sensor's name and by how often it has wavered before.
+        """
+        if "noise" not in VERBS[self.kind]:
+            raise self._no("noise")
+        assert isinstance(self._settings, Measured)
+        over_s = span_s(for_)
+        if over_s <= 0 or amplitude < 0:
+            raise ValueError(f"noise is some amplitude for some time, not {amplitude!r} for {for_!r}")
+        steps = max(1, min(STEPS, int(over_s / self._settings.every_s)))
+        for off in deviations(self.name, self._wavered, amplitude, steps):
+            self._board().drive_now(self.name, f"off by {off:.6g}")
+            self._pass(over_s / steps)
+        self._wavered += 1
+        return self.drive("off by 0")
+
     def _level(
         self, verb: str, kinds: tuple[str, ...], word: str, after: str | None = None, for_: Span | None = None
     ) -> Self:
@@ -198,9 +218,9 @@ VERBS: dict[str, tuple[str, ...]] = {
     "laser-tripwire": ("break_beam", "restore", "bounce", "stuck", "unstuck", "drive"),
     "button": ("press", "release", "bounce", "stuck", "unstuck", "drive"),
     "digital": ("on", "off", "bounce", "stuck", "unstuck", "drive"),
-    "thermometer": ("temperature", "ramp", "stuck", "unstuck", "drive"),
-    "distance": ("distance", "ramp", "stuck", "unstuck", "drive"),
-    "analog": ("value", "ramp", "stuck", "unstuck", "drive"),
+    "thermometer": ("temperature", "ramp", "noise", "stuck", "unstuck", "drive"),
+    "distance": ("distance", "ramp", "noise", "stuck", "unstuck", "drive"),
+    "analog": ("value", "ramp", "noise", "stuck", "unstuck", "drive"),
 }
 """The verbs of each kind."""
 

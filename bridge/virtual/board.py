@@ -108,7 +108,8 @@ class VirtualBoard:
         except NotAccepted as error:
             raise NotAccepted(f"{sensor} {error}") from None
         if sensor in self._stuck:
-            self._stuck[sensor] = change.end
+            if not change.passing:
+                self._stuck[sensor] = change.end
         else:
             change.make()
 

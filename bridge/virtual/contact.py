@@ -34,7 +34,7 @@ class Contact:
     """How one contact stands, and how often that has changed."""
 
     def __init__(self, name: str, *, active: bool = False) -> None:
-        self._name = name
+        self.name = name
         self.active = active
         self.changes = 0
 
@@ -48,7 +48,7 @@ class Contact:
 
         The first edge leaves the level that the contact has; where that is the one it ends at, it chatters.
         """
-        chance = Random(f"{self._name} {self.changes}")  # noqa: S311 - bounces that are the same in every run
+        chance = Random(f"{self.name} {self.changes}")  # noqa: S311 - bounces that are the same in every run
         pairs = max(1, min(MOST_PAIRS, round(over_s / PAIR_S * chance.uniform(0.5, 1.5))))
         edges = 2 * pairs + (active != self.active)
         # Never nothing between two edges, and a long one now and then.

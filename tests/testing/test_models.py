@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from bridge.testing import House
+from bridge.testing import Files, House
+from bridge.testing.scenarios.document import read_scenarios
+from bridge.testing.scenarios.run import prepare, run
 from tests.testing.conftest import Build
 
 AGENT = """
@@ -100,3 +104,62 @@ def test_a_thermometer_slower_than_its_timeout_is_at_fault_without_anybody_waiti
     boiler.temperature(30)
     house.advance("1m")
     assert boiler.events[-1].data["value"] == 30
+
+
+WAVERING = """
+version: 1
+node: pi-1
+sensors:
+  cpu: {kind: thermometer, sensor: cpu, every: 1s, delta: 0, precision: 3}
+  bell: {kind: button, pin: 17}
+"""
+ALL = "version: 1\nmappings:\n  all: {select: {sensor: cpu}, invoke: seen}\n"
+
+
+def values(house: House) -> list[object]:
+    return [event.data["value"] for event in house.pi("pi-1").sensor("cpu").events]
+
+
+def test_noise_is_around_the_last_number_the_same_in_every_run_and_as_a_scenario_says_it(
+    build: Build, tmp_path: Path
+) -> None:
+    houses = [build(ALL, WAVERING) for _ in range(2)]
+    for house in houses:
+        house.pi("pi-1").sensor("cpu").temperature(50).noise(0.5, for_="30s")
+    wavered = values(houses[0])
+    assert wavered == values(houses[1])
+    assert wavered[0] == wavered[-1] == 50
+    assert len(wavered) == 32
+    assert all(49.5 <= value <= 50.5 for value in wavered if isinstance(value, float))
+    houses[1].pi("pi-1").sensor("cpu").noise(0.5, for_="30s")
+    assert values(houses[1])[32:63] != wavered[1:32], "the next time it is another one"
+
+    path = tmp_path / "it.scenario.yaml"
+    expected = "".join(
+        f"  - {{at: 2s, expect: {{function: seen, value: {value}, within: 40s}}}}\n" for value in wavered[1:-1]
+    )
+    path.write_text(
+        "version: 1\nname: it\nsteps:\n  - {sensor: cpu, do: temperature 50}\n"
+        f"{expected}  - {{at: 2s, sensor: cpu, do: noise 0.5 for 30s}}\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "agent.yaml").write_text(WAVERING, encoding="utf-8")
+    (tmp_path / "mappings.yaml").write_text(ALL, encoding="utf-8")
+    (scenario,) = read_scenarios(path)
+    assert not run(prepare(scenario, Files(root=tmp_path))).failures
+
+
+def test_a_median_takes_noise_out_that_is_an_event_without_it(build: Build) -> None:
+    plain, smooth = (build(None, WAVERING.replace("delta: 0", f"delta: 0.4{more}")) for more in
+                     ("", ", median: 9"))  # fmt: skip
+    for house in (plain, smooth):
+        house.pi("pi-1").sensor("cpu").temperature(50).noise(0.5, for_="1m")
+    assert len(values(plain)) > 2 * len(values(smooth))
+
+
+def test_what_has_no_number_has_no_noise(build: Build) -> None:
+    pi = build(None, WAVERING).pi("pi-1")
+    with pytest.raises(TypeError, match=r"bell is a button and has no noise\(\)"):
+        pi.sensor("bell").noise(1, for_="1s")
+    with pytest.raises(ValueError, match="some amplitude for some time"):
+        pi.sensor("cpu").noise(1, for_=0)

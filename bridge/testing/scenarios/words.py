@@ -19,6 +19,7 @@ from bridge.testing.functions import Function
 from bridge.testing.sensor import STEPS
 from bridge.virtual.contact import Contact, read_bounces
 from bridge.virtual.devices import STICKING
+from bridge.virtual.noise import deviations, read_noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ MEANINGS: Final = {
     "distance NUMBER": "the next thing is so far away",
     "value NUMBER": "the input tells this, in the sensor's own unit",
     "ramp NUMBER to NUMBER over TIME": "the number goes there in that time, in even steps",
+    "noise NUMBER for TIME": "it wavers for so long around its last number, by at most so much up or down",
     "stuck": "it keeps the level or number that it has, whatever is done to it",
     "unstuck": "it is stuck no more, and sees what was done to it last meanwhile",
     "crc": "each reading has a wrong checksum, until the next number",
@@ -109,7 +111,7 @@ def forms_of(kind: str) -> tuple[str, ...]:
         level = LEVELS[kind]
         bouncing = (f"{word} bouncing for TIME" for word in (level.active, level.rest))
         return f"{level.active} [for TIME]", level.rest, "bounce for TIME", *bouncing, *STICKING
-    return f"{NUMBERS[kind]} NUMBER", "ramp NUMBER to NUMBER over TIME", *STICKING
+    return f"{NUMBERS[kind]} NUMBER", "ramp NUMBER to NUMBER over TIME", "noise NUMBER for TIME", *STICKING
 
 
 def drives(settings: SensorSettings, written: str, contact: Contact) -> Sequence[Drive]:
@@ -124,7 +126,7 @@ def drives(settings: SensorSettings, written: str, contact: Contact) -> Sequence
         for drive in found:
             contact.move(active=drive.word == LEVELS[kind].active_word)
     else:
-        found = tuple(_numbers(settings, NUMBERS[kind], text))
+        found = tuple(_numbers(settings, NUMBERS[kind], text, contact))
     if found:
         return found
     if text in forms(settings):
@@ -145,7 +147,7 @@ def _levels(level: Level, text: str, contact: Contact) -> Iterator[Drive]:
             yield Drive(edge.after_s, level.active_word if edge.active else level.rest_word)
 
 
-def _numbers(settings: SensorSettings, called: str, text: str) -> Iterator[Drive]:
+def _numbers(settings: SensorSettings, called: str, text: str, contact: Contact) -> Iterator[Drive]:
     if found := re.fullmatch(f"{called} {_NUMBER}", text):
         yield Drive(0.0, found[1])
     elif found := re.fullmatch(f"ramp {_NUMBER} to {_NUMBER} over {_TIME}", text):
@@ -154,6 +156,14 @@ def _numbers(settings: SensorSettings, called: str, text: str) -> Iterator[Drive
         steps = max(1, min(STEPS, int(over_s / settings.every_s)))
         for step in range(steps + 1):
             yield Drive(over_s * step / steps, f"{start + (end - start) * step / steps:.6g}")
+    elif noise := read_noise(text):
+        assert isinstance(settings, Measured)
+        amplitude, over_s = noise
+        steps = max(1, min(STEPS, int(over_s / settings.every_s)))
+        found_off = deviations(contact.name, contact.changes, amplitude, steps)
+        contact.changes += 1  # a number has no contact; what stands for one counts how often it has wavered
+        for step, off in enumerate((*found_off, 0.0)):
+            yield Drive(over_s * step / steps, f"off by {off:.6g}")
 
 
 def _some_time(text: str) -> float:

@@ -31,6 +31,8 @@ class Change:
     """Lets it happen with all its moves. Blocks for as long as it takes, at most some seconds."""
     end: Callable[[], None]
     """Brings about at once what is so afterwards."""
+    passing: bool = False
+    """Whether it only wavers, and leaves nothing behind that a device which is stuck would have to catch up with."""
 
     @classmethod
     def at_once(cls, make: Callable[[], None]) -> Change:
@@ -47,6 +49,40 @@ class Device(Protocol):
 
     def understand(self, value: str) -> Change:
         """What the word would change; nothing has changed yet. Raises NotAccepted."""
+
+
+class Told:
+    """The last number that a device was told, and what deviates from it for a moment: `off by 0.3`."""
+
+    accepts = "off by NUMBER"
+
+    def __init__(self, number: float, low: float, high: float) -> None:
+        self.number = number
+        self._low, self._high = low, high
+
+    def understand(self, word: str, show: Callable[[float], None]) -> Change | None:
+        """A number or a deviation, which `show` gets as the number that is then so; None when it is neither.
+
+        A deviation ends where the device does: noise at its limits is cut off.
+        """
+        if word.startswith("off by "):
+            off = number_in(word.removeprefix("off by "))
+            if off is None:
+                return None
+
+            def waver() -> None:
+                show(min(self._high, max(self._low, self.number + off)))
+
+            return Change(waver, waver, passing=True)
+        number = number_in(word)
+        if number is None or not self._low <= number <= self._high:
+            return None
+
+        def tell() -> None:
+            self.number = number
+            show(number)
+
+        return Change.at_once(tell)
 
 
 class Voltage:

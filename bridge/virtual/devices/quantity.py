@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from bridge.virtual.devices.device import REFERENCE_V, Change, Voltage, number_in, refusal
+from bridge.virtual.devices.device import REFERENCE_V, Change, Told, Voltage, refusal
 from bridge.virtual.one_wire import replace_text
 
 
@@ -13,20 +13,16 @@ class Quantity:
     """Something with a number: a voltage, a temperature by TMP36, the CPU's temperature."""
 
     def __init__(self, what: str, apply: Callable[[float], None], start: float, low: float, high: float) -> None:
-        self._what = what
         self._apply = apply
-        self._low, self._high = low, high
+        self._told = Told(start, low, high)
+        self.accepts = (f"{what} from {low:g} to {high:g}", Told.accepts)
         apply(start)
 
-    @property
-    def accepts(self) -> tuple[str, ...]:
-        return (f"{self._what} from {self._low:g} to {self._high:g}",)
-
     def understand(self, value: str) -> Change:
-        number = number_in(value)
-        if number is None or not self._low <= number <= self._high:
+        change = self._told.understand(value.strip().lower(), self._apply)
+        if change is None:
             raise refusal(value, self.accepts)
-        return Change.at_once(lambda: self._apply(number))
+        return change
 
 
 def tmp36(input_: Voltage) -> Quantity:

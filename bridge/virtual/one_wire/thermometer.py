@@ -58,7 +58,7 @@ class Ds18b20:
         self._moved = moved
         self._features = 0
         self._conv_ms = 0  # 0: what the driver knows of the resolution
-        self._powerless = False
+        self.powerless = False
         self._pad = self._unconverted()
         self._bulk_done_at: float | None = None
         self._pipes: list[Pipe] = []
@@ -74,7 +74,7 @@ class Ds18b20:
         self.look()
         with self._lock:
             if celsius is not None:
-                self.celsius, self._powerless = celsius, power_on
+                self.celsius, self.powerless = celsius, power_on
             if power_on:
                 self.resolution = 12 if self._model is None else self._model.resolution
                 self._pad = self._unconverted()
@@ -209,7 +209,7 @@ class Ds18b20:
         return self.answer(file)
 
     def _convert(self) -> None:
-        if not self._powerless:
+        if not self.powerless:
             self._pad = Scratchpad(sixteenths(self.celsius, self.resolution), self.resolution)
 
     def _unconverted(self) -> Scratchpad:
