@@ -44,9 +44,12 @@ class LoopReader:
         self._took_s = took_s
 
     async def read(self, reading: Callable[[], T], timeout_s: float) -> T:
-        value = reading()
-        if (took_s := self._took_s()) > 0:
-            await self._clock.sleep(min(took_s, timeout_s))
+        try:
+            value = reading()
+        finally:
+            # A reading that fails has taken its time too.
+            if (took_s := self._took_s()) > 0:
+                await self._clock.sleep(min(took_s, timeout_s))
         if took_s > timeout_s:
             raise SensorError(f"the reading took longer than {duration(timeout_s)}")
         return value

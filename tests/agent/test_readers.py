@@ -117,3 +117,17 @@ async def test_a_reading_on_the_loop_takes_the_time_that_it_takes_in_the_world_o
     else:
         with pytest.raises(SensorError, match=error):
             await asked
+
+
+async def test_a_reading_on_the_loop_that_fails_has_taken_its_time_too() -> None:
+    clock = VirtualClock()
+
+    def reading() -> float:
+        raise SensorError("CRC NO")
+
+    asked = asyncio.ensure_future(LoopReader(clock, lambda: 1.5).read(reading, 5))
+    await clock.advance(1.49)
+    assert not asked.done()
+    await clock.advance(0.01)
+    with pytest.raises(SensorError, match="CRC NO"):
+        await asked
