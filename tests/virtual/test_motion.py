@@ -141,7 +141,7 @@ def eventually(condition: Callable[[], bool], within_s: float = 5.0) -> None:
         time.sleep(0.005)
 
 
-def test_in_real_time_it_does_the_same_on_the_drivers_thread() -> None:
+async def test_in_real_time_it_does_the_same_on_the_drivers_thread() -> None:
     board = VirtualBoard(settings(AGENT))
     pin = board.pin_factory.pin(17)
     seen: list[tuple[float, bool]] = []
@@ -151,12 +151,12 @@ def test_in_real_time_it_does_the_same_on_the_drivers_thread() -> None:
         seen.append((ticks, bool(state)))
 
     pin.when_changed = changed  # the pin keeps it weakly
-    asyncio.run(board.drive("hall", "motion"))
-    eventually(lambda: len(seen) >= 4)
+    await board.drive("hall", "motion")
+    await asyncio.to_thread(eventually, lambda: len(seen) >= 4)
     assert [state for _, state in seen[:4]] == [True, False, True, False]
     assert seen[1][0] - seen[0][0] >= 0.1
     assert seen[2][0] - seen[1][0] >= 0.05
     board.close()
     edges = len(seen)
-    time.sleep(0.2)
+    await asyncio.to_thread(time.sleep, 0.2)
     assert len(seen) == edges, "a closed board does nothing by itself"
