@@ -12,6 +12,7 @@ settings.load_profile("everywhere")
 
 pytest_plugins = ("tests.lab.fixtures",)
 
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The two pins of a real Pi that are wired together."""
     parser.addoption(
