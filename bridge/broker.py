@@ -127,8 +127,14 @@ class EmbeddedBroker:
         self.port_5 = port
         self.description = "no broker yet"
         self._state_dir = state_dir
+        self._program: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._stopping = False
+
+    @property
+    def _store(self) -> Path:
+        """What of Mosquitto survives."""
+        return self._state_dir / "mosquitto"
 
     @property
     def pid(self) -> int | None:
@@ -141,31 +147,65 @@ class EmbeddedBroker:
                 f"the embedded broker asks for no password and serves this machine only, so it does not listen on"
                 f" {self.host}; use 127.0.0.1, or set up a Mosquitto with users"
             )
-        mosquitto = self._choose()
+        self._program = self._choose()
+        try:
+            self.port = self.port or free_port(self.host)
+            self.port_5 = self.port if self._program is not None else free_port(self.host)
+        except OSError as error:
+            raise BrokerError(f"the embedded broker finds no free port on {self.host}: {error}") from error
+        await self.start()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Start it (again) on its ports, with what its store holds; nothing where it runs. Raises BrokerError."""
+        if self._process is not None:
+            return
         try:
             self._state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self.port = self.port or free_port(self.host)
             _check_free(self.host, self.port)
-            if mosquitto is not None:
-                self.port_5 = self.port
-                self._start_mosquitto(mosquitto)
+            if self._program is not None:
+                self._start_mosquitto(self._program)
             else:
-                self.port_5 = free_port(self.host)
                 self._start_iotcore()
         except OSError as error:
             raise BrokerError(f"the embedded broker cannot be started in {self._state_dir}: {error}") from error
         try:
             await self._ready()
         except BaseException:
-            await self._stop()
+            await self.stop()
             raise
         _log.info(
             "embedded broker started", extra={"op": "broker.start", "broker": self.description, "port": self.port}
         )
-        return self
 
-    async def __aexit__(self, *exc: object) -> None:
-        await self._stop()
+    async def stop(self) -> None:
+        """SIGTERM, so that Mosquitto saves its store, then SIGKILL; `failed` does not take this for a failure."""
+        process, self._stopping = self._process, True
+        if process is None:
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            deadline = time.monotonic() + STOP_S
+            if process.poll() is None:
+                process.send_signal(number)
+            while process.poll() is None and time.monotonic() < deadline:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(_POLL_S)
+        if process.stdin is not None:
+            process.stdin.close()
+        self._process = None
+
+    async def forget(self) -> None:
+        """Let it lose its store, with sessions, queues and retained messages; it runs afterwards."""
+        await self.stop()
+        try:
+            if self._store.exists():
+                await asyncio.to_thread(shutil.rmtree, self._store)
+        except OSError as error:
+            raise BrokerError(f"the embedded broker's store {self._store} cannot be removed: {error}") from error
+        finally:
+            await self.start()
 
     async def failed(self) -> None:
         """Wait until the broker ends by itself, and raise BrokerError; forever while it runs."""
@@ -197,10 +237,9 @@ class EmbeddedBroker:
         return None
 
     def _start_mosquitto(self, program: Path) -> None:
-        store = self._state_dir / "mosquitto"
-        store.mkdir(exist_ok=True, mode=0o700)
+        self._store.mkdir(exist_ok=True, mode=0o700)
         config = self._state_dir / "mosquitto.conf"
-        config.write_text(mosquitto_config(self.host, self.port, store.resolve()), encoding="utf-8")
+        config.write_text(mosquitto_config(self.host, self.port, self._store.resolve()), encoding="utf-8")
         self._spawn([str(program), "-c", str(config)])
 
     def _start_iotcore(self) -> None:
@@ -236,21 +275,6 @@ class EmbeddedBroker:
                         f"the embedded broker did not listen on port {port} within {READY_S:g} s; {self._last_words()}"
                     )
                 await asyncio.sleep(_POLL_S)
-
-    async def _stop(self) -> None:
-        """SIGTERM, so that Mosquitto saves its store, then SIGKILL."""
-        process, self._stopping = self._process, True
-        if process is None:
-            return
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            deadline = time.monotonic() + STOP_S
-            if process.poll() is None:
-                process.send_signal(number)
-            while process.poll() is None and time.monotonic() < deadline:  # noqa: ASYNC110 - as above
-                await asyncio.sleep(_POLL_S)
-        if process.stdin is not None:
-            process.stdin.close()
-        self._process = None
 
     def _log_file(self, mode: Literal["rb", "wb"]) -> IO[bytes]:
         return (self._state_dir / "broker.log").open(mode)

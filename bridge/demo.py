@@ -23,6 +23,7 @@ from bridge.agent.sensors.pir import Pir
 from bridge.agent.sensors.thermometer import Thermometer
 from bridge.local import Local
 from bridge.ulid import made_at
+from bridge.virtual.rest import rest_word
 
 MARGIN_S = 15.0
 """Beyond a sensor's own delays: starting a function's process takes a second or two on a slow machine."""
@@ -69,7 +70,7 @@ def steps(local: Local, margin_s: float = MARGIN_S) -> list[Step]:
 
     def step(node: str, name: str, sensor: SensorSettings) -> Step:
         value, needs_s = _stimulus(sensor)
-        return Step(node, name, sensor.KIND, value, _rest(sensor), needs_s + margin_s)
+        return Step(node, name, sensor.KIND, value, rest_word(sensor), needs_s + margin_s)
 
     return [
         step(node, name, sensor)
@@ -130,25 +131,6 @@ def _stimulus(sensor: SensorSettings) -> tuple[str, float]:
         case Distance():
             near = 20.0 if sensor.near is None else max(2.0, sensor.near / 2)
             return f"{near:g}", (1 + sensor.median) * sensor.every_s
-
-
-def _rest(sensor: SensorSettings) -> str:
-    """What a sensor sees when nothing happens."""
-    match sensor:
-        case Pir():
-            return "still"
-        case LaserTripwire():
-            return "restore"
-        case Button():
-            return "release"
-        case Digital():
-            return "off"
-        case Thermometer():
-            return "21"
-        case Analog():
-            return f"{sensor.offset:g}"
-        case Distance():
-            return "100"
 
 
 async def _step(local: Local, step: Step, done: Callable[[Step], None]) -> None:

@@ -27,6 +27,7 @@ from bridge.broker import EmbeddedBroker, Kind
 from bridge.clock import Clock
 from bridge.config import load
 from bridge.dispatcher.dispatcher import Dispatcher
+from bridge.dispatcher.invoker import HttpInvoker
 from bridge.dispatcher.settings import DispatcherSettings
 from bridge.dispatcher.settings import GatewaySettings as GatewayAddress
 from bridge.errors import BridgeError, ConfigError, Problem
@@ -37,8 +38,11 @@ from bridge.manager.settings import ManagerSettings
 from bridge.mqtt.paho import connector
 from bridge.mqtt.settings import MqttSettings
 from bridge.service import Health, first_failed
+from bridge.testing.faults import Faults
+from bridge.testing.stand_ins import StandIns
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.control import Control
+from bridge.virtual.sessions import Sessions
 
 HOST = "127.0.0.1"
 CONTROL_PORT = 8091
@@ -151,7 +155,8 @@ class Local:
         self._stack = AsyncExitStack()
         self.broker = EmbeddedBroker(plan.broker, HOST, plan.broker_port, plan.state / "broker")
         self.boards: dict[str, VirtualBoard] = {}
-        self.agents: dict[str, Agent] = {}
+        self._sessions: dict[str, Sessions] = {}
+        self.functions: StandIns
         self.gateway: Gateway
         self.dispatcher: Dispatcher
         self.manager: Manager
@@ -167,18 +172,22 @@ class Local:
             settings = dataclasses.replace(
                 self.plan.dispatcher, mqtt=mqtt, gateway=GatewayAddress(url=self.gateway.url)
             )
+            real = HttpInvoker(settings.gateway, self._clock, connections=settings.limits.total)
+            self.functions = StandIns(real, self._clock)
             self.dispatcher = await stack.enter_async_context(
-                Dispatcher(settings, clock=self._clock, connect=connector(mqtt, self._clock))
+                Dispatcher(settings, clock=self._clock, connect=connector(mqtt, self._clock), invoker=self.functions)
             )
             self.manager = await stack.enter_async_context(Manager(self.plan.manager, clock=self._clock, eager=False))
             for agent in self.plan.agents:
                 board = VirtualBoard(dataclasses.replace(agent, mqtt=mqtt))
                 stack.callback(board.close)
                 self.boards[agent.node] = board
-            self.control = await stack.enter_async_context(Control(self.boards, self.plan.control_port))
+            faults = Faults(self.broker, self.functions, self.restart_agent)
+            self.control = await stack.enter_async_context(
+                Control(self.boards, self.plan.control_port, faults.posts, agent=self._tell)
+            )
             for node, board in self.boards.items():
-                made = Agent(board.settings, clock=self._clock, connect=connector(mqtt, self._clock), board=board)
-                self.agents[node] = await stack.enter_async_context(made)
+                self._sessions[node] = await stack.enter_async_context(Sessions(partial(self._agent, board)))
             self._check_health()
             self._stack = stack.pop_all()
         return self
@@ -186,23 +195,49 @@ class Local:
     async def __aexit__(self, *exc: object) -> None:
         await self._stack.aclose()
 
+    @property
+    def agents(self) -> Mapping[str, Agent]:
+        """The agents that run now, by their nodes."""
+        return {node: one.agent for node, one in self._sessions.items()}
+
     async def failed(self) -> None:
         """Wait until one of the programs fails, and raise its error."""
+        agents = [one.failed for one in self._sessions.values()]
         servers = (self.gateway.failed, self.dispatcher.failed, self.manager.failed)
-        programs = [*servers, *(agent.failed for agent in self.agents.values())]
-        await first_failed(self.broker.failed, *programs)
+        await first_failed(self.broker.failed, *servers, *agents)
+
+    async def restart_agent(self, node: str) -> None:
+        """Stop a node's agent and start it again: the same pins, the same state folder.
+
+        Raises LookupError that says which nodes there are.
+        """
+        if node not in self.boards:
+            raise LookupError(f"there is no node {node}; there are {', '.join(self.boards)}")
+        self.boards[node].start()
+        await self._sessions[node].restart()
+
+    def _tell(self, node: str) -> dict[str, object]:
+        """What its control tells of a node besides its pins; nothing of an agent that has not started yet."""
+        if node not in self._sessions:
+            return {}
+        agent = self._sessions[node].agent
+        return {"backlog": agent.backlog, "not_ready": _joined(agent.health.not_ready)}
+
+    def _agent(self, board: VirtualBoard) -> Agent:
+        return Agent(
+            board.settings, clock=self._clock, connect=connector(board.settings.mqtt, self._clock), board=board
+        )
 
     def _check_health(self) -> None:
-        agents = {f"agent {node}": agent.health for node, agent in self.agents.items()}
-        servers = {
-            "gateway": self.gateway.health,
-            "dispatcher": self.dispatcher.health,
-            "manager": self.manager.health,
-        }
-        programs = {**servers, **agents}
-        for name, health in programs.items():
-            self.health.require_alive(name, partial(_joined, health.not_alive))
-            self.health.require_ready(name, partial(_joined, health.not_ready))
+        def require(name: str, health: Callable[[], Health]) -> None:
+            self.health.require_alive(name, lambda: _joined(health().not_alive))
+            self.health.require_ready(name, lambda: _joined(health().not_ready))
+
+        require("gateway", lambda: self.gateway.health)
+        require("dispatcher", lambda: self.dispatcher.health)
+        require("manager", lambda: self.manager.health)
+        for node, sessions in self._sessions.items():
+            require(f"agent {node}", partial(_health, sessions))
 
 
 class _Ports:
@@ -279,6 +314,10 @@ def _twice(agents: list[AgentSettings], files: list[Path]) -> list[Problem]:
         if first != file:
             problems.append(Problem(str(file), 0, 0, "node", f"{agent.node} is already the node of {first.name}"))
     return problems
+
+
+def _health(sessions: Sessions) -> Health:
+    return sessions.agent.health
 
 
 def _joined(reasons: Callable[[], Mapping[str, str]]) -> str | None:

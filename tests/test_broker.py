@@ -164,6 +164,33 @@ async def test_mosquitto_keeps_queues_over_a_restart_and_iotcore_says_that_it_do
             assert broker.description.endswith("(from pip; nothing survives its restart)")
 
 
+async def test_a_broker_that_is_stopped_and_started_is_found_where_it_was_and_has_not_failed(
+    kind: Kinds, tmp_path: Path
+) -> None:
+    async with EmbeddedBroker(kind, "127.0.0.1", 0, tmp_path) as broker:
+        failing = asyncio.create_task(broker.failed())
+        ports = broker.port, broker.port_5
+        async with client(broker.port, "c", "3.1.1") as (_, recorder):
+            await broker.stop()
+            await until(lambda: len(recorder.story) == 2, "the end of the connection")
+            await broker.start()
+            await broker.start()  # it runs already
+            await recorder.up()
+        assert (broker.port, broker.port_5) == ports
+        assert not failing.done()
+        failing.cancel()
+
+
+async def test_a_broker_that_forgets_has_no_session_of_before(tmp_path: Path) -> None:
+    require("mosquitto")
+    async with EmbeddedBroker("mosquitto", "127.0.0.1", 0, tmp_path) as broker:
+        async with client(broker.port, "c") as (transport, _):
+            await transport.subscribe([Subscription("a")])
+        await broker.forget()
+        async with client(broker.port, "c") as (_, again):
+            assert again.story == ["connected 1 new session"]
+
+
 async def test_mosquitto_loses_at_most_a_few_seconds_to_a_kill_9(tmp_path: Path) -> None:
     require("mosquitto")
     async with EmbeddedBroker("mosquitto", "127.0.0.1", 0, tmp_path) as broker:

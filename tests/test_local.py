@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +18,8 @@ from bridge import demo
 from bridge.clock import RealClock
 from bridge.errors import BridgeError, BrokerError, ConfigError
 from bridge.local import Local, multiplied, plan
+from bridge.virtual.devices import NotAccepted
+from tests.testing.faults import powerless
 
 PI_1 = """
 version: 1
@@ -200,3 +203,52 @@ def test_many_virtual_pis_are_those_of_the_files_and_copies_of_them_in_turn(conf
     assert [sorted(agent.sensors) for agent in made.agents[::2]] == [sorted(made.agents[0].sensors)] * 3
     assert len({agent.state_dir for agent in made.agents}) == 5
     assert [agent.node for agent in multiplied(made.agents, 1)] == ["virtual-2"]
+
+
+async def ask(local: Local, path: str, **wanted: str) -> tuple[int, dict[str, Any]]:
+    async with httpx.AsyncClient(base_url=local.control.url, trust_env=False, timeout=30) as client:
+        answer = await client.post(path, json=wanted)
+    return answer.status_code, answer.json()
+
+
+def told(local: Local, kind: str) -> list[dict[str, Any]]:
+    return [line for line in local.dispatcher.feed.recent(1000) if line["type"] == kind]
+
+
+async def test_faults_are_brought_about_over_the_control_and_nothing_is_lost(config: Path, tmp_path: Path) -> None:
+    (config / "agent-pi-2.yaml").unlink()
+    retry = MAPPINGS + "    retry: {attempts: 3, first: 50ms}\n"
+    (config / "mappings.yaml").write_text(retry, encoding="utf-8")
+    async with Local(plan(config, tmp_path / "state", "auto"), clock=RealClock("always")) as local:
+        await ready(local)
+        failing = asyncio.create_task(local.failed())
+        assert (await ask(local, "/v1/functions", function="seen", answers="503 times 2"))[0] == 200
+        assert (await ask(local, "/v1/broker", do="stop"))[0] == 200
+        await local.boards["pi-1"].drive("doorbell", "press")
+        first = local.agents["pi-1"]
+        await eventually(lambda: first.backlog > 0)
+        assert await ask(local, "/v1/restart", node="pi-1") == (200, {"node": "pi-1"})
+        assert local.agents["pi-1"] is not first
+        assert (await ask(local, "/v1/broker", do="start"))[0] == 200
+        await eventually(lambda: any(line["event"] == "button.pressed" for line in told(local, "invocation")), 30)
+        assert [line["status"] for line in told(local, "retry")] == [503, 503]
+        assert not failing.done()
+        failing.cancel()
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted", "error"),
+    [
+        ("/v1/broker", {"do": "dance"}, "the broker does not do 'dance'; it does stop, start, forget"),
+        ("/v1/broker", {"done": "stop"}, "unknown: done; there are do"),
+        ("/v1/functions", {"answers": "503"}, "say which function; without one, "),
+        ("/v1/functions", {"function": "seen", "answers": "blue"}, "'blue' is no way to answer; write one of STATUS"),
+        ("/v1/restart", {"node": "pi-9"}, "there is no node pi-9; there are pi-1"),
+    ],
+)
+async def test_a_fault_that_there_is_not_is_refused_with_those_that_there_are(
+    path: str, wanted: dict[str, str], error: str
+) -> None:
+    with pytest.raises(NotAccepted) as caught:
+        await powerless().posts[path](wanted)
+    assert str(caught.value).startswith(error)

@@ -61,7 +61,7 @@ class Runs(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class Told:
     """One thing a test has told a function to do, for so many attempts (None: from now on)."""
 
     what: Literal["answer", "hang", "unreachable", "unknown", "call", "run"]
@@ -83,7 +83,7 @@ class Function:
     def __init__(self, name: str, real: Callable[[str, Mapping[str, str], Mapping[str, str]], Runs]) -> None:
         self.name = name
         self._real = real
-        self._told: list[_Told] = []
+        self._told: list[Told] = []
 
     def answers(
         self,
@@ -96,7 +96,7 @@ class Function:
     ) -> Self:
         """Answer with this status and body, `after` so long."""
         return self._tell(
-            _Told("answer", times, after_s=span_s(after), status=status, body=_bytes(body), headers=dict(headers or {}))
+            Told("answer", times, after_s=span_s(after), status=status, body=_bytes(body), headers=dict(headers or {}))
         )
 
     def answers_in_turn(self, *statuses: int) -> Self:
@@ -107,40 +107,45 @@ class Function:
 
     def hangs(self, *, times: int | None = None) -> Self:
         """Never answer: the mapping's `timeout` ends the attempt."""
-        return self._tell(_Told("hang", times))
+        return self._tell(Told("hang", times))
 
     def unreachable(self, *, times: int | None = None) -> Self:
         """Be behind a gateway that cannot be connected to: the function is parked and probed."""
-        return self._tell(_Told("unreachable", times))
+        return self._tell(Told("unreachable", times))
 
     def unknown(self, *, times: int | None = None) -> Self:
         """Not be deployed: the gateway answers 404."""
-        return self._tell(_Told("unknown", times))
+        return self._tell(Told("unknown", times))
 
     def calls(self, stands_in: Callable[[Call], Any], *, times: int | None = None) -> Self:
         """Answer what a callable answers; what it raises is a 500."""
-        return self._tell(_Told("call", times, call=stands_in))
+        return self._tell(Told("call", times, call=stands_in))
 
     def runs(self, *, environment: Mapping[str, str] | None = None, secrets: Mapping[str, str] | None = None) -> Self:
         """Run the function's own handler.py in this process, with the environment of its stack.yml and these besides.
 
         Raises FunctionNotFound when no stack file names it, and FunctionUnavailable when its handler cannot be loaded.
         """
-        return self._tell(_Told("run", run=self._real(self.name, environment or {}, secrets or {})))
+        return self._tell(Told("run", run=self._real(self.name, environment or {}, secrets or {})))
 
     def recovers(self) -> Self:
         """Forget what it was told: answer an empty 200."""
         self._told.clear()
         return self
 
-    def _tell(self, told: _Told) -> Self:
+    def _tell(self, told: Told) -> Self:
         if self._told and self._told[-1].times is None:
             self._told.pop()  # what held "from now on" holds until now
         if told.times is None or told.times > 0:
             self._told.append(told)
         return self
 
-    def take(self) -> _Told:
+    @property
+    def as_usual(self) -> bool:
+        """Whether nothing is left of what it was told."""
+        return not self._told
+
+    def take(self) -> Told:
         """What to do for the attempt that begins now."""
         if not self._told:
             return _DEFAULT
@@ -148,13 +153,13 @@ class Function:
         if told.times == 1:
             self._told.pop(0)
         elif told.times is not None:
-            self._told[0] = _Told(
+            self._told[0] = Told(
                 told.what, told.times - 1, told.after_s, told.status, told.body, told.headers, told.call, told.run
             )
         return told
 
 
-_DEFAULT = _Told("answer")
+_DEFAULT = Told("answer")
 
 
 class Recorder:
@@ -224,30 +229,33 @@ class Recorder:
         known.outcome, known.reason = "running", ""
         made = Attempt(attempt, self._clock.now())
         known.attempts.append(made)
-        began = self._clock.monotonic()
         told = self.function(invocation.function).take()
-        came = await self._outcome(told, invocation, Call(known, attempt, asked.body, asked.headers), began, made)
+        came, made.answer = await outcome(
+            told, invocation, Call(known, attempt, asked.body, asked.headers), self._clock
+        )
         made.status, made.reason, made.ended_at = came.status, came.reason, self._clock.now()
         return came
 
-    async def _outcome(self, told: _Told, invocation: Invocation, asked: Call, began: float, made: Attempt) -> Outcome:
-        if told.what == "unreachable":
-            reason = f"cannot connect to {GATEWAY}: Connection refused"
-            return Outcome(verdict=Verdict.PARKED, status=None, reason=reason, duration_s=0.0)
-        try:
-            async with asyncio.timeout(invocation.timeout_s):  # virtual, as everything on the house's loop
-                await self._clock.sleep(math.inf if told.what == "hang" else told.after_s)
-                status, headers, body = await _answered(told, asked)
-        except TimeoutError:
-            reason = f"no answer within {invocation.timeout_s:g} s"
-            return Outcome(verdict=Verdict.RETRYABLE, status=None, reason=reason, duration_s=invocation.timeout_s)
-        made.answer = body
-        told_headers = [(name.lower().encode(), value.lower().encode()) for name, value in headers.items()]
-        answer = Answered(status, told_headers, body, reusable=True)
-        return outcome_of(answer, self._clock.monotonic() - began, self._clock.now)
+
+async def outcome(told: Told, invocation: Invocation, asked: Call, clock: Clock) -> tuple[Outcome, bytes]:
+    """What comes of an attempt at a function that was told so, and the body of its answer; takes as long as it says."""
+    began = clock.monotonic()
+    if told.what == "unreachable":
+        reason = f"cannot connect to {GATEWAY}: Connection refused"
+        return Outcome(verdict=Verdict.PARKED, status=None, reason=reason, duration_s=0.0), b""
+    try:
+        async with asyncio.timeout(invocation.timeout_s):  # virtual on the loop of a house, as everything there
+            await clock.sleep(math.inf if told.what == "hang" else told.after_s)
+            status, headers, body = await _answered(told, asked)
+    except TimeoutError:
+        reason = f"no answer within {invocation.timeout_s:g} s"
+        return Outcome(verdict=Verdict.RETRYABLE, status=None, reason=reason, duration_s=invocation.timeout_s), b""
+    told_headers = [(name.lower().encode(), value.lower().encode()) for name, value in headers.items()]
+    answer = Answered(status, told_headers, body, reusable=True)
+    return outcome_of(answer, clock.monotonic() - began, clock.now), body
 
 
-async def _answered(told: _Told, asked: Call) -> tuple[int, Mapping[str, str], bytes]:
+async def _answered(told: Told, asked: Call) -> tuple[int, Mapping[str, str], bytes]:
     match told.what:
         case "unknown":
             return 404, {"X-OpenFaaS-Internal": "gateway"}, b"error finding function"

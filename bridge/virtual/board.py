@@ -64,6 +64,8 @@ class VirtualBoard:
         self._devices: dict[str, Device] = {}
         self._stuck: dict[str, Callable[[], None] | None] = {}
         """The sensors that are stuck, and what was done to each last, which is so when it is stuck no more."""
+        self._driven: dict[str, tuple[str, float]] = {}
+        self.start()
         sensors: dict[str, SensorSettings] = {}
         for name, sensor in settings.sensors.items():
             sensors[name] = self._moved(name, sensor)
@@ -78,6 +80,23 @@ class VirtualBoard:
     def accepts(self, sensor: str) -> tuple[str, ...]:
         """What `drive` takes for a sensor, as a person reads it."""
         return (*self._devices[sensor].accepts, *STICKING)
+
+    def start(self) -> None:
+        """Its agent starts, for the first time or again."""
+        self._started_at: float = self.pin_factory.ticks()
+
+    def started_s(self) -> float:
+        """How long ago its agent started."""
+        return float(self.pin_factory.ticks()) - self._started_at
+
+    def is_stuck(self, sensor: str) -> bool:
+        """Whether a sensor keeps what it has, whatever is done to it."""
+        return sensor in self._stuck
+
+    def driven(self, sensor: str) -> tuple[str, float] | None:
+        """What a sensor was made to see last, and how many seconds ago; None when it never was."""
+        found = self._driven.get(sensor)
+        return None if found is None else (found[0], float(self.pin_factory.ticks()) - found[1])
 
     async def drive(self, sensor: str, value: str) -> None:
         """Make a sensor see something; returns when its pins have changed. Raises NotAccepted.
@@ -102,6 +121,7 @@ class VirtualBoard:
                 catch_up = self._stuck.pop(sensor, None)
                 if catch_up is not None:
                     catch_up()
+                    self._driven[sensor] = self._driven[sensor][0], self.pin_factory.ticks()
                 return
         try:
             change = device.understand(value)
@@ -112,6 +132,7 @@ class VirtualBoard:
                 self._stuck[sensor] = change.end
         else:
             change.make()
+        self._driven[sensor] = value, self.pin_factory.ticks()
 
     def takes(self, seconds: float) -> float:
         return seconds if self._threads else 0.0

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from bridge.config import compose, decode
 from bridge.errors import BridgeError
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.control import Control
+from bridge.virtual.devices import NotAccepted
 
 PIR = ("motion", "still", "bounce for TIME", "motion bouncing for TIME", "still bouncing for TIME")
 STICKING = ("stuck", "unstuck")
@@ -47,7 +48,46 @@ async def simulate(client: httpx.AsyncClient, **wanted: Any) -> tuple[int, dict[
 async def test_nodes_are_listed_with_sensors_and_what_they_accept(client: httpx.AsyncClient) -> None:
     nodes = (await client.get("/v1/nodes")).json()["nodes"]
     assert [node["name"] for node in nodes] == ["pi-1", "pi-2"]
-    assert nodes[0]["sensors"][0] == {"name": "front-door", "kind": "pir", "accepts": [*PIR, *STICKING]}
+    first = nodes[0]["sensors"][0]
+    assert first == {
+        "name": "front-door",
+        "kind": "pir",
+        "accepts": [*PIR, *STICKING],
+        "rest": "still",
+        "seen": None,
+        "driven_s": None,
+        "stuck": False,
+    }
+    assert 0 <= nodes[0]["started_s"] < 60
+
+
+async def test_it_is_told_what_a_sensor_saw_last_and_how_long_ago(client: httpx.AsyncClient) -> None:
+    await simulate(client, sensor="front-door", value="motion")
+    await simulate(client, sensor="front-door", value="stuck")
+    await simulate(client, sensor="bell", value="dance")
+    pi_1, pi_2 = (await client.get("/v1/nodes")).json()["nodes"]
+    assert pi_1["sensors"][0]["seen"] == "motion"
+    assert pi_1["sensors"][0]["stuck"] is True
+    assert 0 <= pi_1["sensors"][0]["driven_s"] < 60
+    assert [sensor["driven_s"] for sensor in pi_2["sensors"]] == [None, None]
+
+
+async def test_what_else_can_be_posted_is_served_and_listed(boards: dict[str, VirtualBoard]) -> None:
+    async def ring(wanted: Mapping[str, Any]) -> dict[str, Any]:
+        if "bell" not in wanted:
+            raise NotAccepted("which bell?")
+        return {"rings": wanted["bell"]}
+
+    async with (
+        Control(boards, posts={"/v1/ring": ring}) as control,
+        httpx.AsyncClient(base_url=control.url, trust_env=False) as client,
+    ):
+        assert (await client.get("/v1/nodes")).json()["posts"] == ["/v1/ring", "/v1/simulate"]
+        assert (await client.post("/v1/ring", json={"bell": 1})).json() == {"rings": 1}
+        answer = await client.post("/v1/ring", json={})
+        assert (answer.status_code, answer.json()) == (400, {"error": "which bell?"})
+        assert (await client.post("/v1/ring", json=[])).json() == {"error": "the body is no JSON object"}
+        assert (await client.get("/v1/ring")).status_code == 405
 
 
 async def test_a_pin_has_changed_when_the_answer_comes(
