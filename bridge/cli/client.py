@@ -42,11 +42,11 @@ def dispatcher_url(given: str | None) -> str:
     return (given or (here.dispatcher if here else "http://127.0.0.1:8089")).rstrip("/")
 
 
-def control_url(given: str | None) -> str:
+def control_url(given: str | None, option: str = "--url") -> str:
     """The virtual Pis to ask: as given, or those of the running `up`."""
     here = None if given else whereabouts.find()
     if given is None and here is None:
-        raise NotRunning("there are no virtual Pis here: start them with `gpio-bridge up`, or say --url")
+        raise NotRunning(f"there are no virtual Pis here: start them with `gpio-bridge up`, or say {option}")
     return (given or (here.control if here else "")).rstrip("/")
 
 

@@ -1,8 +1,9 @@
-"""`gpio-bridge test`: scenarios, each in a house of its own on a virtual clock, and the examples of mappings."""
+"""`gpio-bridge test`: scenarios, on a virtual clock or in a running house, and the examples of mappings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from bridge.errors import Problem
     from bridge.mapping_file import MappingFile
     from bridge.testing.scenarios.document import Scenario
-    from bridge.testing.scenarios.run import Prepared
+    from bridge.testing.scenarios.run import Prepared, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,11 @@ class Ran:
     failures: tuple[str, ...]
     took_s: float
     passed_s: float | None = None
-    """How much virtual time passed, in a scenario."""
+    """How much time passed in a scenario."""
     story: str = ""
+    live: bool = False
+    notes: tuple[str, ...] = ()
+    """What was not at rest when it began, in a running house."""
 
 
 def run_scenarios(
@@ -46,22 +50,46 @@ def run_scenarios(
         Path | None, typer.Option(help="Write the results to this file as JUnit XML.", dir_okay=False)
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print what happened in each house.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Run scenarios in real time in the house of the running `gpio-bridge up`.")
+    ] = False,
+    control: Annotated[
+        str | None,
+        typer.Option(help="With --live: the virtual Pis, http://HOST:8091, where it is not the running `up`."),
+    ] = None,
+    dispatcher: Annotated[
+        str | None, typer.Option(help="With --live: their dispatcher, http://HOST:8089, in the same way.")
+    ] = None,
 ) -> None:
-    """Run scenarios and the examples of mappings, on a virtual clock, without broker and network.
+    """Run scenarios and the examples of mappings, on a virtual clock, without broker and network; or scenarios --live.
 
     A scenario has a house of its own: your own agents and mappings in one process. What it does not name is looked for
     below this folder, as `docs/reference/testing.md` says. Exit code 0 when every expectation was met, 1 when one was
-    not, 78 when a file has mistakes; then nothing is run.
+    not, 69 when nothing is running that --live could ask, 78 when a file has mistakes or wants what --live cannot do;
+    then nothing is run.
     """
     import logging
 
     from bridge.cli.exit_codes import FAILED
 
+    if not live and (control is not None or dispatcher is not None):
+        raise typer.BadParameter("--control and --dispatcher say where to run --live", param_hint="--live")
     logging.getLogger("bridge").addHandler(logging.NullHandler())  # a broker that is stopped on purpose is no news
-    ran = []
-    for one in _runs(files or [], only or []):
+    ran: list[Ran] = []
+
+    def note(one: Ran) -> None:
         _tell(one, verbose)
         ran.append(one)
+
+    prepared, mappings = _prepared(files or [], only or [], live=live)
+    if live:
+        _run_live(prepared, control, dispatcher, note)
+    else:
+        for read in mappings:
+            for one in _examples(read, only or []):
+                note(one)
+        for scenario in prepared:
+            note(_scenario(scenario))
     failed = sum(bool(one.failures) for one in ran)
     print(f"\n{len(ran) - failed} passed, {failed} failed")
     if junit is not None:
@@ -70,8 +98,8 @@ def run_scenarios(
         raise typer.Exit(FAILED)
 
 
-def _runs(paths: list[Path], only: list[str]) -> Iterator[Ran]:
-    """Everything that is meant, run; leaves with exit code 78, and every problem of all files, when there is any."""
+def _prepared(paths: list[Path], only: list[str], *, live: bool) -> tuple[list[Prepared], list[MappingFile]]:
+    """Everything that is meant; leaves with exit code 78, and every problem of all files, when there is any."""
     from bridge.errors import ConfigError
     from bridge.testing.examples import read_examples
     from bridge.testing.files import Files
@@ -83,7 +111,7 @@ def _runs(paths: list[Path], only: list[str]) -> Iterator[Ran]:
     prepared: list[Prepared] = []
     mappings: list[MappingFile] = []
     try:
-        found, mapping_files = _found(paths)
+        found, mapping_files = _found(paths, live=live)
     except ConfigError as error:
         raise _mistakes(error.problems) from None
     for file in mapping_files:
@@ -110,12 +138,62 @@ def _runs(paths: list[Path], only: list[str]) -> Iterator[Ran]:
             problems.extend(error.problems)
     if problems:
         raise _mistakes(problems)
-    for read in mappings:
-        yield from _examples(read, only)
-    yield from map(_scenario, prepared)
+    return prepared, mappings
 
 
-def _found(paths: list[Path]) -> tuple[list[Path], list[Path]]:
+def _run_live(
+    prepared: list[Prepared], control: str | None, dispatcher: str | None, note: Callable[[Ran], None]
+) -> None:
+    """Run scenarios one after the other in the running house; leaves with exit code 130 on Ctrl-C."""
+    from bridge.cli.client import control_url, dispatcher_url
+    from bridge.cli.exit_codes import INTERRUPTED
+    from bridge.cli.run import run_until_signal
+    from bridge.errors import ConfigError
+
+    where = control_url(control, option="--control"), dispatcher_url(dispatcher)
+    interrupted = False
+
+    async def main(stop: asyncio.Event) -> None:
+        nonlocal interrupted
+        running = asyncio.create_task(_live(prepared, *where, note))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((running, stopping), return_when=asyncio.FIRST_COMPLETED)
+            interrupted = not running.done()
+            running.cancel()  # which puts the house back
+            await asyncio.gather(running, return_exceptions=interrupted)
+        finally:
+            stopping.cancel()
+
+    try:
+        run_until_signal(main)
+    except ConfigError as error:
+        raise _mistakes(error.problems) from None
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+async def _live(prepared: list[Prepared], control: str, dispatcher: str, note: Callable[[Ran], None]) -> None:
+    import time
+
+    from bridge.clock import RealClock
+    from bridge.errors import ConfigError
+    from bridge.testing.scenarios.live import LiveHouse
+
+    def say(text: str) -> None:
+        typer.echo(text, err=True)
+
+    async with LiveHouse(control, dispatcher, RealClock("always"), say) as house:
+        problems = [problem for one in prepared for problem in await house.check(one)]
+        if problems:
+            raise ConfigError(problems)
+        for one in prepared:
+            began = time.perf_counter()
+            result = await house.run(one)
+            note(_ran(result, time.perf_counter() - began, live=True))
+
+
+def _found(paths: list[Path], *, live: bool) -> tuple[list[Path], list[Path]]:
     """The files of scenarios, and those of mappings. Raises ConfigError where there is none."""
     from bridge.cli.check import Kind, recognise
     from bridge.testing import MAPPINGS, SCENARIO_SUFFIXES, may_have_examples
@@ -123,13 +201,16 @@ def _found(paths: list[Path]) -> tuple[list[Path], list[Path]]:
 
     if not paths:
         here = [Path(place) for place in MAPPINGS if Path(place).is_file()][:1]
-        here = [file for file in here if may_have_examples(file)]
+        here = [file for file in here if may_have_examples(file) and not live]
         return find_scenarios([Path()], there_must_be_one=not here), here
     mappings = [
         path
         for path in paths
         if path.is_file() and not path.name.endswith(SCENARIO_SUFFIXES) and recognise(path) is Kind.MAPPINGS
     ]
+    if live and mappings:
+        message = f"{mappings[0]} holds mappings, and examples of mappings need no running house"
+        raise typer.BadParameter(message, param_hint="--live")
     return find_scenarios([path for path in paths if path not in mappings]), mappings
 
 
@@ -160,9 +241,12 @@ def _scenario(prepared: Prepared) -> Ran:
         result = run(prepared)
     except ConfigError as error:
         raise _mistakes(error.problems) from None
-    took_s = time.perf_counter() - began
+    return _ran(result, time.perf_counter() - began)
+
+
+def _ran(result: Result, took_s: float, *, live: bool = False) -> Ran:
     scenario = result.scenario
-    return Ran(scenario.name, scenario.node, result.failures, took_s, result.passed_s, result.story)
+    return Ran(scenario.name, scenario.node, result.failures, took_s, result.passed_s, result.story, live, result.notes)
 
 
 def _tell(ran: Ran, verbose: bool) -> None:
@@ -170,9 +254,13 @@ def _tell(ran: Ran, verbose: bool) -> None:
 
     verdict = "FAILED" if ran.failures else "ok    "
     passed = "" if ran.passed_s is None else f"  ({duration(ran.passed_s)} in {ran.took_s:.2f} s)"
+    if ran.live:
+        passed = f"  ({ran.passed_s:.1f} s live)"
     print(f"{verdict}  {ran.name}{passed}  {ran.node.file}:{ran.node.line}")
     for failure in ran.failures:
         print(_indented(failure))
+    for note in ran.notes:
+        print(_indented(f"note: {note}"))
     if verbose and ran.passed_s is not None:
         print(_indented(ran.story or "nothing happened"))
 
@@ -219,7 +307,7 @@ def _write_junit(file: Path, ran: list[Ran]) -> None:
         if one.failures:
             failure = ET.SubElement(case, "failure", message=text_of(one.failures[0].splitlines()[0]))
             failure.text = text_of("\n".join(one.failures))
-            ET.SubElement(case, "system-out").text = text_of(one.story)
+            ET.SubElement(case, "system-out").text = text_of("\n".join((*one.notes, one.story)))
     suites = ET.Element("testsuites")
     suites.append(suite)
     try:

@@ -16,7 +16,7 @@ CONNECT_S: Final = 5.0
 
 
 class FeedListener:
-    """Hears every line that is told from when it is connected on.
+    """Hears every line that is told from when it is connected on, and so many of the `last` ones before.
 
     `heard` is called for each line, `gap` with the reason whenever a connection breaks or cannot be made again; what
     either raises ends `run`.
@@ -30,6 +30,7 @@ class FeedListener:
         heard: Callable[[dict[str, Any]], None],
         gap: Callable[[str], None],
         again_s: float = AGAIN_S,
+        last: int = 0,
     ) -> None:
         self.url = url
         self.connected = False
@@ -42,6 +43,7 @@ class FeedListener:
         self._heard = heard
         self._gap = gap
         self._again_s = again_s
+        self._last = last
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -57,8 +59,8 @@ class FeedListener:
     async def _listen(self, client: httpx.AsyncClient) -> str:
         """Hear one connection to its end; why it ended."""
         try:
-            # limit=0: what was decided before is of events that nobody recorded.
-            async with client.stream("GET", f"{self.url}/v1/events", params={"follow": "1", "limit": "0"}) as answer:
+            asked = {"follow": "1", "limit": str(self._last)}
+            async with client.stream("GET", f"{self.url}/v1/events", params=asked) as answer:
                 if not answer.is_success:
                     return f"{self.url} answers {answer.status_code}"
                 self.connected = True

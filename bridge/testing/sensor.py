@@ -241,8 +241,14 @@ def notices_s(settings: SensorSettings, model: ModelSettings | None = None) -> f
 
 def rest_s(settings: SensorSettings, model: ModelSettings | None = None) -> float:
     """How long a sensor takes after a start until it tells what is so."""
-    warm_up_s = settings.warm_up_s + settings.hold_s if isinstance(settings, Pir) else 0.0
+    warm_up_s = settings.warm_up_s if isinstance(settings, Pir) else 0.0
     if isinstance(settings, Pir) and isinstance(model, HcSr501):
-        warm_up_s = max(settings.warm_up_s, model.warm_up_s) + settings.hold_s
+        warm_up_s = max(warm_up_s, model.warm_up_s)
+    return warm_up_s + settles_s(settings, model)
+
+
+def settles_s(settings: SensorSettings, model: ModelSettings | None = None) -> float:
+    """How long a sensor takes until it tells that it is at rest again."""
+    held_s = settings.hold_s if isinstance(settings, Pir) else 0.0
     delayed_s = settings.delayed_off_s if isinstance(settings, Digital) else 0.0
-    return warm_up_s + delayed_s + notices_s(settings, model)
+    return held_s + delayed_s + notices_s(settings, model)

@@ -107,14 +107,20 @@ def test_words_of_a_sensor_become_drives(sensor: str, text: str, series: list[tu
 def test_bounces_begin_and_end_as_written_and_are_those_of_the_contact_as_it_stands() -> None:
     contact, settings = Contact("doorbell"), sensors()["doorbell"]
     made = drives(settings, "press bouncing for 5ms", contact)
-    assert (made[0], made[-1]) == (Drive(0.0, "press"), Drive(0.005, "press"))
+    down, up, chattering = "press bouncing for 5ms", "release bouncing for 5ms", "bounce for 5ms"
+    assert (made[0], made[-1]) == (Drive(0.0, "press", down), Drive(0.005, "press", down))
     edges = Contact("doorbell").bounces(0.005, active=True)
     assert [(drive.after_s, drive.word == "press") for drive in made] == [(edge.after_s, edge.active) for edge in edges]
-    broken = drives(settings, "release bouncing for 5ms", contact)
-    assert (broken[0], broken[-1]) == (Drive(0.0, "release"), Drive(0.005, "release"))
-    chatter = drives(settings, "bounce for 5ms", contact)
-    assert (chatter[0], chatter[-1]) == (Drive(0.0, "press"), Drive(0.005, "release"))
+    broken = drives(settings, up, contact)
+    assert (broken[0], broken[-1]) == (Drive(0.0, "release", up), Drive(0.005, "release", up))
+    chatter = drives(settings, chattering, contact)
+    assert (chatter[0], chatter[-1]) == (Drive(0.0, "press", chattering), Drive(0.005, "release", chattering))
     assert contact.changes == len(made) + len(broken) + len(chatter)
+
+
+def test_a_burst_of_a_beam_is_told_to_its_device_in_the_device_s_own_words() -> None:
+    found = drives(sensors()["gate"], "break beam bouncing for 20ms", Contact("gate"))
+    assert {drive.burst for drive in found} == {"break bouncing for 20ms"}
 
 
 def test_a_long_ramp_has_a_hundred_steps_and_ends_where_it_says() -> None:

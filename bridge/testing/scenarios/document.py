@@ -25,11 +25,13 @@ class Starts:
     """When a scenario begins."""
 
     at: datetime
+    node: Node
+    """Where it stands."""
 
     @classmethod
     def from_node(cls, node: Node, reader: Reader, key: str) -> Starts | Invalid:
         try:
-            return cls(moment(str(node.value)))
+            return cls(moment(str(node.value)), node)
         except ValueError as error:
             return reader.problem(node, key, f"must be a moment such as 2026-11-22T23:10:00+00:00: {error}")
 
@@ -96,7 +98,7 @@ class Scenario:
     name: str
     node: Node
     """Where its name stands."""
-    starts: datetime | None
+    starts: Starts | None
     files: SharedMap
     base: Path
     """What the paths in the file start from."""
@@ -165,5 +167,4 @@ def _scenario(said: ScenarioMap, shared: SharedMap, base: Path) -> Scenario:
     names = [field.name for field in dataclasses.fields(SharedMap)]
     given = {name: own if (own := getattr(said, name)) is not None else getattr(shared, name) for name in names}
     files = SharedMap(**given)
-    starts = None if files.starts is None else files.starts.at
-    return Scenario(said.name.text, said.name.node, starts, files, base, said.steps.steps)
+    return Scenario(said.name.text, said.name.node, files.starts, files, base, said.steps.steps)

@@ -43,6 +43,7 @@ class Words:
 class Answers:
     """How a function is told to answer."""
 
+    words: str
     tell: Callable[[Function], object]
 
     @classmethod
@@ -51,7 +52,7 @@ class Answers:
         if isinstance(words, Invalid):
             return words
         try:
-            return cls(answer(words.text))
+            return cls(words.text, answer(words.text))
         except ValueError as error:
             return reader.problem(node, key, str(error))
 

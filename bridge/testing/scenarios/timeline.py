@@ -6,7 +6,7 @@ first, then others begin, and then things happen: what happens at a moment is aw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,8 +17,8 @@ from bridge.dispatcher.timezone import local_timezone
 from bridge.errors import ConfigError, Problem
 from bridge.mapping_file import decode_mappings
 from bridge.testing.files import HousePlan
-from bridge.testing.house import House
 from bridge.testing.scenarios.document import Scenario
+from bridge.testing.scenarios.happenings import Answers, Happening, OfBroker, OfDispatcher, OfNode, Sees
 from bridge.testing.scenarios.steps import ExpectMap, Step, StepMap, scheduled
 from bridge.testing.scenarios.words import drives
 from bridge.virtual.contact import Contact
@@ -45,11 +45,11 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One thing on the time line. `what`: it happens to a house; or an expectation begins, or ends."""
+    """One thing on the time line: something happens, or an expectation begins, or ends."""
 
     at_s: float
     order: int
-    what: Callable[[House], object] | Expectation
+    what: Happening | Expectation
     node: Node
 
     @property
@@ -112,34 +112,33 @@ class _Plan:
                 " begin later, with at or after",
             )
         self._busy[found[0]] = _Busy(at_s + series[-1].after_s, node)
-        for drive in series:
-            yield Moment(at_s + drive.after_s, _HAPPEN, _drive(where, sensor, drive.word), node)
+        for number, drive in enumerate(series):
+            sees = Sees(where, sensor, drive.word, drive.burst, first=number == 0)
+            yield Moment(at_s + drive.after_s, _HAPPEN, sees, node)
 
-    def _does(self, said: StepMap) -> Callable[[House], object] | None:
+    def _does(self, said: StepMap) -> Happening | None:
         if said.function is not None:
             assert said.answers is not None
-            name, tell = said.function.text, said.answers.tell
+            name = said.function.text
             if name not in self.functions:
                 self._problem(said.function.node, "function", self._no_function(name))
-            return lambda house: tell(house.function(name))
+            return Answers(name, said.answers.words, said.answers.tell)
         if said.node is not None:
             assert said.do is not None
             return self._of_node(said.node.text, said.do.text, said.node.node)
         if said.clock is not None:
-            by = said.clock.by
-            return lambda house: house.time.jump(house.time.now() + by, synchronized=house.time.synchronized)
+            return said.clock
         if said.broker is not None:
-            return _BROKER[said.broker]
+            return OfBroker(said.broker)
         assert said.dispatcher is not None
-        return _DISPATCHER[said.dispatcher]
+        return OfDispatcher(said.dispatcher)
 
-    def _of_node(self, name: str, do: str, at: Node) -> Callable[[House], object] | None:
+    def _of_node(self, name: str, do: str, at: Node) -> OfNode | None:
         nodes = [agent.node for agent in self.house.agents]
         if name not in nodes:
             self._problem(at, "node", f"there is no node {name}; there are {', '.join(nodes)}")
             return None
-        does = _NODE[do]
-        return lambda house: does(house, name)
+        return OfNode(name, do)
 
     @property
     def functions(self) -> Mapping[str, None]:
@@ -173,8 +172,11 @@ class _Plan:
         self.problems.append(Problem(node.file, node.line, node.column, key, message))
 
 
-def timeline(scenario: Scenario, house: HousePlan) -> list[Moment]:
-    """Everything that happens, in order. Raises ConfigError with every step that does not fit the house."""
+def timeline(scenario: Scenario, house: HousePlan) -> tuple[MappingSet, list[Moment]]:
+    """The mappings of a house, and everything that happens in order.
+
+    Raises ConfigError with every step that does not fit the house.
+    """
     if house.mappings is None:
         raise ConfigError(
             [Problem(scenario.node.file, scenario.node.line, scenario.node.column, "mappings", _NO_MAPPINGS)]
@@ -185,29 +187,9 @@ def timeline(scenario: Scenario, house: HousePlan) -> list[Moment]:
     found = [moment for at_s, step in scheduled(scenario.steps) for moment in plan.moments(at_s, step)]
     if plan.problems:
         raise ConfigError(plan.problems)
-    return sorted(found, key=lambda moment: (round(moment.at_s / _SAME_S), moment.order))
+    return mappings, sorted(found, key=lambda moment: (round(moment.at_s / _SAME_S), moment.order))
 
 
 _NO_MAPPINGS: Final = (
     "there is no mapping file: put it at mappings.yaml or config/mappings.yaml, or name it with `mappings:`"
 )
-
-
-def _drive(node: str, sensor: str, word: str) -> Callable[[House], object]:
-    return lambda house: house.board(node).drive_now(sensor, word)
-
-
-_BROKER: Final[dict[str, Callable[[House], object]]] = {
-    "stop": lambda house: house.broker.stop(),
-    "start": lambda house: house.broker.start(wait=False),
-    "forget": lambda house: house.broker.forget(wait=False),
-}
-_DISPATCHER: Final[dict[str, Callable[[House], object]]] = {
-    "kill": lambda house: house.kill_dispatcher(),
-    "restart": lambda house: house.restart_dispatcher(wait=False),
-}
-_NODE: Final[dict[str, Callable[[House, str], object]]] = {
-    "offline": lambda house, name: house.pi(name).offline(),
-    "online": lambda house, name: house.pi(name).online(wait=False),
-    "restart": lambda house, name: house.pi(name).restart(),
-}

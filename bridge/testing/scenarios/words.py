@@ -14,7 +14,7 @@ from typing import Final
 from bridge.agent.sensors import SensorSettings
 from bridge.agent.sensors.settings import Measured
 from bridge.agent.sensors.thermometer import Thermometer
-from bridge.config import seconds
+from bridge.config import duration, seconds
 from bridge.testing.functions import Function
 from bridge.testing.sensor import STEPS
 from bridge.virtual.contact import Contact, read_bounces
@@ -28,6 +28,8 @@ class Drive:
 
     after_s: float
     word: str
+    burst: str = ""
+    """Of an edge of a contact that bounces: the word that makes the device do all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +145,12 @@ def _levels(level: Level, text: str, contact: Contact) -> Iterator[Drive]:
         yield Drive(0.0, level.active_word)
         yield Drive(_some_time(found[1]), level.rest_word)
     elif (bounces := read_bounces(text)) and bounces[0] in (None, level.active, level.rest):
-        for edge in contact.bounces(bounces[1], active=bounces[0] == level.active):
-            yield Drive(edge.after_s, level.active_word if edge.active else level.rest_word)
+        end, over_s = bounces
+        burst = f"bounce for {duration(over_s)}"
+        if end is not None:
+            burst = f"{level.active_word if end == level.active else level.rest_word} bouncing for {duration(over_s)}"
+        for edge in contact.bounces(over_s, active=end == level.active):
+            yield Drive(edge.after_s, level.active_word if edge.active else level.rest_word, burst)
 
 
 def _numbers(settings: SensorSettings, called: str, text: str, contact: Contact) -> Iterator[Drive]:
