@@ -162,14 +162,18 @@ class LiveHouse:
     async def _settling_s(self, prepared: Prepared) -> float:
         """How long it takes until every sensor tells that it is at rest."""
         there = await self._house.look()
-        known = {(agent.node, name): one for agent in prepared.plan.agents for name, one in agent.sensors.items()}
+        known = {
+            (agent.node, name): (one, agent.virtual.get(name))
+            for agent in prepared.plan.agents
+            for name, one in agent.sensors.items()
+        }
         left_s = 0.0
         for node, sensor in there.sensors():
-            settings = known.get((node, sensor["name"]))
-            if settings is not None:
-                left_s = max(left_s, rest_s(settings) - there.nodes[node]["started_s"])
+            found = known.get((node, sensor["name"]))
+            if found is not None:
+                left_s = max(left_s, rest_s(*found) - there.nodes[node]["started_s"])
                 if sensor["driven_s"] is not None:
-                    left_s = max(left_s, settles_s(settings) - sensor["driven_s"])
+                    left_s = max(left_s, settles_s(*found) - sensor["driven_s"])
         return left_s
 
     async def _quiet(self) -> list[str]:

@@ -15,7 +15,7 @@ from bridge.testing.scenarios.happenings import Answers, Happening, OfBroker, Of
 from bridge.testing.scenarios.run import Prepared
 from bridge.testing.scenarios.timeline import Expectation
 from bridge.virtual.contact import read_bounces
-from bridge.virtual.devices import MOST_BOUNCES_S
+from bridge.virtual.devices.level import MOST_BOUNCES_S
 
 _TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
 _STARTS = "a running house has the clock of the world, and cannot begin at another time"
