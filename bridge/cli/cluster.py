@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.cli.on_engine import Host, on_engine, table
+from bridge.cli.on_engine import Host, on_engine
+from bridge.cli.table import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,7 +77,7 @@ def nodes(host: Host = None, as_json: AsJson = False) -> None:
         platform = f"{node.os}/{node.architecture}"
         runs = counted(tasks.get(node.id, ()))
         rows.append((node.name, state, role, platform, memory, node.engine, node.address, labels, runs))
-    table(rows)
+    print_table(rows)
     for warning in warnings(found):
         print(f"warning: {warning}", file=sys.stderr)
 

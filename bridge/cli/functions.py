@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from bridge.cli import function_images, secrets
 from bridge.cli.stack_selection import STACK, Filter, Names, Regex, Stack, Tag, Wait, image_of, pairs, selected
+from bridge.cli.table import print_table
 
 app = typer.Typer(
     help="Functions: build, deploy, list, invoke, look at their logs, remove, and start new ones.", no_args_is_help=True
@@ -42,7 +43,7 @@ def list_(
         ready = f"{function.get('availableReplicas', 0)}/{function.get('replicas', 0)}"
         calls = str(int(function.get("invocationCount", 0)))
         rows.append((function["name"], ready, calls, function.get("image", "")))
-    _table(rows)
+    print_table(rows)
 
 
 @app.command()
@@ -194,9 +195,3 @@ def new(
     handler, stack = make(name, lang, file)
     print(f"{handler}: written; change it as you like")
     print(f"{stack}: {name} added; deploy it with: gpio-bridge functions deploy {name} --file {stack}")
-
-
-def _table(rows: list[tuple[Any, ...]]) -> None:
-    widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -31,10 +31,3 @@ def on_engine(host: str | None, use: Callable[[Engine], Awaitable[T]]) -> T:
             return await use(engine)
 
     return asyncio.run(run())
-
-
-def table(rows: Sequence[tuple[str, ...]]) -> None:
-    """Print rows of cells below each other."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

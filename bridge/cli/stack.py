@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.cli.on_engine import Host, on_engine, table
+from bridge.cli.on_engine import Host, on_engine
+from bridge.cli.table import print_table
 
 if TYPE_CHECKING:
     from bridge.manager.stack.document import ComposeFile
@@ -98,7 +99,7 @@ def status(name: Name = _NAME, host: Host = None, as_json: AsJson = False) -> No
         rows += [
             (each.name, f"{each.running}/{each.wanted}", ", ".join(each.cluster_nodes), each.image) for each in found
         ]
-        table(rows)
+        print_table(rows)
         for each in found:
             if each.complaint:
                 print(f"{each.name}: {each.complaint}")
