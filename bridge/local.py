@@ -120,7 +120,7 @@ def plan(
     gateway = GatewaySettings(state_dir=state, functions=next((stack for stack in stacks if stack.is_file()), None))
     if (config / GATEWAY_FILE).is_file():
         gateway = read(config / GATEWAY_FILE, GatewaySettings) or gateway
-    manager = ManagerSettings(state_dir=state)
+    manager = ManagerSettings(state_dir=state, mappings=dispatcher.mappings, root=dispatcher.root)
     if (config / MANAGER_FILE).is_file():
         manager = read(config / MANAGER_FILE, ManagerSettings) or manager
     problems.extend(_twice(agents, files))

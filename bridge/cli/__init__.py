@@ -7,7 +7,19 @@ import sys
 from bridge.cli import exit_codes
 from bridge.errors import BridgeError, ConfigError, EngineUnavailable, NotRunning
 
-_OF_THE_SERVER = {"aiohttp", "cel", "docker", "fastapi", "httpx", "iotcore", "rich", "uvicorn", "watchfiles", "yarl"}
+_OF_THE_SERVER = {
+    "aiohttp",
+    "cel",
+    "docker",
+    "fastapi",
+    "httpx",
+    "iotcore",
+    "rich",
+    "ruamel",
+    "uvicorn",
+    "watchfiles",
+    "yarl",
+}
 """Packages of the extras that a Pi with an agent alone does not install."""
 
 

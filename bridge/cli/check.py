@@ -33,6 +33,7 @@ _BY_KEY = (
     ("outputs", Kind.AGENT),
     ("functions:map", Kind.STACK),
     ("functions:text", Kind.GATEWAY),
+    ("history", Kind.MANAGER),
     ("mappings:map", Kind.MAPPINGS),
     ("mappings:text", Kind.DISPATCHER),
     ("gateway", Kind.DISPATCHER),
@@ -91,7 +92,9 @@ def recognise(file: Path) -> Kind:
     for wanted, kind in _BY_KEY:
         key, _, shape = wanted.partition(":")
         if key in keys and (not shape or isinstance(keys[key].value, {"map": dict, "text": str}[shape])):
-            return kind
+            # Both name a mapping file; a manager's own keys may all be left out.
+            managers = key == "mappings" and file.name.startswith(Kind.MANAGER.value)
+            return Kind.MANAGER if kind is Kind.DISPATCHER and managers else kind
     if file.name.endswith(SCENARIO_SUFFIXES):
         return Kind.SCENARIO
     for kind in Kind:

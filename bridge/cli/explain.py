@@ -146,8 +146,8 @@ def _offline(payload: bytes, file: Path) -> list[dict[str, Any]]:
     from bridge.core.topics import Topics
     from bridge.dispatcher.api import read_event
     from bridge.dispatcher.feed import told
-    from bridge.dispatcher.timezone import local_timezone
     from bridge.mapping_file import load_mappings
+    from bridge.mapping_file.timezone import local_timezone
 
     loaded = load_mappings(file, local_timezone=local_timezone())
     now = datetime.now(UTC)

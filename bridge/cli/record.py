@@ -60,8 +60,8 @@ def record(
     from bridge.cli.run import run_until_signal
     from bridge.core.topics import Topics
     from bridge.dispatcher.intake import filters
-    from bridge.dispatcher.timezone import local_timezone
     from bridge.mapping_file import load_mappings
+    from bridge.mapping_file.timezone import local_timezone
     from bridge.testing.recording import Head, RecordingFile
 
     # A connection that is not there is told by this command itself, once and in its own words.

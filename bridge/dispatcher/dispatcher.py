@@ -57,7 +57,6 @@ from bridge.dispatcher.mappings import MappingFile
 from bridge.dispatcher.metrics import Metrics
 from bridge.dispatcher.quarantine import Quarantine
 from bridge.dispatcher.settings import DispatcherSettings
-from bridge.dispatcher.timezone import local_timezone
 from bridge.dispatcher.traces import Traces
 from bridge.errors import BrokenDecision, ConfigError, JournalError, TransportError
 from bridge.journal.dead_letters import Chosen, listed
@@ -65,6 +64,7 @@ from bridge.journal.drops import load_drops
 from bridge.journal.engine import Journal
 from bridge.journal.ledger import MIGRATIONS, fact, keep, keep_fact, load, shelved
 from bridge.journal.salvage import lost_with_ledger
+from bridge.mapping_file.timezone import local_timezone
 from bridge.mqtt.transport import Connector, Delivery, Message, Subscription
 from bridge.service import Health
 from bridge.ulid import mint

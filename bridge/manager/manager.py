@@ -1,25 +1,33 @@
 """The manager as a program: what it is made of, and in which order it starts and stops.
 
 Order of stopping, and why: the HTTP server ends first (nothing new comes in, what is under way gets a moment), because
-everything else serves it.
+everything else serves it; then the mapping file is watched no more, and the journal, which notes its history, is last.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import AsyncExitStack
-from typing import Self
+from typing import Final, Self
 
 from prometheus_client import CollectorRegistry
 
 from bridge.clock import Clock
+from bridge.journal.engine import Journal
 from bridge.manager.door import Application, Door
+from bridge.manager.mappings import history
+from bridge.manager.mappings.store import MappingStore
 from bridge.manager.metrics import Metrics
 from bridge.manager.settings import ManagerSettings
 from bridge.manager.web import Web
-from bridge.service import Health, page
+from bridge.mapping_file.timezone import local_timezone
+from bridge.service import Health, first_failed, page
 
 _log = logging.getLogger(__name__)
+
+MIGRATIONS: Final = (history.MIGRATION,)
+"""What the manager's journal holds."""
 
 
 class Manager:
@@ -38,6 +46,15 @@ class Manager:
         self._clock = clock
         self._eager = eager
         self._stack = AsyncExitStack()
+        self._journal = Journal(settings.state_dir / "manager.sqlite", MIGRATIONS, name="manager")
+        self.store = MappingStore(
+            settings.mappings,
+            self._journal,
+            clock,
+            timezone=local_timezone(),
+            root=settings.root,
+            keep=settings.history.revisions,
+        )
         self._door = Door(self._application, self._page, self.metrics, clock)
         self._web = Web(self._door, settings.http.host, settings.http.port)
 
@@ -49,10 +66,14 @@ class Manager:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             self.settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            await stack.enter_async_context(self._journal)
+            await self.store.open()
+            self._watching = asyncio.create_task(self.store.watch(), name="manager mapping file")
+            stack.push_async_callback(_ended, self._watching)
             if self._eager:
                 await self._door.application()
             await stack.enter_async_context(self._web)
-            self.health.require_alive("http", lambda: self._web.problem)
+            self._check_health()
             self._stack = stack.pop_all()
         _log.info("manager started", extra={"op": "manager.start", "url": self.url})
         return self
@@ -62,8 +83,19 @@ class Manager:
         _log.info("manager stopped", extra={"op": "manager.stop"})
 
     async def failed(self) -> None:
-        """Wait until the server ends by itself, and raise its error."""
-        await self._web.failed()
+        """Wait until a task ends by an error, and raise it."""
+        await first_failed(self._web.failed, self._watched)
+
+    async def _watched(self) -> None:
+        await asyncio.shield(self._watching)
+
+    def _check_health(self) -> None:
+        store, journal = self.store, self._journal
+        self.health.require_alive("http", lambda: self._web.problem)
+        self.health.require_alive("journal", lambda: "damaged, restart to set it aside" if journal.corrupt else None)
+        self.health.require_ready("journal", lambda: journal.problem)
+        self.health.require_ready("mappings", lambda: str(store.problem) if store.problem else None)
+        self.metrics.observe(lambda: len(store.loaded.mappings.mappings), lambda: store.problem is not None)
 
     def _application(self) -> Application:
         from bridge.manager.app import make  # noqa: PLC0415 - it brings FastAPI; see door.py
@@ -72,3 +104,8 @@ class Manager:
 
     def _page(self, path: str) -> tuple[int, str, bytes] | None:
         return page(path, self.health, self.registry)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -23,6 +24,18 @@ class Metrics:
             registry=registry,
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
         )
+
+        self._mappings = Gauge("gpio_bridge_manager_mappings", "Mappings in force.", registry=registry)
+        self._refused = Gauge(
+            "gpio_bridge_manager_mapping_file_refused",
+            "1 while the mapping file has mistakes and an earlier state of it is in force.",
+            registry=registry,
+        )
+
+    def observe(self, mappings: Callable[[], int], refused: Callable[[], bool]) -> None:
+        """Ask the store whenever somebody looks."""
+        self._mappings.set_function(mappings)
+        self._refused.set_function(refused)
 
     def answered(self, method: str, status: int, duration_s: float) -> None:
         """Count one answer; methods that HTTP does not know are one."""

@@ -23,10 +23,10 @@ from bridge.core.judgement import HEALTH, Judgement
 from bridge.core.mapping import Mapping, MappingSet
 from bridge.core.selector import FIELDS, SensorSelector, TopicSelector, glob, is_literal, nearest_mismatch
 from bridge.core.topics import DEFAULT_ROOT, DEFAULT_SITE, SensorEventTopic, Topics
-from bridge.dispatcher.timezone import local_timezone
 from bridge.errors import Problem
 from bridge.mapping_file import MappingFile, load_file
 from bridge.mapping_file.examples import Example, ExpectMap, GivenMap
+from bridge.mapping_file.timezone import local_timezone
 from bridge.testing.backtest import Backtest, Course, Fired
 from bridge.testing.recording import Recorded
 

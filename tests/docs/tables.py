@@ -203,7 +203,7 @@ def _gateway_registry() -> CollectorRegistry:
 
 def _manager_registry() -> CollectorRegistry:
     registry = CollectorRegistry()
-    ManagerMetrics(registry)
+    ManagerMetrics(registry).observe(lambda: 0, lambda: False)
     return registry
 
 

@@ -15,13 +15,32 @@ from bridge.manager.settings import HttpSettings, ManagerSettings
 from tests.docker_engine import DockerEngine
 from tests.manager.command import command
 
+MAPPINGS = """# The house.
+version: 1
+timezone: Europe/London
+mappings:
+
+  # Somebody is there.
+  intruder:
+    select: {sensor: front-door, event: motion.detected}
+    invoke: intruder-alert
+    cooldown: 5s    # not more often
+
+  frost:
+    select: {kind: thermometer, event: temperature.low}
+    invoke: {function: heat, payload: data}
+"""
+
 
 class Desk:
     """A manager that can be stopped and started again, on a free port."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.settings = ManagerSettings(state_dir=folder / "state", http=HttpSettings(port=0))
+        self.file = folder / "mappings" / "mappings.yaml"
+        self.file.parent.mkdir(parents=True)
+        self.file.write_text(MAPPINGS, encoding="utf-8")
+        self.settings = ManagerSettings(state_dir=folder / "state", mappings=self.file, http=HttpSettings(port=0))
         self._stack = AsyncExitStack()
         self.manager: Manager
         self.client: httpx.AsyncClient

@@ -117,15 +117,17 @@ def test_watching_a_manager_loads_no_fastapi(tmp_path: Path) -> None:
         "from bridge.clock import RealClock\n"
         "from bridge.manager.manager import Manager\n"
         "from bridge.manager.settings import HttpSettings, ManagerSettings\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "(folder / 'm.yaml').write_text('version: 1\\nallow_empty: true\\nmappings: {}\\n')\n"
         "async def main():\n"
-        f"    settings = ManagerSettings(state_dir=Path({str(tmp_path)!r}), http=HttpSettings(port=0))\n"
+        "    settings = ManagerSettings(state_dir=folder, mappings=folder / 'm.yaml', http=HttpSettings(port=0))\n"
         "    async with Manager(settings, clock=RealClock('always'), eager=False) as manager:\n"
         "        reader, writer = await asyncio.open_connection('127.0.0.1', manager._web.port)\n"
         "        writer.write(b'GET /healthz HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n')\n"
         "        assert b'200' in await reader.readline()\n"
         "        writer.close()\n"
         "asyncio.run(main())\n"
-        "print(sorted({'fastapi', 'pydantic', 'starlette', 'aiohttp', 'docker'} & set(sys.modules)))\n"
+        "print(sorted({'fastapi', 'pydantic', 'starlette', 'ruamel', 'aiohttp', 'docker'} & set(sys.modules)))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.stderr) == ("[]\n", "")

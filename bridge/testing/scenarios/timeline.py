@@ -13,9 +13,9 @@ from typing import Final
 from bridge.agent.sensors import SensorSettings
 from bridge.config import Node, compose, duration
 from bridge.core.mapping import MappingSet
-from bridge.dispatcher.timezone import local_timezone
 from bridge.errors import ConfigError, Problem
 from bridge.mapping_file import decode_mappings
+from bridge.mapping_file.timezone import local_timezone
 from bridge.testing.files import HousePlan
 from bridge.testing.scenarios.document import Scenario
 from bridge.testing.scenarios.happenings import Answers, Happening, OfBroker, OfDispatcher, OfNode, Sees
