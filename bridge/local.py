@@ -177,7 +177,9 @@ class Local:
             self.dispatcher = await stack.enter_async_context(
                 Dispatcher(settings, clock=self._clock, connect=connector(mqtt, self._clock), invoker=self.functions)
             )
-            self.manager = await stack.enter_async_context(Manager(self.plan.manager, clock=self._clock, eager=False))
+            self.manager = await stack.enter_async_context(
+                Manager(self.plan.manager, clock=self._clock, eager=False, own="up")
+            )
             for agent in self.plan.agents:
                 board = VirtualBoard(dataclasses.replace(agent, mqtt=mqtt))
                 stack.callback(board.close)

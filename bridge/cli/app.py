@@ -23,6 +23,7 @@ from bridge.cli import (
     scenarios,
     simulate,
     stack,
+    tokens,
     trace,
     up,
 )
@@ -75,6 +76,7 @@ app.add_typer(deadletters.app, name="deadletters", short_help="List, replay and 
 app.add_typer(functions.app, name="functions", short_help="List, deploy, invoke, start functions.")
 app.add_typer(cluster.app, name="cluster", short_help="The machines of a Docker Swarm.")
 app.add_typer(stack.app, name="stack", short_help="Everything on a Docker Swarm, from one compose file.")
+app.add_typer(tokens.app, name="tokens", short_help="Make and revoke tokens of the manager's API.")
 app.command("agent", short_help="Run a node's agent.")(programs.agent)
 app.command("dispatcher", short_help="Run the dispatcher.")(programs.dispatcher)
 app.command("gateway", short_help="Run the gateway to the functions.")(programs.gateway)

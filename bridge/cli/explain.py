@@ -141,11 +141,11 @@ def _offline(payload: bytes, file: Path) -> list[dict[str, Any]]:
     """What the mappings of a file say, as if nothing had happened before."""
     from datetime import UTC
 
+    from bridge.core.judgement import told
     from bridge.core.mapping_state import MappingState
     from bridge.core.plan import explain as judge
+    from bridge.core.sample import read_event
     from bridge.core.topics import Topics
-    from bridge.dispatcher.api import read_event
-    from bridge.dispatcher.feed import told
     from bridge.mapping_file import load_mappings
     from bridge.mapping_file.timezone import local_timezone
 

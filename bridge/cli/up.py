@@ -129,13 +129,14 @@ class _Shown:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        from bridge.cli.whereabouts import announced
+        from bridge.cli.whereabouts import announced, token_file
 
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._local)
             following = asyncio.create_task(self._follow(), name="feed on the terminal")
             stack.push_async_callback(_ended, following)
-            stack.enter_context(announced(self._whereabouts()))
+            token = stack.enter_context(token_file(os.getpid(), self._local.manager.own_token))
+            stack.enter_context(announced(self._whereabouts(token)))
             if not self._as_json:
                 print(_banner(self._local), flush=True)
             if self._rate is not None:
@@ -211,7 +212,7 @@ class _Shown:
         if not self._as_json:
             print(f"\n{demo.table(outcome)}\n\nStill up: try the command above, or Ctrl-C.\n", flush=True)
 
-    def _whereabouts(self) -> Whereabouts:
+    def _whereabouts(self, token: Path) -> Whereabouts:
         from bridge.cli.whereabouts import Whereabouts
 
         local = self._local
@@ -220,6 +221,7 @@ class _Shown:
             gateway=local.gateway.url,
             dispatcher=local.dispatcher.url,
             manager=local.manager.url,
+            manager_token=str(token),
             control=local.control.url,
             mqtt_host=local.broker.host,
             mqtt_port=local.broker.port_5,

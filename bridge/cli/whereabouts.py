@@ -25,6 +25,8 @@ class Whereabouts:
     gateway: str
     dispatcher: str
     manager: str
+    manager_token: str
+    """The file with a token for the manager, readable to this user alone."""
     control: str
     """The control API of the virtual Pis."""
     mqtt_host: str
@@ -72,6 +74,19 @@ def announced(here: Whereabouts, environ: Mapping[str, str] = os.environ) -> Ite
         found = _read(path)
         if found is not None and found.pid == here.pid:
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def token_file(pid: int, token: str, environ: Mapping[str, str] = os.environ) -> Iterator[Path]:
+    """Keep a token where only this user's commands can read it, while the block runs."""
+    path = runtime_folder(environ) / f"manager-{pid}.token"
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        file.write(token + "\n")
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def find(environ: Mapping[str, str] = os.environ) -> Whereabouts | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from bridge.core.mapping_state import StateChange
 
@@ -87,3 +87,15 @@ class Plan:
     changes: tuple[StateChange, ...] = ()
     judgements: tuple[Judgement, ...] = ()
     failures: tuple[Failure, ...] = ()
+
+
+def told(judgement: Judgement) -> dict[str, Any]:
+    """A judgement as JSON: what `explain` and the feed show."""
+    return {
+        "mapping": judgement.mapping,
+        "result": judgement.result,
+        "clause": judgement.clause,
+        "wanted": judgement.wanted,
+        "found": judgement.found,
+        "text": judgement.text,
+    }

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import orjson
 
-from bridge.core.event import MAX_BYTES, Event, parse_any
+from bridge.core.event import MAX_BYTES
+from bridge.core.judgement import told
 from bridge.core.plan import explain
+from bridge.core.sample import read_event
 from bridge.core.topics import Topics
 from bridge.dispatcher.answers import json_answer, whole_number
 from bridge.dispatcher.audit_api import AuditApi
 from bridge.dispatcher.dead_letters import DeadLetterApi
-from bridge.dispatcher.feed import told
 from bridge.dispatcher.routes import Asked, Routes
 from bridge.dispatcher.trace_api import TraceApi
-from bridge.errors import BridgeError, EventError
+from bridge.errors import BridgeError
 from bridge.journal.engine import Journal
 from bridge.runtime.http import Response, Server
 from bridge.service import page
@@ -110,32 +111,6 @@ class Api:
                 "problems": [str(one) for one in problem.problems] if problem else [],
             }
         )
-
-
-def read_event(payload: bytes, topics: Topics, received_at: Any) -> Event:
-    """The event in a request: {"topic", "payload"} as a device would publish it, or an event's own JSON.
-
-    Raises EventError.
-    """
-    try:
-        document = orjson.loads(payload)
-    except orjson.JSONDecodeError as error:
-        raise EventError(f"the body is not JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise EventError("the body is not a JSON object")
-    if "specversion" in document:
-        data = document.get("data")
-        names = [data.get(name) for name in ("site", "node", "sensor")] if isinstance(data, dict) else []
-        if len(names) == 3 and all(isinstance(name, str) for name in names):
-            own = topics.event(*[str(name) for name in names])
-            return parse_any(payload, topics.parse(own) or own, id="explained", received_at=received_at)
-        return parse_any(payload, "explained", id="explained", received_at=received_at)
-    topic = document.get("topic")
-    if not isinstance(topic, str) or "payload" not in document:
-        raise EventError('give a CloudEvent, or {"topic": ..., "payload": ...}')
-    content = document["payload"]
-    raw = content.encode() if isinstance(content, str) else orjson.dumps(content)
-    return parse_any(raw, topics.parse(topic) or topic, id="explained", received_at=received_at)
 
 
 def _json_lines(lines: Iterable[dict[str, Any]]) -> bytes:

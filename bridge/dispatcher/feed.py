@@ -13,7 +13,6 @@ from datetime import datetime
 from typing import Any, Final
 
 from bridge.core.event import Event, rfc3339
-from bridge.core.plan import Judgement
 from bridge.core.steps import (
     Bereaved,
     Buried,
@@ -227,15 +226,3 @@ _ROWS: Final[Mapping[type, Callable[[Any, datetime], Row]]] = {
     ),
     Buried: _unreadable_row,
 }  # fmt: skip
-
-
-def told(judgement: Judgement) -> dict[str, Any]:
-    """A judgement as JSON: what `explain` and the feed show."""
-    return {
-        "mapping": judgement.mapping,
-        "result": judgement.result,
-        "clause": judgement.clause,
-        "wanted": judgement.wanted,
-        "found": judgement.found,
-        "text": judgement.text,
-    }

@@ -5,15 +5,41 @@ Loaded in a thread when it is first needed; nothing of it is imported with the p
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from bridge import __version__
+from bridge.clock import Clock
+from bridge.errors import JournalError
+from bridge.journal.engine import Journal
+from bridge.manager.access.audit import Audit
+from bridge.manager.access.guard import Guard
+from bridge.manager.api import audit, dry_run
+from bridge.manager.api.caller import Desk
+from bridge.manager.api.file import MappingFileApi
+from bridge.manager.api.mappings import Mappings, Shelf
+from bridge.manager.api.schemas import finished
 from bridge.manager.door import REQUEST_ID
+from bridge.manager.mappings.store import MappingStore
 from bridge.manager.problems import MEDIA_TYPE, Place, Refusal, problem
+from bridge.manager.settings import ManagerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the API is about."""
+
+    settings: ManagerSettings
+    store: MappingStore
+    journal: Journal
+    guard: Guard
+    audit: Audit
+    clock: Clock
+
 
 DESCRIPTION: Final = (
     "The manager of gpio-bridge. Errors are problem documents (RFC 9457): `detail` says what is wrong, `errors` where,"
@@ -22,7 +48,7 @@ DESCRIPTION: Final = (
 _DETAILS: Final = {404: "there is nothing at this path", 405: "this method means nothing here"}
 
 
-def make() -> FastAPI:
+def make(parts: Parts) -> FastAPI:
     """The application."""
     app = FastAPI(
         title="gpio-bridge manager",
@@ -36,6 +62,24 @@ def make() -> FastAPI:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Refusal, _refused)
+    app.add_exception_handler(JournalError, _no_disk)
+    shelf, desk = Shelf(parts.store), Desk(parts.guard, parts.audit)
+    api = APIRouter(prefix="/api/v1")
+    for router in (
+        # The whole file first: its paths stand where a mapping's name does.
+        MappingFileApi(shelf, parts.journal).routes(desk),
+        dry_run.routes(shelf, parts.settings, parts.clock, desk),
+        Mappings(shelf).routes(desk),
+        audit.routes(parts.audit, desk),
+    ):
+        api.include_router(router)
+    app.include_router(api)
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        return finished(plain())
+
+    app.openapi = openapi  # type: ignore[method-assign] # the documented way to add to the document
     return app
 
 
@@ -48,6 +92,10 @@ def answer(request: Request, refusal: Refusal) -> Response:
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)
     return answer(request, error)
+
+
+def _no_disk(request: Request, error: Exception) -> Response:
+    return answer(request, Refusal(503, str(error)))
 
 
 def _http(request: Request, error: Exception) -> Response:

@@ -91,7 +91,8 @@ class Door:
         found = self._page(scope["path"])
         if found is None:
             application = await self.application()
-            await application(scope, receive, answer)
+            # HEAD is GET without a body (RFC 9110, 9.3.2), which the server leaves out by itself.
+            await application({**scope, "method": "GET"} if scope["method"] == "HEAD" else scope, receive, answer)
             return
         if scope["method"] not in ("GET", "HEAD"):
             raise Refusal(405, "only GET is served here", headers={"Allow": "GET, HEAD"})

@@ -14,7 +14,12 @@ from typing import Final, Self
 from prometheus_client import CollectorRegistry
 
 from bridge.clock import Clock
+from bridge.core.event import rfc3339
 from bridge.journal.engine import Journal
+from bridge.manager.access import audit
+from bridge.manager.access.audit import Audit
+from bridge.manager.access.guard import Guard
+from bridge.manager.access.tokens import Role, mint_token
 from bridge.manager.door import Application, Door
 from bridge.manager.mappings import history
 from bridge.manager.mappings.store import MappingStore
@@ -26,19 +31,20 @@ from bridge.service import Health, first_failed, page
 
 _log = logging.getLogger(__name__)
 
-MIGRATIONS: Final = (history.MIGRATION,)
+MIGRATIONS: Final = (history.MIGRATION, audit.MIGRATION)
 """What the manager's journal holds."""
 
 
 class Manager:
     """A program (bridge.service.Program).
 
-    `eager` says whether the API is loaded at the start, or when somebody first asks for it.
+    `eager` says whether the API is loaded at the start, or when somebody first asks for it. `own` names who gets a
+    token for this life of the manager alone (`own_token`), for those who run it as a part of something.
     """
 
     name = "manager"
 
-    def __init__(self, settings: ManagerSettings, *, clock: Clock, eager: bool = True) -> None:
+    def __init__(self, settings: ManagerSettings, *, clock: Clock, eager: bool = True, own: str | None = None) -> None:
         self.settings = settings
         self.health = Health()
         self.registry = CollectorRegistry()
@@ -55,6 +61,9 @@ class Manager:
             root=settings.root,
             keep=settings.history.revisions,
         )
+        self._audit = Audit(self._journal, clock)
+        token, self.own_token = mint_token(own, Role.ADMIN, rfc3339(clock.now())) if own else (None, "")
+        self._guard = Guard(settings.state_dir, settings.auth, clock, own=token, changed=self._audit.note_tokens)
         self._door = Door(self._application, self._page, self.metrics, clock)
         self._web = Web(self._door, settings.http.host, settings.http.port)
 
@@ -68,6 +77,7 @@ class Manager:
             self.settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             await stack.enter_async_context(self._journal)
             await self.store.open()
+            self._guard.look()
             self._watching = asyncio.create_task(self.store.watch(), name="manager mapping file")
             stack.push_async_callback(_ended, self._watching)
             if self._eager:
@@ -95,12 +105,13 @@ class Manager:
         self.health.require_alive("journal", lambda: "damaged, restart to set it aside" if journal.corrupt else None)
         self.health.require_ready("journal", lambda: journal.problem)
         self.health.require_ready("mappings", lambda: str(store.problem) if store.problem else None)
+        self.health.require_ready("tokens", lambda: self._guard.problem)
         self.metrics.observe(lambda: len(store.loaded.mappings.mappings), lambda: store.problem is not None)
 
     def _application(self) -> Application:
-        from bridge.manager.app import make  # noqa: PLC0415 - it brings FastAPI; see door.py
+        from bridge.manager.app import Parts, make  # noqa: PLC0415 - it brings FastAPI; see door.py
 
-        return make()
+        return make(Parts(self.settings, self.store, self._journal, self._guard, self._audit, self._clock))
 
     def _page(self, path: str) -> tuple[int, str, bytes] | None:
         return page(path, self.health, self.registry)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from bridge.config import Port, Within
-from bridge.core.topics import DEFAULT_ROOT, check_topic
+from bridge.config import Name, Port, Seconds, Within
+from bridge.config.hosts import is_loopback
+from bridge.core.topics import DEFAULT_ROOT, DEFAULT_SITE, check_topic
 from bridge.errors import TopicError
 
 
@@ -31,6 +32,26 @@ class HistorySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """Whether a token is asked for (`gpio-bridge tokens create` makes one), and how patient we are with wrong ones."""
+
+    enabled: bool = True
+    """Without it everybody who reaches the manager may do everything: on this machine only."""
+    failures: Annotated[int, Within(1, 1000)] = 10
+    """So many wrong tokens from one address within the window; then 429 until it is over."""
+    window_s: Annotated[float, Seconds(1, 86400)] = 60.0
+    """The window for `failures`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DispatcherAddress:
+    """Where the manager asks for events that were recorded."""
+
+    url: str = "http://127.0.0.1:8089"
+    """The dispatcher's address."""
+
+
+@dataclass(frozen=True, slots=True)
 class ManagerSettings:
     """Everything the manager can be told."""
 
@@ -38,9 +59,13 @@ class ManagerSettings:
     """Where the manager keeps its state."""
     mappings: Path
     """The mapping file, which it changes and watches; it must be able to replace files in its folder."""
+    site: Name = DEFAULT_SITE
+    """The site whose mappings these are."""
     root: str = DEFAULT_ROOT
     """What every topic starts with; the same for all programs."""
     http: HttpSettings = field(default_factory=HttpSettings)
+    auth: AuthSettings = field(default_factory=AuthSettings)
+    dispatcher: DispatcherAddress = field(default_factory=DispatcherAddress)
     history: HistorySettings = field(default_factory=HistorySettings)
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -49,3 +74,5 @@ class ManagerSettings:
             check_topic(self.root)
         except TopicError as error:
             yield "root", str(error)
+        if not self.auth.enabled and not is_loopback(self.http.host):
+            yield "auth.enabled", f"may be false on this machine only, and http.host is {self.http.host}"

@@ -13,6 +13,7 @@ HERE = Whereabouts(
     pid=os.getpid(),
     gateway="http://127.0.0.1:1",
     manager="http://127.0.0.1:4",
+    manager_token="/run/user/1/gpio-bridge/manager-1.token",
     dispatcher="http://127.0.0.1:2",
     control="http://127.0.0.1:3",
     mqtt_host="127.0.0.1",

@@ -48,10 +48,15 @@ class Desk:
     async def start(self, *, eager: bool = False) -> Manager:
         self._stack = AsyncExitStack()
         self.manager = await self._stack.enter_async_context(
-            Manager(self.settings, clock=RealClock("always"), eager=eager)
+            Manager(self.settings, clock=RealClock("always"), eager=eager, own="tester")
         )
         self.client = await self._stack.enter_async_context(
-            httpx.AsyncClient(base_url=self.manager.url, trust_env=False, timeout=20)
+            httpx.AsyncClient(
+                base_url=self.manager.url,
+                trust_env=False,
+                timeout=20,
+                headers={"Authorization": f"Bearer {self.manager.own_token}"},
+            )
         )
         return self.manager
 

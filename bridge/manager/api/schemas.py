@@ -1,0 +1,230 @@
+"""What the OpenAPI document says of bodies: schemas with examples, and which answers a path may give."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from bridge.manager.problems import MEDIA_TYPE
+
+_NAME: Final = {"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,62}$"}
+_SELECT: Final = {
+    "description": "A selector by its names (globs), or `topic` for any MQTT device; or a list of such.",
+    "oneOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}, "minItems": 1}],
+}
+EXAMPLE: Final[dict[str, Any]] = {
+    "name": "night-intruder",
+    "select": {"sensor": "front-door", "event": "motion.detected"},
+    "hours": "22:00-06:00",
+    "cooldown": "30s",
+    "invoke": {"function": "intruder-alert", "timeout": "10s"},
+}
+EXAMPLE_FILE: Final = """version: 1
+mappings:
+  night-intruder:
+    select: {sensor: front-door, event: motion.detected}
+    invoke: intruder-alert
+"""
+_TEXT: Final = {"type": "string"}
+_COUNT: Final = {"type": "integer", "minimum": 0}
+_NAMES: Final = {"type": "array", "items": _TEXT}
+_CHANGES: Final = {
+    "type": "object",
+    "properties": {"added": _NAMES, "changed": _NAMES, "removed": _NAMES},
+    "required": ["added", "changed", "removed"],
+}
+_OR_MAP: Final = {"oneOf": [_TEXT, {"type": "object"}]}
+
+
+def _object(required: dict[str, Any], optional: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": {**required, **(optional or {})}, "required": [*required], **more}
+
+
+COMPONENTS: Final[dict[str, Any]] = {
+    "Problem": _object(
+        {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT, "request_id": _TEXT},
+        {
+            "errors": {
+                "type": "array",
+                "items": _object(
+                    {"detail": _TEXT},
+                    {
+                        "pointer": {"type": "string", "description": "A JSON pointer into what was sent."},
+                        "line": {"type": "integer", "minimum": 1},
+                        "column": {"type": "integer", "minimum": 1},
+                    },
+                ),
+            }
+        },
+        description="RFC 9457.",
+    ),
+    "Mapping": _object(
+        {"name": _NAME, "select": _SELECT, "invoke": _OR_MAP},
+        {
+            "when": {"type": "string", "description": "A CEL expression."},
+            "hours": _OR_MAP,
+            "for": _TEXT,
+            "until": _SELECT,
+            "on_fault": {"enum": ["cancel", "keep"]},
+            "cooldown": _OR_MAP,
+            "retry": {"type": "object"},
+            "on_failure": _TEXT,
+            "max_age": _TEXT,
+            "backlog": {"enum": ["all", "latest"]},
+            "order": {"enum": ["sensor", "none"]},
+            "initial": {"enum": ["never", "changed", "always"]},
+            "shadow": {"type": "boolean"},
+            "enabled": {"type": "boolean"},
+            "examples": {"type": "array"},
+        },
+        additionalProperties=False,
+        description="A mapping as it stands in the mapping file, with its name.",
+        example=EXAMPLE,
+    ),
+    "MappingBody": {
+        "type": "object",
+        "description": "A mapping; its name stands in the path, and may stand here too.",
+        "example": {key: value for key, value in EXAMPLE.items() if key != "name"},
+    },
+    "MappingPatch": {
+        "type": "object",
+        "description": "What changes in a mapping (RFC 7396): null takes a key away.",
+        "example": {"cooldown": "1m", "hours": None},
+    },
+    "Mappings": _object(
+        {
+            "mappings": {"type": "array", "items": {"$ref": "#/components/schemas/Mapping"}},
+            "total": _COUNT,
+            "limit": _COUNT,
+            "offset": _COUNT,
+            "version": {"type": "string", "description": "Of the mapping set in force: a hash of what it means."},
+        }
+    ),
+    "Revision": _object(
+        {
+            "number": _COUNT,
+            "at": _TEXT,
+            "who": _TEXT,
+            "what": _TEXT,
+            "why": _TEXT,
+            "version": _TEXT,
+            "changes": _CHANGES,
+            "diff": _TEXT,
+        }
+    ),
+    "History": _object(
+        {"revisions": {"type": "array", "items": {"$ref": "#/components/schemas/Revision"}}, "total": _COUNT}
+    ),
+    "Applied": _object({"revision": _COUNT, "version": _TEXT, "changes": _CHANGES, "mappings": _COUNT}),
+    "Planned": _object({"changes": _CHANGES, "diff": _TEXT, "version": _TEXT, "etag": _TEXT}),
+    "Valid": _object({"valid": {"const": True}, "mappings": _COUNT, "version": _TEXT, "changes": _CHANGES}),
+    "Rollback": _object(
+        {"revision": {"type": "integer", "minimum": 1, "maximum": 2**53}},
+        additionalProperties=False,
+        example={"revision": 1},
+    ),
+    "DryRun": {
+        "type": "object",
+        "description": "An event: as `event` (a CloudEvent), as `topic` and `payload`, as `recorded` (a line that"
+        " `gpio-bridge record` wrote), or as `event_id` (of one that the dispatcher still has the trace of). With"
+        " `mapping`, a mapping that is not saved is asked, and else all that are in force.",
+        "properties": {
+            "event": {"type": "object"},
+            "topic": _TEXT,
+            "payload": {},
+            "recorded": {"type": "object"},
+            "event_id": _TEXT,
+            "mapping": {"$ref": "#/components/schemas/Mapping"},
+        },
+        "additionalProperties": False,
+        "example": {"topic": "zigbee2mqtt/door", "payload": {"contact": False}},
+    },
+    "Judgements": _object(
+        {
+            "event_id": _TEXT,
+            "version": _TEXT,
+            "judgements": {
+                "type": "array",
+                "items": _object({"mapping": _TEXT, "result": _TEXT, "text": _TEXT}),
+            },
+        }
+    ),
+    "Audit": _object(
+        {
+            "total": _COUNT,
+            "entries": {
+                "type": "array",
+                "items": _object(
+                    {
+                        "number": _COUNT,
+                        "at": _TEXT,
+                        "who": _TEXT,
+                        "what": _TEXT,
+                        "target": _TEXT,
+                        "status": {"type": "integer"},
+                        "revision": {"type": ["integer", "null"]},
+                        "address": _TEXT,
+                        "request_id": _TEXT,
+                    }
+                ),
+            },
+        }
+    ),
+}
+
+_SAID: Final = {
+    304: "The client has it already.",
+    400: "The body cannot be read.",
+    401: "No token, or one that is not known.",
+    403: "The token's role may not do this.",
+    404: "There is no such thing.",
+    409: "It is not possible as things are.",
+    412: "It has changed since, or is (not) there against what the client believes.",
+    413: "The body is too large.",
+    415: "The body is of another type.",
+    422: "What was sent has mistakes; `errors` names each place.",
+    428: "If-Match is needed.",
+    429: "Too many failed attempts; Retry-After says how long to wait.",
+    503: "The disk, or a program that was asked, does not answer.",
+}
+EVERYWHERE: Final = (401, 403, 429)
+"""What every path under /api/v1 may answer."""
+BODY: Final = (400, 413, 415, 422)
+"""What paths may answer that take a body."""
+
+
+def gives(schema: str | None, *statuses: int, success: int = 200) -> dict[int | str, dict[str, Any]]:
+    """The answers of a path: one that succeeds, with this schema, and the problems."""
+    found: dict[int | str, dict[str, Any]] = {success: {"description": "Done."}}
+    if schema is not None:
+        found[success]["content"] = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    for status in sorted(statuses):
+        found[status] = {"description": _SAID[status]}
+        if status >= 400:
+            found[status]["content"] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return found
+
+
+def takes(*schemas: tuple[str, str]) -> dict[str, Any]:
+    """A path's body, by media type."""
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {kind: {"schema": {"$ref": f"#/components/schemas/{schema}"}} for kind, schema in schemas},
+        }
+    }
+
+
+def takes_yaml() -> dict[str, Any]:
+    """A path's body that is a whole mapping file."""
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/yaml": {"schema": {"type": "string"}, "example": EXAMPLE_FILE}},
+        }
+    }
+
+
+def finished(document: dict[str, Any]) -> dict[str, Any]:
+    """FastAPI's document with our schemas in it."""
+    document.setdefault("components", {}).setdefault("schemas", {}).update(COMPONENTS)
+    return document
