@@ -1,8 +1,8 @@
 """`up`: all programs in one process on one machine, with virtual Pis instead of real ones.
 
-Order of starting: the broker; the gateway, so that functions are there; the dispatcher, so that it has subscribed
-before anything is said; the manager; the virtual Pis' control, so that a sensor can be driven as soon as its
-agent lives; the agents.
+Order of starting: the broker; the gateway, so that functions are there; the manager, so that mappings are there; the
+dispatcher, so that it has subscribed before anything is said; the virtual Pis' control, so that a sensor can be driven
+as soon as its agent lives; the agents.
 Before all of it, the state folder is locked: two of these on the same journals would undo each other's work.
 Stopping is the way back: the agents first, while the broker is still there to take their farewell, and the broker last.
 """
@@ -120,7 +120,8 @@ def plan(
     gateway = GatewaySettings(state_dir=state, functions=next((stack for stack in stacks if stack.is_file()), None))
     if (config / GATEWAY_FILE).is_file():
         gateway = read(config / GATEWAY_FILE, GatewaySettings) or gateway
-    manager = ManagerSettings(state_dir=state, mappings=dispatcher.mappings, root=dispatcher.root)
+    own = mappings if dispatcher.mappings == "manager" else dispatcher.mappings
+    manager = ManagerSettings(state_dir=state, mappings=own, root=dispatcher.root, site=dispatcher.site)
     if (config / MANAGER_FILE).is_file():
         manager = read(config / MANAGER_FILE, ManagerSettings) or manager
     problems.extend(_twice(agents, files))
@@ -169,6 +170,15 @@ class Local:
             # iotcore speaks MQTT 5 on a port of its own; with Mosquitto both are the same.
             mqtt = MqttSettings(host=HOST, port=self.broker.port_5, protocol="5")
             self.gateway = await stack.enter_async_context(Gateway(self.plan.gateway, clock=self._clock))
+            made_manager = Manager(
+                dataclasses.replace(self.plan.manager, mqtt=mqtt),
+                clock=self._clock,
+                connect=connector(mqtt, self._clock),
+                eager=False,
+                own="up",
+                dispatcher_url=lambda: self.dispatcher.url,
+            )
+            self.manager = await stack.enter_async_context(made_manager)
             settings = dataclasses.replace(
                 self.plan.dispatcher, mqtt=mqtt, gateway=GatewayAddress(url=self.gateway.url)
             )
@@ -176,9 +186,6 @@ class Local:
             self.functions = StandIns(real, self._clock)
             self.dispatcher = await stack.enter_async_context(
                 Dispatcher(settings, clock=self._clock, connect=connector(mqtt, self._clock), invoker=self.functions)
-            )
-            self.manager = await stack.enter_async_context(
-                Manager(self.plan.manager, clock=self._clock, eager=False, own="up")
             )
             for agent in self.plan.agents:
                 board = VirtualBoard(dataclasses.replace(agent, mqtt=mqtt))

@@ -74,8 +74,9 @@ def manager(config: Path, log_level: str | None) -> int:
 
     def make(clock: RealClock) -> Manager:
         from bridge.manager.manager import Manager
+        from bridge.mqtt.paho import connector
 
-        return Manager(settings, clock=clock)
+        return Manager(settings, clock=clock, connect=connector(settings.mqtt, clock))
 
     return run_program(make)
 

@@ -78,7 +78,9 @@ def _shape(hint: Any) -> tuple[Any, typing.Literal["text", "scalar", "list"] | N
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
         options = [option for option in get_args(hint) if option is not type(None)]
-        return _shape(options[0]) if len(options) == 1 else (hint, None)
+        if len(options) > 1:  # a path or a word: both are text
+            return hint, "text" if all(_shape(option)[1] == "text" for option in options) else None
+        return _shape(options[0])
     if origin in LISTS:
         item = _shape(get_args(hint)[0])
         return hint, "list" if item[1] == "text" and not dataclasses.is_dataclass(item[0]) else None

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import yaml
 
@@ -85,6 +85,15 @@ class Node:
             return "nothing"
         names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a map"}
         return names[type(self.value)]
+
+
+def from_plain(value: Any, name: str) -> Node:
+    """The nodes of a JSON document, which have no places; `name` stands in messages."""
+    if isinstance(value, dict):
+        return Node({key: from_plain(child, name) for key, child in value.items()}, 0, 0, name)
+    if isinstance(value, list):
+        return Node([from_plain(child, name) for child in value], 0, 0, name)
+    return Node(value, 0, 0, name)
 
 
 def scalar(text: str) -> bool | int | float | str | None:

@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any, Self
 
+import orjson
 from prometheus_client import CollectorRegistry
 
 from bridge.clock import Clock, RealClock, Timer
@@ -53,7 +54,8 @@ from bridge.dispatcher.confirmations import Confirmations
 from bridge.dispatcher.feed import Feed
 from bridge.dispatcher.intake import Intake, filters
 from bridge.dispatcher.invoker import HttpInvoker, Invoker
-from bridge.dispatcher.mappings import MappingFile
+from bridge.dispatcher.manager_mappings import ManagerMappings
+from bridge.dispatcher.mappings import MappingFile, MappingSource
 from bridge.dispatcher.metrics import Metrics
 from bridge.dispatcher.quarantine import Quarantine
 from bridge.dispatcher.settings import DispatcherSettings
@@ -111,15 +113,17 @@ class Dispatcher:
         self._random = randomness or random.Random()  # noqa: S311 - jitter, not a secret
         self._topics = Topics(settings.root)
         self._mint_id = mint_id or (lambda: mint(clock.now()))
-        self._file = MappingFile(
-            settings.mappings,
-            settings.state_dir,
-            timezone=local_timezone(),
-            root=settings.root,
-            threads=self._threads,
-        )
+        self._source = self._mapping_source(connect)
         self._journal = Journal(settings.state_dir / "ledger.sqlite", MIGRATIONS, name="ledger", threads=self._threads)
-        self._transport = connect(client_id(settings.site, "dispatcher"), self)
+        self._status_topic = self._topics.dispatcher(settings.site, settings.id, "status")
+        self.status_changed: Callable[[], None] = self._say_status
+        """Called when what there is to say of the mappings in force has changed; of a pair somebody else says it."""
+        # In a pair, whoever watches the other one says who is at work, and is the one who is missed.
+        alone = settings.standby is None
+        will = Message(self._status_topic, self._offline(), retain=True) if alone else None
+        self._transport = connect(client_id(settings.site, "dispatcher"), self, will=will)
+        if alone:
+            self._transport.set_farewell(will)
         self._invoker = invoker or HttpInvoker(settings.gateway, clock, connections=settings.limits.total)
         self._backlog = Backlog(clock, self._backlog_ended)
         self._quarantine = Quarantine(settings.state_dir, self._journal, clock)
@@ -155,7 +159,7 @@ class Dispatcher:
     @property
     def mapping_problem(self) -> ConfigError | None:
         """Why the mapping file as it stands is not in force; None when it is."""
-        return self._file.problem
+        return self._source.problem
 
     @property
     def mappings(self) -> MappingSet:
@@ -163,8 +167,9 @@ class Dispatcher:
         return self.ledger.mappings
 
     async def __aenter__(self) -> Self:
-        mappings = self._file.first()  # before anything is opened: without mappings there is nothing to do (rule 6)
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._source)
+            mappings = await self._source.first()  # before anything else: without them there is nothing to do (rule 6)
             self.settings.state_dir.mkdir(parents=True, exist_ok=True)
             await stack.enter_async_context(self._journal)
             self._broken = asyncio.get_running_loop().create_future()
@@ -205,7 +210,7 @@ class Dispatcher:
             tasks = await stack.enter_async_context(_Tasks())
             self._tasks = tasks
             if self._threads:
-                tasks.start("mapping file", self._file.watch(self._replace))
+                tasks.start("mappings", self._source.watch(self._replace))
             tasks.start("subscriptions", self._keep_subscribed())
             tasks.start("confirmations", self._confirmations.run())
             await stack.enter_async_context(self._transport)
@@ -295,7 +300,7 @@ class Dispatcher:
 
     async def reload(self) -> None:
         """Read the mapping file again now; what is wrong with it is told by `mapping_problem`."""
-        await self._file.reload(self._replace)
+        await self._source.reload(self._replace)
 
     async def dead_letters(self, limit: int = 1000) -> list[dict[str, Any]]:
         """The dead letters that nobody has replayed or purged, oldest first, as the HTTP API shows them."""
@@ -518,6 +523,51 @@ class Dispatcher:
         self._quarantine.lift()
         self.step((MappingsReplaced(mappings),))
         self._resubscribe.set()
+        self.status_changed()
+
+    def mappings_status(self) -> dict[str, str | None]:
+        """What the retained status says of the mappings in force."""
+        problem = self._source.problem
+        return {
+            "version": self._source.version,
+            "from": self._source.source,
+            "problem": str(problem) if problem else None,
+        }
+
+    def _say_status(self) -> None:
+        """Tell everybody that we are at work, and with which mappings."""
+        if self._transport.connected:
+            said = {"version": 1, "state": "active", "term": 0, "mappings": self.mappings_status()}
+            self._transport.publish(Message(self._status_topic, orjson.dumps(said), retain=True))
+
+    def _mappings_told(self) -> None:
+        self.status_changed()
+
+    @staticmethod
+    def _offline() -> bytes:
+        return orjson.dumps({"version": 1, "state": "offline", "term": 0})
+
+    def _mapping_source(self, connect: Connector) -> MappingSource:
+        settings, timezone = self.settings, local_timezone()
+        if settings.mappings == "manager":
+            return ManagerMappings(
+                settings.site,
+                settings.id,
+                settings.state_dir,
+                clock=self._clock,
+                connect=connect,
+                timezone=timezone,
+                root=settings.root,
+                told=self._mappings_told,
+            )
+        return MappingFile(
+            settings.mappings,
+            settings.state_dir,
+            timezone=timezone,
+            root=settings.root,
+            threads=self._threads,
+            told=self._mappings_told,
+        )
 
     def wanted(self) -> tuple[str, ...]:
         """The topic filters of all mappings."""
@@ -541,6 +591,7 @@ class Dispatcher:
                     self._resubscribe.set()
                 continue
             self._subscribed, self._subscription_problem = wanted, None
+            self.status_changed()
             self._confirmations.again()
             if not self._backlog.over:
                 self._transport.publish(Message(self._marker_topic, self._marker.encode()))
@@ -555,7 +606,10 @@ class Dispatcher:
         self.health.require_ready("mqtt", lambda: self._transport.status)
         self.health.require_ready("subscriptions", lambda: self._subscription_problem)
         self.health.require_ready("journal", lambda: self._journal.problem)
-        self.health.require_ready("mappings", lambda: str(self._file.problem) if self._file.problem else None)
+        source = self._source
+        self.health.require_ready(
+            "mappings", lambda: str(source.problem) if source.problem else source.subscription_problem
+        )
         self.health.require_ready("functions", self._parked)
         traces = self.traces
         self.metrics.observe_audit(

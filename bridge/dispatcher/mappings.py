@@ -1,5 +1,7 @@
 """Where the mapping set comes from: a YAML file that is read again when it changes; a bad one keeps the last good set.
 
+manager_mappings.py has the other source, with the same methods.
+
 The last good set is kept in the state folder, so that a restart with a broken file still serves what was served before.
 """
 
@@ -9,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final, Protocol, Self
 
 from watchfiles import awatch
 
@@ -23,34 +26,114 @@ GATHER_MS = 100
 """An editor's several writes within this time are one change."""
 
 
+class MappingSource(Protocol):
+    """Where the mapping set comes from."""
+
+    problem: ConfigError | None
+    """Why the newest set is not in force; None when it is."""
+
+    @property
+    def source(self) -> str:
+        """What it is, in a word."""
+
+    @property
+    def version(self) -> str:
+        """Of the set in force."""
+
+    @property
+    def subscription_problem(self) -> str | None:
+        """Why nothing new can be heard of; None when all is well."""
+
+    async def __aenter__(self) -> Self:
+        """Begin to listen."""
+
+    async def __aexit__(self, *exc: object) -> None:
+        """Listen no more."""
+
+    async def first(self) -> MappingSet:
+        """The set to start with. Raises BridgeError when there is none."""
+
+    async def watch(self, replaced: Callable[[MappingSet], None]) -> None:
+        """Call `replaced` with each good new version, until cancelled."""
+
+    async def reload(self, replaced: Callable[[MappingSet], None]) -> None:
+        """Look for a new version now."""
+
+
+class Kept:
+    """The last good set in the state folder."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / "mappings.last-good.yaml"
+
+    def read(self, timezone: str, root: str) -> MappingSet | None:
+        """What was kept, if anything was. Raises ConfigError when it is no good to this version of the program."""
+        if not self._path.is_file():
+            return None
+        node = compose(self._path.read_text(encoding="utf-8"), str(self._path))
+        return decode_mappings(node, local_timezone=timezone, root=root)
+
+    def keep(self, text: str) -> None:
+        """A disk that takes nothing is no reason to refuse a good set, or to end; whether it does, the journal says."""
+        fresh = self._path.with_suffix(".new")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            fresh.write_text(text, encoding="utf-8")
+            fresh.replace(self._path)
+        except OSError as error:
+            _log.warning(
+                "mappings are in force, but cannot be kept for a restart with a bad file",
+                extra={"op": "mappings.keep", "file": str(self._path), "why": error.strerror or str(error)},
+            )
+
+
 class MappingFile:
     """The mapping file and its last good version. The loop owns it."""
 
-    def __init__(self, path: Path, state_dir: Path, *, timezone: str, root: str, threads: bool = True) -> None:
+    source: Final = "file"
+    subscription_problem: Final = None
+
+    def __init__(
+        self,
+        path: Path,
+        state_dir: Path,
+        *,
+        timezone: str,
+        root: str,
+        threads: bool = True,
+        told: Callable[[], None] = lambda: None,
+    ) -> None:
         self._path = path
         self._threads = threads
-        self._kept = state_dir / "mappings.last-good.yaml"
+        self._kept = Kept(state_dir)
+        self.version = ""
         self._timezone = timezone
         self._root = root
+        self._told = told
         self.problem: ConfigError | None = None
         """Why the file as it stands is not in force; None when it is."""
 
-    def first(self) -> MappingSet:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        pass
+
+    async def first(self) -> MappingSet:
         """The set to start with: the file's, or the last good one when the file is bad.
 
         Raises ConfigError when there is neither.
         """
         try:
-            return self._read()
+            mappings = self._read()
         except ConfigError as error:
-            if not self._kept.is_file():
+            kept = self._kept.read(self._timezone, self._root)
+            if kept is None:
                 raise
             self._refuse(error)
-            return decode_mappings(
-                compose(self._kept.read_text(encoding="utf-8"), str(self._kept)),
-                local_timezone=self._timezone,
-                root=self._root,
-            )
+            mappings = kept
+        self.version = mappings.version
+        return mappings
 
     async def watch(self, replaced: Callable[[MappingSet], None]) -> None:
         """Call `replaced` with each good new version, until cancelled."""
@@ -66,6 +149,7 @@ class MappingFile:
         except ConfigError as error:
             self._refuse(error)
             return
+        self.version = mappings.version
         replaced(mappings)
         _log.info(
             "mappings are in force",
@@ -74,25 +158,13 @@ class MappingFile:
 
     def _read(self) -> MappingSet:
         mappings = load_mappings(self._path, local_timezone=self._timezone, root=self._root)
-        self._keep(self._path.read_text(encoding="utf-8-sig"))
+        self._kept.keep(self._path.read_text(encoding="utf-8-sig"))
         self.problem = None
         return mappings
 
-    def _keep(self, text: str) -> None:
-        """A disk that takes nothing is no reason to refuse a good set, or to end; whether it does, the journal says."""
-        fresh = self._kept.with_suffix(".new")
-        try:
-            self._kept.parent.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(text, encoding="utf-8")
-            fresh.replace(self._kept)
-        except OSError as error:
-            _log.warning(
-                "mappings are in force, but cannot be kept for a restart with a bad file",
-                extra={"op": "mappings.keep", "file": str(self._kept), "why": error.strerror or str(error)},
-            )
-
     def _refuse(self, error: ConfigError) -> None:
         self.problem = error
+        self._told()
         for problem in error.problems:
             _log.error(
                 "mapping file refused, the last good one stays in force",

@@ -110,7 +110,7 @@ class PairedDispatcher:
 
     async def _follow(self) -> None:
         """Carry out what the pair decides, one change after the other."""
-        told: tuple[int, Role] | None = None
+        told: tuple[int, Role, bytes] | None = None
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -118,7 +118,7 @@ class PairedDispatcher:
             if self._pair.role is Role.STANDBY and self.dispatcher is not None:
                 await self._stop_work()
                 await self._serve_status()
-            connection = (self._transport.generation, self._pair.role)
+            connection = (self._transport.generation, self._pair.role, self._mappings())
             if self._transport.connected and connection != told and await self._say():
                 told = connection
             if self._pair.role is Role.ACTIVE and self.dispatcher is None:
@@ -141,11 +141,13 @@ class PairedDispatcher:
         await self._works.aclose()  # its port is the dispatcher's now
         _log.warning("this dispatcher is at work now", extra={"op": "pair.active", "term": self._pair.term})
         dispatcher = self._make()
+        dispatcher.status_changed = self._changed.set
         self._works = AsyncExitStack()
         await self._works.enter_async_context(dispatcher)
         self._works.push_async_callback(_cancelled, asyncio.create_task(self._watch(dispatcher), name="pair watches"))
         self.dispatcher = dispatcher
         self._active.set(1)
+        self._changed.set()
 
     async def _watch(self, dispatcher: Dispatcher) -> None:
         try:
@@ -182,7 +184,12 @@ class PairedDispatcher:
         self._changed.set()
 
     def _status(self, state: str) -> bytes:
-        return orjson.dumps({"version": 1, "state": state, "term": self._pair.term})
+        mappings = {} if self.dispatcher is None else {"mappings": self.dispatcher.mappings_status()}
+        return orjson.dumps({"version": 1, "state": state, "term": self._pair.term, **mappings})
+
+    def _mappings(self) -> bytes:
+        """What the status says of the mappings in force, to see when it has to be said anew."""
+        return b"" if self.dispatcher is None else orjson.dumps(self.dispatcher.mappings_status())
 
 
 def _peer(payload: bytes) -> Peer:

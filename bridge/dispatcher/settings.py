@@ -92,8 +92,8 @@ class DispatcherSettings:
     """Everything the dispatcher can be told."""
 
     state_dir: Path
-    mappings: Path
-    """The YAML file with the mappings; it is read again when it changes."""
+    mappings: Literal["manager"] | Path
+    """The YAML file with the mappings, which is read again when it changes; or `manager`: those that it publishes."""
     site: Name = DEFAULT_SITE
     id: Name = "main"
     """Its name in topics; a site has one dispatcher at work."""

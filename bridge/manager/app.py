@@ -5,6 +5,7 @@ Loaded in a thread when it is first needed; nothing of it is imported with the p
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,18 +19,19 @@ from bridge.errors import JournalError
 from bridge.journal.engine import Journal
 from bridge.manager.access.audit import Audit
 from bridge.manager.access.guard import Guard
-from bridge.manager.api import audit, dry_run
+from bridge.manager.api import audit, dispatchers, dry_run
 from bridge.manager.api.caller import Desk
 from bridge.manager.api.file import MappingFileApi
 from bridge.manager.api.mappings import Mappings, Shelf
 from bridge.manager.api.schemas import finished
+from bridge.manager.bus import Bus
 from bridge.manager.door import REQUEST_ID
 from bridge.manager.mappings.store import MappingStore
 from bridge.manager.problems import MEDIA_TYPE, Place, Refusal, problem
 from bridge.manager.settings import ManagerSettings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What the API is about."""
 
@@ -38,6 +40,8 @@ class Parts:
     journal: Journal
     guard: Guard
     audit: Audit
+    bus: Bus
+    dispatcher_url: Callable[[], str]
     clock: Clock
 
 
@@ -68,8 +72,9 @@ def make(parts: Parts) -> FastAPI:
     for router in (
         # The whole file first: its paths stand where a mapping's name does.
         MappingFileApi(shelf, parts.journal).routes(desk),
-        dry_run.routes(shelf, parts.settings, parts.clock, desk),
+        dry_run.routes(shelf, parts.settings, parts.dispatcher_url, parts.clock, desk),
         Mappings(shelf).routes(desk),
+        dispatchers.routes(parts.bus, desk),
         audit.routes(parts.audit, desk),
     ):
         api.include_router(router)

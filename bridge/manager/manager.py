@@ -1,13 +1,15 @@
 """The manager as a program: what it is made of, and in which order it starts and stops.
 
 Order of stopping, and why: the HTTP server ends first (nothing new comes in, what is under way gets a moment), because
-everything else serves it; then the mapping file is watched no more, and the journal, which notes its history, is last.
+everything else serves it; then the connection to the broker ends, the mapping file is watched no more, and the journal,
+which notes its history, is last.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Final, Self
 
@@ -20,6 +22,7 @@ from bridge.manager.access import audit
 from bridge.manager.access.audit import Audit
 from bridge.manager.access.guard import Guard
 from bridge.manager.access.tokens import Role, mint_token
+from bridge.manager.bus import Bus
 from bridge.manager.door import Application, Door
 from bridge.manager.mappings import history
 from bridge.manager.mappings.store import MappingStore
@@ -27,6 +30,7 @@ from bridge.manager.metrics import Metrics
 from bridge.manager.settings import ManagerSettings
 from bridge.manager.web import Web
 from bridge.mapping_file.timezone import local_timezone
+from bridge.mqtt.transport import Connector
 from bridge.service import Health, first_failed, page
 
 _log = logging.getLogger(__name__)
@@ -39,12 +43,22 @@ class Manager:
     """A program (bridge.service.Program).
 
     `eager` says whether the API is loaded at the start, or when somebody first asks for it. `own` names who gets a
-    token for this life of the manager alone (`own_token`), for those who run it as a part of something.
+    token for this life of the manager alone (`own_token`), for those who run it as a part of something;
+    `dispatcher_url` knows better than the settings where the dispatcher is.
     """
 
     name = "manager"
 
-    def __init__(self, settings: ManagerSettings, *, clock: Clock, eager: bool = True, own: str | None = None) -> None:
+    def __init__(
+        self,
+        settings: ManagerSettings,
+        *,
+        clock: Clock,
+        connect: Connector,
+        eager: bool = True,
+        own: str | None = None,
+        dispatcher_url: Callable[[], str] | None = None,
+    ) -> None:
         self.settings = settings
         self.health = Health()
         self.registry = CollectorRegistry()
@@ -64,6 +78,8 @@ class Manager:
         self._audit = Audit(self._journal, clock)
         token, self.own_token = mint_token(own, Role.ADMIN, rfc3339(clock.now())) if own else (None, "")
         self._guard = Guard(settings.state_dir, settings.auth, clock, own=token, changed=self._audit.note_tokens)
+        self.bus = Bus(settings, self.store, clock, connect)
+        self._dispatcher_url = dispatcher_url or (lambda: settings.dispatcher.url)
         self._door = Door(self._application, self._page, self.metrics, clock)
         self._web = Web(self._door, settings.http.host, settings.http.port)
 
@@ -80,6 +96,7 @@ class Manager:
             self._guard.look()
             self._watching = asyncio.create_task(self.store.watch(), name="manager mapping file")
             stack.push_async_callback(_ended, self._watching)
+            await stack.enter_async_context(self.bus)
             if self._eager:
                 await self._door.application()
             await stack.enter_async_context(self._web)
@@ -105,13 +122,25 @@ class Manager:
         self.health.require_alive("journal", lambda: "damaged, restart to set it aside" if journal.corrupt else None)
         self.health.require_ready("journal", lambda: journal.problem)
         self.health.require_ready("mappings", lambda: str(store.problem) if store.problem else None)
+        self.health.require_ready("mqtt", self.bus.problem)
         self.health.require_ready("tokens", lambda: self._guard.problem)
         self.metrics.observe(lambda: len(store.loaded.mappings.mappings), lambda: store.problem is not None)
 
     def _application(self) -> Application:
         from bridge.manager.app import Parts, make  # noqa: PLC0415 - it brings FastAPI; see door.py
 
-        return make(Parts(self.settings, self.store, self._journal, self._guard, self._audit, self._clock))
+        return make(
+            Parts(
+                settings=self.settings,
+                store=self.store,
+                journal=self._journal,
+                guard=self._guard,
+                audit=self._audit,
+                bus=self.bus,
+                dispatcher_url=self._dispatcher_url,
+                clock=self._clock,
+            )
+        )
 
     def _page(self, path: str) -> tuple[int, str, bytes] | None:
         return page(path, self.health, self.registry)

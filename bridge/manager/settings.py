@@ -11,6 +11,7 @@ from bridge.config import Name, Port, Seconds, Within
 from bridge.config.hosts import is_loopback
 from bridge.core.topics import DEFAULT_ROOT, DEFAULT_SITE, check_topic
 from bridge.errors import TopicError
+from bridge.mqtt.settings import MqttSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class ManagerSettings:
     """The site whose mappings these are."""
     root: str = DEFAULT_ROOT
     """What every topic starts with; the same for all programs."""
+    mqtt: MqttSettings = field(default_factory=MqttSettings)
     http: HttpSettings = field(default_factory=HttpSettings)
     auth: AuthSettings = field(default_factory=AuthSettings)
     dispatcher: DispatcherAddress = field(default_factory=DispatcherAddress)

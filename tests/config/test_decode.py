@@ -374,7 +374,7 @@ def test_the_variables_of_a_program_are_its_settings_without_maps_and_lists_of_o
 
     assert names == [
         "NODE", "MQTT_HOST", "MQTT_PORT", "MQTT_USER", "MQTT_PASSWORD", "MQTT_TIMEOUT", "MQTT_RETRIES", "MODE", "LIMIT",
-        "EVERY", "FACTOR", "HIGH", "ENABLED", "FOLDER", "TAGS", "REST", "COLOUR", "MORE",
+        "EVERY", "FACTOR", "HIGH", "ENABLED", "FOLDER", "TAGS", "REST", "RETRY", "COLOUR", "MORE",
     ]  # fmt: skip
     assert len(set(names)) == len(names)
 

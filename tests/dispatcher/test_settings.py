@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.dispatcher.settings import GatewaySettings
+from bridge.config import load
+from bridge.dispatcher.settings import DispatcherSettings, GatewaySettings
 
 
 @pytest.mark.parametrize(
@@ -43,3 +44,21 @@ def test_credentials_have_their_own_settings(tmp_path: Path) -> None:
     ((key, _),) = GatewaySettings(username="a:b", password_file=password).problems()
     assert key == "username"
     assert list(GatewaySettings(username="admin", password_file=password).problems()) == []
+
+
+@pytest.mark.parametrize(("written", "environ"), [("manager", {}), ("m.yaml", {"GPIO_BRIDGE_MAPPINGS": "manager"})])
+def test_mappings_are_the_managers_when_the_file_or_the_environment_says_so(
+    tmp_path: Path, written: str, environ: dict[str, str]
+) -> None:
+    file = tmp_path / "dispatcher.yaml"
+    file.write_text(f"version: 1\nstate_dir: state\nmappings: {written}\n", encoding="utf-8")
+    assert load(file, DispatcherSettings, environ=environ).mappings == "manager"
+
+
+@pytest.mark.parametrize(("written", "environ"), [("a/m.yaml", {}), ("manager", {"GPIO_BRIDGE_MAPPINGS": "a/m.yaml"})])
+def test_mappings_are_those_of_a_file_beside_the_settings(
+    tmp_path: Path, written: str, environ: dict[str, str]
+) -> None:
+    file = tmp_path / "dispatcher.yaml"
+    file.write_text(f"version: 1\nstate_dir: state\nmappings: {written}\n", encoding="utf-8")
+    assert load(file, DispatcherSettings, environ=environ).mappings == tmp_path / "a" / "m.yaml"

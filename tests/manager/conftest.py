@@ -12,6 +12,8 @@ import pytest
 from bridge.clock import RealClock
 from bridge.manager.manager import Manager
 from bridge.manager.settings import HttpSettings, ManagerSettings
+from bridge.mqtt.memory import MemoryBroker
+from tests.dispatcher.conftest import until
 from tests.docker_engine import DockerEngine
 from tests.manager.command import command
 
@@ -41,6 +43,8 @@ class Desk:
         self.file.parent.mkdir(parents=True)
         self.file.write_text(MAPPINGS, encoding="utf-8")
         self.settings = ManagerSettings(state_dir=folder / "state", mappings=self.file, http=HttpSettings(port=0))
+        self.clock = RealClock("always")
+        self.broker = MemoryBroker(self.clock)
         self._stack = AsyncExitStack()
         self.manager: Manager
         self.client: httpx.AsyncClient
@@ -48,7 +52,7 @@ class Desk:
     async def start(self, *, eager: bool = False) -> Manager:
         self._stack = AsyncExitStack()
         self.manager = await self._stack.enter_async_context(
-            Manager(self.settings, clock=RealClock("always"), eager=eager, own="tester")
+            Manager(self.settings, clock=self.clock, connect=self.broker.connect, eager=eager, own="tester")
         )
         self.client = await self._stack.enter_async_context(
             httpx.AsyncClient(
@@ -58,6 +62,7 @@ class Desk:
                 headers={"Authorization": f"Bearer {self.manager.own_token}"},
             )
         )
+        await until(lambda: self.manager.bus.problem() is None, "the manager is connected")
         return self.manager
 
     async def stop(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
@@ -39,7 +40,9 @@ _WAYS: Final = ("event", "topic", "recorded", "event_id")
 _ASK_S: Final = 5.0
 
 
-def routes(shelf: Shelf, settings: ManagerSettings, clock: Clock, desk: Desk) -> APIRouter:
+def routes(
+    shelf: Shelf, settings: ManagerSettings, dispatcher_url: Callable[[], str], clock: Clock, desk: Desk
+) -> APIRouter:
     """The path of this file."""
     router = APIRouter(prefix="/mappings", tags=["mapping file"])
     topics = Topics(settings.root)
@@ -62,7 +65,7 @@ def routes(shelf: Shelf, settings: ManagerSettings, clock: Clock, desk: Desk) ->
         mappings = await _asked(shelf, body.get("mapping"))
         now = clock.now()
         try:
-            event = await _event(body, ways[0], topics, settings, now)
+            event = await _event(body, ways[0], topics, settings.site, dispatcher_url(), now)
         except (EventError, TopicError) as error:
             raise Refusal(422, str(error), errors=[Place(str(error), pointer=f"/{ways[0]}")]) from error
         judged = await asyncio.to_thread(explain, event, mappings, MappingState(), received_at=now)
@@ -91,14 +94,14 @@ async def _asked(shelf: Shelf, given: object) -> MappingSet:
         raise Refusal(409, str(error)) from error
 
 
-async def _event(body: dict[str, Any], way: str, topics: Topics, settings: ManagerSettings, now: datetime) -> Event:
+async def _event(body: dict[str, Any], way: str, topics: Topics, site: str, dispatcher: str, now: datetime) -> Event:
     if way == "event":
         return read_event(orjson.dumps(body["event"]), topics, now)
     if way == "topic":
         return read_event(orjson.dumps({key: body[key] for key in ("topic", "payload") if key in body}), topics, now)
     if way == "recorded":
         return _recorded(body["recorded"], topics, now)
-    return _rebuilt(await _story(settings, body["event_id"]), topics, settings.site, now)
+    return _rebuilt(await _story(dispatcher, body["event_id"]), topics, site, now)
 
 
 def _recorded(line: object, topics: Topics, now: datetime) -> Event:
@@ -114,11 +117,11 @@ def _recorded(line: object, topics: Topics, now: datetime) -> Event:
     return read_event(orjson.dumps({"topic": line["topic"], "payload": payload}), topics, now)
 
 
-async def _story(settings: ManagerSettings, event_id: object) -> dict[str, Any]:
+async def _story(dispatcher: str, event_id: object) -> dict[str, Any]:
     """What the dispatcher's trace says of an event."""
     if not isinstance(event_id, str) or not 0 < len(event_id) <= 200:
         raise Refusal(422, "event_id: must be text", errors=[Place("must be text", pointer="/event_id")])
-    url = f"{settings.dispatcher.url.rstrip('/')}/v1/traces/{quote(event_id, safe='')}"
+    url = f"{dispatcher.rstrip('/')}/v1/traces/{quote(event_id, safe='')}"
     try:
         async with httpx.AsyncClient(timeout=_ASK_S, trust_env=False) as client:
             found = await client.get(url)
@@ -127,7 +130,7 @@ async def _story(settings: ManagerSettings, event_id: object) -> dict[str, Any]:
         story = found.raise_for_status().json()["story"]
         line: dict[str, Any] = next(line for line in story if line["type"] == "event")
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise Refusal(503, f"the dispatcher at {settings.dispatcher.url} does not answer: {error}") from error
+        raise Refusal(503, f"the dispatcher at {dispatcher} does not answer: {error}") from error
     except (ValueError, KeyError, TypeError, StopIteration) as error:
         raise Refusal(404, f"the dispatcher's trace does not tell what the event {event_id!r} was") from error
     return line

@@ -148,6 +148,23 @@ COMPONENTS: Final[dict[str, Any]] = {
             },
         }
     ),
+    "Dispatchers": _object(
+        {
+            "version": {"type": "string", "description": "Of the mapping set in force here."},
+            "dispatchers": {
+                "type": "array",
+                "items": _object(
+                    {
+                        "id": _TEXT,
+                        "state": _TEXT,
+                        "mappings": {"type": "object"},
+                        "current": {"type": "boolean"},
+                        "heard_at": _TEXT,
+                    }
+                ),
+            },
+        }
+    ),
     "Audit": _object(
         {
             "total": _COUNT,

@@ -1,0 +1,159 @@
+"""The bus: the mapping set goes out as a retained message, and dispatchers say which one they run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Self
+
+import orjson
+
+from bridge.clock import Clock
+from bridge.core.event import rfc3339
+from bridge.core.mapping_document import render
+from bridge.core.topics import DispatcherTopic, Topics, client_id
+from bridge.errors import TransportError
+from bridge.manager.mappings.store import Loaded, MappingStore
+from bridge.manager.settings import ManagerSettings
+from bridge.mqtt.transport import Connector, Delivery, Message, Publication, Sent, Subscription
+
+_log = logging.getLogger(__name__)
+
+SUBSCRIBE_AGAIN_S: Final = 5.0
+DISPATCHERS: Final = 1000
+"""So many are remembered; a site has one or two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a dispatcher has said last."""
+
+    state: str
+    version: str | None
+    source: str | None
+    problem: str | None
+    at: str
+
+
+class Bus:
+    """The manager's connection to the broker; a listener (bridge.mqtt.transport.Listener). The loop owns it."""
+
+    def __init__(self, settings: ManagerSettings, store: MappingStore, clock: Clock, connect: Connector) -> None:
+        self.dispatchers: dict[str, Heard] = {}
+        self._topics = Topics(settings.root)
+        self._site = settings.site
+        self._store = store
+        self._clock = clock
+        self._topic = self._topics.mappings(settings.site)
+        self._transport = connect(client_id(settings.site, "manager"), self)
+        self._subscribing: asyncio.Task[None] | None = None
+        self._subscription_problem: str | None = None
+        self._refused: str | None = None
+        store.changed.append(self._publish)
+
+    async def __aenter__(self) -> Self:
+        await self._transport.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._subscribing is not None:
+            self._subscribing.cancel()
+            await asyncio.gather(self._subscribing, return_exceptions=True)
+        await self._transport.__aexit__(*exc)
+
+    def problem(self) -> str | None:
+        """Why dispatchers do not hear of a change, if so."""
+        return self._transport.status or self._refused or self._subscription_problem
+
+    def document(self) -> dict[str, Any]:
+        """The dispatchers, and whether each runs what is in force here."""
+        version = self._store.loaded.mappings.version
+        return {
+            "version": version,
+            "dispatchers": [
+                {
+                    "id": name,
+                    "state": heard.state,
+                    "mappings": {"version": heard.version, "from": heard.source, "problem": heard.problem},
+                    "current": heard.version == version and heard.state != "offline",
+                    "heard_at": heard.at,
+                }
+                for name, heard in sorted(self.dispatchers.items())
+            ],
+        }
+
+    # --- the transport's listener ---
+
+    def connected(self, generation: int, *, session_present: bool) -> None:
+        self._publish(self._store.loaded)
+        if self._subscribing is not None:
+            self._subscribing.cancel()
+        self._subscribing = asyncio.create_task(self._subscribe(), name="manager hears the dispatchers")
+
+    def disconnected(self, generation: int, reason: str) -> None:
+        pass  # the transport's status says it
+
+    def received(self, batch: Sequence[Delivery]) -> None:
+        self._transport.acknowledge(batch)
+        for delivery in batch:
+            topic = self._topics.parse(delivery.message.topic)
+            if isinstance(topic, DispatcherTopic) and topic.leaf == "status" and topic.site == self._site:
+                self._hear(topic.dispatcher, delivery.message.payload)
+
+    def _hear(self, dispatcher: str, payload: bytes) -> None:
+        heard = _heard(payload, rfc3339(self._clock.now()))
+        if heard is None:
+            self.dispatchers.pop(dispatcher, None)
+        elif dispatcher in self.dispatchers or len(self.dispatchers) < DISPATCHERS:
+            self.dispatchers[dispatcher] = heard
+
+    async def _subscribe(self) -> None:
+        everybody = self._topics.dispatcher(self._site, "+", "status")
+        while True:
+            try:
+                await self._transport.subscribe([Subscription(everybody, retained="always")])
+            except TransportError as error:
+                self._subscription_problem = str(error)
+                _log.warning("cannot hear the dispatchers", extra={"op": "bus.subscribe", "why": str(error)})
+                await self._clock.sleep(SUBSCRIBE_AGAIN_S)
+            else:
+                self._subscription_problem = None
+                return
+
+    def _publish(self, loaded: Loaded) -> None:
+        if not self._transport.connected:
+            return  # it is published when the connection stands
+        body = orjson.dumps(
+            {
+                "version": 1,
+                "mappings_version": loaded.mappings.version,
+                "revision": loaded.number,
+                "document": orjson.Fragment(render(loaded.mappings)),
+            }
+        )
+        self._transport.publish(Message(self._topic, body, retain=True), self._published)
+
+    def _published(self, publication: Publication) -> None:
+        """One that is lost is published again with the next connection."""
+        if publication.sent is Sent.ACCEPTED:
+            self._refused = None
+        elif publication.sent is Sent.REFUSED:
+            self._refused = f"the broker refuses {self._topic}: {publication.reason or publication.code}"
+            _log.error("mappings cannot be published", extra={"op": "bus.publish", "why": self._refused})
+
+
+def _heard(payload: bytes, at: str) -> Heard | None:
+    """What a status says; None for one that was cleared or says nothing readable."""
+    try:
+        document = orjson.loads(payload)
+        state = document["state"]
+        mappings = document.get("mappings") or {}
+        told = [mappings.get(key) for key in ("version", "from", "problem")]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    if not isinstance(state, str):
+        return None
+    version, source, problem = (one if isinstance(one, str) else None for one in told)
+    return Heard(state, version, source, problem, at)
