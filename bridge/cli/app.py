@@ -16,6 +16,7 @@ from bridge.cli import (
     events,
     explain,
     functions,
+    mappings,
     programs,
     project,
     record,
@@ -73,6 +74,7 @@ app.command("audit", short_help="Name every gap, duplicate and drop.")(audit.aud
 app.command("check", short_help="Check configuration files.")(check.check)
 app.command("test", short_help="Run scenarios of your house on a virtual clock.")(scenarios.run_scenarios)
 app.add_typer(deadletters.app, name="deadletters", short_help="List, replay and purge what was given up.")
+app.add_typer(mappings.app, name="mappings", short_help="List, plan, apply, roll back the manager's mappings.")
 app.add_typer(functions.app, name="functions", short_help="List, deploy, invoke, start functions.")
 app.add_typer(cluster.app, name="cluster", short_help="The machines of a Docker Swarm.")
 app.add_typer(stack.app, name="stack", short_help="Everything on a Docker Swarm, from one compose file.")

@@ -42,6 +42,27 @@ def dispatcher_url(given: str | None) -> str:
     return (given or (here.dispatcher if here else "http://127.0.0.1:8089")).rstrip("/")
 
 
+def manager_url(given: str | None) -> str:
+    """The manager to ask: as given, that of the running `up`, or its port on this machine."""
+    here = None if given else whereabouts.find()
+    return (given or (here.manager if here else "http://127.0.0.1:8088")).rstrip("/")
+
+
+def manager_token(file: Path | None) -> str:
+    """The token to show the manager: from a file, or that of the running `up`. Raises Refused when there is none."""
+    here = None if file else whereabouts.find()
+    path = file or (Path(here.manager_token) if here else None)
+    if path is None:
+        raise Refused(
+            "the manager asks for a token: make one with `gpio-bridge tokens create`, put it into a file, and name that"
+            " with --token-file"
+        )
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(f"the token in {path} cannot be read: {error}") from error
+
+
 def control_url(given: str | None, option: str = "--url") -> str:
     """The virtual Pis to ask: as given, or those of the running `up`."""
     here = None if given else whereabouts.find()
@@ -129,6 +150,7 @@ def _advice(program: str) -> str:
     command, option = {
         "gateway": ("gpio-bridge gateway", "--gateway"),
         "dispatcher": ("gpio-bridge dispatcher", "--url"),
+        "manager": ("gpio-bridge manager", "--url"),
     }.get(program, ("gpio-bridge agent", "--url"))
     return (
         f"start everything with `gpio-bridge up`, or this one with `{command} --config FILE`,"

@@ -1,0 +1,114 @@
+"""`gpio-bridge mappings`, as it is typed, against the manager of an `up`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bridge.cli import exit_codes, whereabouts
+from bridge.cli.whereabouts import Whereabouts
+from bridge.clock import RealClock
+from bridge.manager.manager import Manager
+from bridge.manager.settings import HttpSettings, ManagerSettings
+from bridge.mqtt.memory import MemoryBroker
+from tests.cli.conftest import Command
+from tests.manager.conftest import MAPPINGS
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[Path]:
+    """The mapping file of a manager that runs beside the command, and that `up` would have announced."""
+    file = tmp_path / "manager" / "mappings.yaml"
+    file.parent.mkdir()
+    file.write_text(MAPPINGS, encoding="utf-8")
+    settings = ManagerSettings(state_dir=tmp_path / "state", mappings=file, http=HttpSettings(port=0))
+    running, stop = threading.Event(), threading.Event()
+    found: list[Manager] = []
+
+    async def main() -> None:
+        clock = RealClock("always")
+        async with Manager(settings, clock=clock, connect=MemoryBroker(clock).connect, own="up") as manager:
+            found.append(manager)
+            running.set()
+            await asyncio.to_thread(stop.wait)
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()))
+    thread.start()
+    try:
+        assert running.wait(30)
+        with whereabouts.token_file(os.getpid(), found[0].own_token) as token:
+            here = Whereabouts(
+                pid=os.getpid(),
+                gateway="",
+                dispatcher="",
+                manager=found[0].url,
+                manager_token=str(token),
+                control="",
+                mqtt_host="",
+                mqtt_port=0,
+                root="",
+                site="",
+                state=str(tmp_path),
+            )
+            with whereabouts.announced(here):
+                yield file
+    finally:
+        stop.set()
+        thread.join(20)
+
+
+def test_a_change_is_planned_applied_looked_up_and_rolled_back(command: Command, file: Path, tmp_path: Path) -> None:
+    assert command("mappings", "list").stdout == "intruder  → intruder-alert\nfrost     → heat\n"
+    wanted = tmp_path / "wanted.yaml"
+    wanted.write_text(MAPPINGS.replace("5s", "7s").replace("  frost:", "  cold:"), encoding="utf-8")
+
+    planned = command("mappings", "plan", str(wanted))
+    assert planned.returncode == exit_codes.OK
+    assert "-    cooldown: 5s    # not more often\n+    cooldown: 7s    # not more often\n" in planned.stdout
+    assert planned.stdout.endswith("\n+cold  ~intruder  -frost\n")
+    assert file.read_text() == MAPPINGS
+
+    nobody = command("mappings", "apply", str(wanted))
+    assert (nobody.returncode, "say --yes" in nobody.stderr) == (exit_codes.USAGE, True)
+    applied = command("mappings", "apply", str(wanted), "--yes", "--why", "quieter")
+    assert applied.stdout.endswith("\nrevision 2 is in force: 2 mappings\n")
+    assert file.read_text() == wanted.read_text()
+    assert command("mappings", "apply", str(wanted), "--yes").stdout == "nothing changes\n"
+
+    (last, _) = command("mappings", "history").stdout.splitlines()
+    assert last.startswith("   2  20")
+    assert last.endswith("  up  applied: quieter  +cold  ~intruder  -frost")
+    assert json.loads(command("mappings", "history", "cold", "--json").stdout)[0]["number"] == 2
+    assert "+    cooldown: 7s" in command("mappings", "history", "--diff", "--limit", "1").stdout
+
+    back = command("mappings", "rollback", "1", "--yes")
+    assert back.stdout.endswith("\nrevision 3 is in force, as 1 was: 2 mappings\n")
+    assert file.read_text() == MAPPINGS
+
+
+def test_mistakes_are_told_with_their_place(command: Command, file: Path, tmp_path: Path) -> None:
+    wanted = tmp_path / "wanted.yaml"
+    wanted.write_text(MAPPINGS.replace("5s", "5"), encoding="utf-8")
+    refused = command("mappings", "apply", str(wanted), "--yes")
+    assert refused.returncode == exit_codes.CONFIG
+    assert refused.stderr.startswith(f"{wanted}:10:15: mappings.intruder.cooldown: needs a unit")
+    gone = command("mappings", "rollback", "99", "--yes")
+    assert (gone.returncode, "there is no revision 99" in gone.stderr) == (exit_codes.FAILED, True)
+
+
+def test_a_token_that_is_not_known_is_told(command: Command, file: Path, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("gpb_00000000_x", encoding="ascii")
+    refused = command("mappings", "list", "--token-file", str(token))
+    assert (refused.returncode, "401 this token is not known" in refused.stderr) == (exit_codes.FAILED, True)
+
+
+def test_without_a_token_it_says_how_to_get_one(command: Command) -> None:
+    refused = command("mappings", "list")
+    assert (refused.returncode, "gpio-bridge tokens create" in refused.stderr) == (exit_codes.FAILED, True)
