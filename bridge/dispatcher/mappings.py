@@ -138,7 +138,9 @@ class MappingFile:
     async def watch(self, replaced: Callable[[MappingSet], None]) -> None:
         """Call `replaced` with each good new version, until cancelled."""
         folder, name = self._path.parent, self._path.name
-        async for changes in awatch(folder, step=GATHER_MS // 2, debounce=GATHER_MS, recursive=False):
+        async for changes in awatch(
+            folder, step=GATHER_MS // 2, debounce=GATHER_MS, recursive=False, watch_filter=None
+        ):
             if any(Path(changed).name == name for _, changed in changes):
                 await self.reload(replaced)
 

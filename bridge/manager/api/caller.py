@@ -16,7 +16,10 @@ from bridge.manager.mappings.store import Author
 from bridge.manager.problems import Refusal
 
 SCHEME: Final = HTTPBearer(auto_error=False, scheme_name="token", description="A token of `gpio-bridge tokens create`.")
-Why = Annotated[str, Query(max_length=500, description="Why this is changed; it stands in the history.")]
+Why = Annotated[
+    str,
+    Query(max_length=500, pattern=r"^[^\x00-\x1f\x7f]*$", description="Why, in one line; it stands in the history."),
+]
 
 
 @dataclass(frozen=True, slots=True)

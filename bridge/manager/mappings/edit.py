@@ -18,9 +18,10 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.resolver import BaseResolver
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
-from bridge.config import Node, compose
+from bridge.config import Node
 from bridge.config.yaml12 import scalar
 from bridge.errors import BridgeError
+from bridge.manager.mappings.file import composed
 
 Plain: TypeAlias = Any
 """What a JSON parser gives: maps, lists, text, numbers, true, false, null."""
@@ -45,9 +46,12 @@ class _Change:
     lines: list[str]
 
 
-def edited(text: str, wanted: dict[str, Plain]) -> str:
-    """The text, so changed that it means `wanted`. Raises ConfigError for a text that is no good YAML, NotEdited."""
-    document = compose(text, "")
+def edited(text: str, wanted: dict[str, Plain], name: str = "") -> str:
+    """The text, so changed that it means `wanted`; `name` is that of the file.
+
+    Raises ConfigError for a text that is no good YAML, NotEdited.
+    """
+    document = composed(text, name)
     newline = "\r\n" if "\r\n" in text else "\n"
     # Only where lines end for YAML, and not also at a form feed, as splitlines has it.
     lines = text.replace("\r\n", "\n").split("\n")
@@ -55,7 +59,7 @@ def edited(text: str, wanted: dict[str, Plain]) -> str:
         lines.pop()
     for attempt in (_in_place, _as_a_whole):
         found = newline.join(attempt(lines, document, wanted)) + newline
-        if _means(found, wanted):
+        if _means(found, wanted, name):
             return found
     raise NotEdited("the file cannot be edited without changing something else in it; edit it by hand")
 
@@ -69,9 +73,9 @@ def same(one: Plain, other: Plain) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
-def _means(text: str, wanted: Plain) -> bool:
+def _means(text: str, wanted: Plain, name: str) -> bool:
     try:
-        return same(compose(text, "").plain(), wanted)
+        return same(composed(text, name).plain(), wanted)
     except ValueError:  # ConfigError among them: what was rendered is no YAML
         return False
 

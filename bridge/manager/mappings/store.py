@@ -10,20 +10,20 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from watchfiles import awatch
 
 from bridge.clock import Clock
-from bridge.config import compose, understood
+from bridge.config import MAX_BYTES, understood
 from bridge.core.event import rfc3339
 from bridge.core.mapping import MappingSet
-from bridge.errors import BridgeError, ConfigError, JournalError
+from bridge.errors import BridgeError, ConfigError, JournalError, Problem
 from bridge.journal.engine import Journal
 from bridge.manager.mappings import history
-from bridge.manager.mappings.file import Mark, mark_of, read_text, replace_text
+from bridge.manager.mappings.file import Mark, composed, mark_of, read_text, replace_text
 from bridge.manager.mappings.history import BY_HAND, Entry, compared, unified
 from bridge.mapping_file import decode_mappings
 
@@ -57,6 +57,8 @@ class Loaded:
     document: dict[str, Plain]
     """The file as JSON would have it."""
     mappings: MappingSet
+    name: str
+    """What messages call it: the file's path."""
     number: int = 0
     """Of its revision; 0 where none could be written down."""
     etag: str = field(init=False)
@@ -137,7 +139,10 @@ class MappingStore:
         target = self.path.resolve()
         names = {self.path.name, target.name}
         folders = {self.path.absolute().parent, target.parent}
-        async for changes in awatch(*folders, step=GATHER_MS // 2, debounce=GATHER_MS, recursive=False):
+        # Every change is told: the usual filter is blind to some folders, such as .venv, wherever they stand in a path.
+        async for changes in awatch(
+            *folders, step=GATHER_MS // 2, debounce=GATHER_MS, recursive=False, watch_filter=None
+        ):
             if any(Path(changed).name in names for _, changed in changes):
                 await self.look()
 
@@ -166,12 +171,12 @@ class MappingStore:
     def understand(self, text: str, name: str, number: int = 0) -> Loaded:
         """A text as a mapping file. Any thread. Raises ConfigError."""
         loaded = understood(
-            lambda: compose(text, name),
+            lambda: composed(text, name),
             lambda node: (node.plain(), decode_mappings(node, local_timezone=self._timezone, root=self._root)),
         )
         document, mappings = loaded
         assert isinstance(document, dict), "a mapping file is a map"
-        return Loaded(text, document, mappings, number)
+        return Loaded(text, document, mappings, name, number)
 
     async def _try(self, make: Make, author: Author, what: str) -> Loaded | None:
         """One attempt; None when somebody changed the file meanwhile."""
@@ -179,6 +184,8 @@ class MappingStore:
         text = await asyncio.to_thread(make, before)
         if text == before.text and self.problem is None:
             return before
+        if len(text.encode()) > MAX_BYTES:
+            raise ConfigError([Problem(str(self.path), 0, 0, "", f"would be larger than {MAX_BYTES} bytes")])
         after = await asyncio.to_thread(self.understand, text, str(self.path))
         number = await self._journal.write(self._entry(before, after, author, what, pending=True), power=True)
         try:
@@ -190,7 +197,7 @@ class MappingStore:
             await self._journal.write(history.forget(number))
             raise
         self._journal.post(history.settle(number))
-        self._take(Loaded(after.text, after.document, after.mappings, number))
+        self._take(replace(after, number=number))
         return self.loaded
 
     async def _look(self) -> None:
@@ -209,7 +216,7 @@ class MappingStore:
             self._refuse(error)
             return
         self._mend()
-        self._take(Loaded(loaded.text, loaded.document, loaded.mappings, await self._note_found(loaded)))
+        self._take(replace(loaded, number=await self._note_found(loaded)))
 
     async def _note_found(self, loaded: Loaded) -> int:
         """Write down what somebody wrote by hand; a disk that takes nothing is no reason to refuse it."""
@@ -279,4 +286,4 @@ def with_entries(loaded: Loaded, entries: dict[str, Plain]) -> str:
     """The file's text with other mappings in it. Raises NotEdited."""
     from bridge.manager.mappings.edit import edited  # noqa: PLC0415 - ruamel.yaml, which no start has to wait for
 
-    return edited(loaded.text, {**loaded.document, "mappings": entries})
+    return edited(loaded.text, {**loaded.document, "mappings": entries}, loaded.name)

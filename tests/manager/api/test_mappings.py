@@ -95,6 +95,7 @@ async def test_a_new_mapping_stands_at_the_end_of_the_file_and_is_in_force(desk:
     assert (last["who"], last["what"], last["why"]) == ("tester", "created", "a new door")
     assert answer.headers["x-revision"] == str(last["number"])
     problem(await api.post(ROOT, json=NEW), 409)
+    problem(await api.post(ROOT, json={**NEW, "name": "b"}, params={"why": "two\nlines"}), 422)
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "enable", "disable"])

@@ -110,6 +110,13 @@ async def test_a_text_with_mistakes_changes_nothing(shelf: Shelf) -> None:
     assert store.problem is None
 
 
+async def test_a_file_does_not_become_larger_than_what_would_be_read(shelf: Shelf) -> None:
+    store = await shelf.open()
+    with pytest.raises(ConfigError, match="would be larger than"):
+        await store.change(lambda loaded: f"{loaded.text}# {'x' * 4 * 1024 * 1024}\n", ANNA, "applied")
+    assert shelf.text == MAPPINGS
+
+
 async def test_what_is_written_by_hand_is_in_force_soon_and_a_revision(shelf: Shelf) -> None:
     store = await shelf.open()
     watching = asyncio.create_task(store.watch())
