@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bridge.manager.access.tokens import Role
+from bridge.manager.access.roles import Role
 
 app = typer.Typer(
     help="Make, list and revoke the tokens that open the manager's API.", no_args_is_help=True, rich_markup_mode=None

@@ -21,7 +21,8 @@ from bridge.journal.engine import Journal
 from bridge.manager.access import audit
 from bridge.manager.access.audit import Audit
 from bridge.manager.access.guard import Guard
-from bridge.manager.access.tokens import Role, mint_token
+from bridge.manager.access.roles import Role
+from bridge.manager.access.tokens import mint_token
 from bridge.manager.bus import Bus
 from bridge.manager.door import Application, Door
 from bridge.manager.mappings import history

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from bridge.clock import Clock
-from bridge.manager.access.tokens import FILE, Role, Token, TokenRefused, read_tokens, split
+from bridge.manager.access.roles import Role
+from bridge.manager.access.tokens import FILE, Token, TokenRefused, read_tokens, split
 from bridge.manager.problems import Refusal
 from bridge.manager.settings import AuthSettings
 

@@ -16,33 +16,17 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 import orjson
 
 from bridge.errors import BridgeError
+from bridge.manager.access.roles import Role
 
 FILE: Final = "tokens.json"
 _PREFIX: Final = "gpb"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-
-
-class Role(StrEnum):
-    """What a token's bearer may do; each role may do what those before it may."""
-
-    VIEWER = "viewer"
-    """Read everything, and try out without saving."""
-    OPERATOR = "operator"
-    """Change mappings."""
-    ADMIN = "admin"
-    """Read the audit."""
-
-    def includes(self, other: Role) -> bool:
-        """Whether this one may do what the other may."""
-        order = list(Role)
-        return order.index(self) >= order.index(other)
 
 
 class TokenRefused(BridgeError, ValueError):

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Request, Response
 
 from bridge.manager.access.audit import Audit
-from bridge.manager.access.tokens import Role
+from bridge.manager.access.roles import Role
 from bridge.manager.api.caller import Desk
 from bridge.manager.api.entity import document
 from bridge.manager.api.schemas import EVERYWHERE, gives

@@ -10,7 +10,7 @@ from fastapi.security import HTTPBearer
 
 from bridge.manager.access.audit import Audit
 from bridge.manager.access.guard import Bearer, Guard
-from bridge.manager.access.tokens import Role
+from bridge.manager.access.roles import Role
 from bridge.manager.door import REQUEST_ID
 from bridge.manager.mappings.store import Author
 from bridge.manager.problems import Refusal

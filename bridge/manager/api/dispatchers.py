@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from bridge.manager.access.tokens import Role
+from bridge.manager.access.roles import Role
 from bridge.manager.api.caller import Desk
 from bridge.manager.api.entity import document
 from bridge.manager.api.schemas import EVERYWHERE, gives

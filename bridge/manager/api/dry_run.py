@@ -24,7 +24,7 @@ from bridge.core.plan import explain
 from bridge.core.sample import read_event
 from bridge.core.topics import SensorEventTopic, Topics
 from bridge.errors import ConfigError, EventError, TopicError
-from bridge.manager.access.tokens import Role
+from bridge.manager.access.roles import Role
 from bridge.manager.api import places
 from bridge.manager.api.bodies import read_object
 from bridge.manager.api.caller import Desk

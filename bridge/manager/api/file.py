@@ -13,7 +13,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from bridge.errors import ConfigError
 from bridge.journal.engine import Journal
-from bridge.manager.access.tokens import Role
+from bridge.manager.access.roles import Role
 from bridge.manager.api import places
 from bridge.manager.api.bodies import read_object, read_yaml, sends_yaml
 from bridge.manager.api.caller import Desk, Why, caller_of

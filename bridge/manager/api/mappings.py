@@ -15,7 +15,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from bridge.config import NAME
 from bridge.core.mapping import Mapping
 from bridge.errors import ConfigError, JournalError
-from bridge.manager.access.tokens import Role
+from bridge.manager.access.roles import Role
 from bridge.manager.api import places
 from bridge.manager.api.bodies import merged, read_object
 from bridge.manager.api.caller import Caller, Desk, Why, caller_of

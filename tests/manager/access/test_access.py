@@ -13,7 +13,8 @@ import pytest
 
 from bridge.clock import RealClock, VirtualClock
 from bridge.manager.access.guard import Guard
-from bridge.manager.access.tokens import FILE, Role, TokenRefused, create_token, read_tokens, revoke_token
+from bridge.manager.access.roles import Role
+from bridge.manager.access.tokens import FILE, TokenRefused, create_token, read_tokens, revoke_token
 from bridge.manager.problems import Refusal
 from bridge.manager.settings import AuthSettings
 from tests.manager.conftest import Desk
