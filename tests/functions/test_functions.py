@@ -205,12 +205,13 @@ def test_the_stack_file_is_what_faas_cli_reads() -> None:
 
 def test_every_folder_is_in_the_stack_file_and_has_what_its_language_needs() -> None:
     functions = stack()["functions"]
-    assert {
-        path.name for path in FUNCTIONS.iterdir() if (path / "handler.py").exists() or (path / "Dockerfile").exists()
-    } >= set(functions)
+    folders = {path.name for path in FUNCTIONS.iterdir() if path.is_dir() and not path.name.startswith(("_", "."))}
+    assert folders - {"template"} == set(functions)
     for function in functions.values():
-        needed = "Dockerfile" if function["lang"] == "dockerfile" else "handler.py"
-        assert (FUNCTIONS / function["handler"] / needed).is_file()
+        # What is no Python is a command, which the image has or the folder brings.
+        handler = (FUNCTIONS / function["handler"] / "handler.py").is_file()
+        assert handler == function["lang"].startswith("python3")
+        assert handler != ("fprocess" in function)
 
 
 def test_both_alert_functions_have_the_same_alerting() -> None:
