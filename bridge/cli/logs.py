@@ -12,7 +12,7 @@ from bridge.runtime.logs import JsonLines, TextLines
 LEVEL_VARIABLE: Final = "GPIO_BRIDGE_LOG_LEVEL"
 LEVELS: Final = ("debug", "info", "warning", "error")
 
-_CHATTY: Final = ("asyncio", "docker", "httpcore", "httpx", "urllib3", "watchfiles")
+_CHATTY: Final = ("asyncio", "docker", "httpcore", "httpx", "urllib3", "uvicorn", "watchfiles")
 
 
 def configure(level: str | None = None, *, default: str = "info") -> None:

@@ -269,6 +269,8 @@ class MappingStore:
         if self.problem is not None and self.problem.problems == error.problems:
             return
         self.problem = error
+        if self._loaded is None:
+            return  # whoever opens the store is told
         for problem in error.problems:
             _log.error(
                 "mapping file refused, the last good one stays in force",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -118,6 +119,16 @@ async def test_two_editors_do_not_overwrite_each_other(desk: Desk, api: httpx.As
     assert (await api.patch(f"{ROOT}/intruder", json={"cooldown": "7s"}, headers=seen)).status_code == 200
     problem(await api.patch(f"{ROOT}/intruder", json={"cooldown": "9s"}, headers=seen), 412)
     assert "cooldown: 7s    # not more often" in desk.file.read_text()
+
+
+async def test_of_many_changes_at_once_of_the_same_state_one_is_made(desk: Desk, api: httpx.AsyncClient) -> None:
+    seen = await tag(api)
+    answers = await asyncio.gather(
+        *(api.patch(f"{ROOT}/intruder", json={"cooldown": f"{i}s"}, headers=seen) for i in range(10, 20))
+    )
+    (made,) = [answer for answer in answers if answer.status_code == 200]
+    assert {answer.status_code for answer in answers} == {200, 412}
+    assert f"cooldown: {made.json()['cooldown']}" in desk.file.read_text()
 
 
 async def test_what_somebody_writes_by_hand_changes_the_tag_at_once(desk: Desk, api: httpx.AsyncClient) -> None:
