@@ -114,6 +114,15 @@ async def test_what_was_kept_of_a_file_is_in_force_until_the_manager_says_someth
     assert list(dispatcher.mappings.mappings) == ["kept"]
 
 
+async def test_kept_mappings_that_are_no_good_do_not_keep_it_from_what_the_manager_says(site: Site) -> None:
+    managed(site)
+    site.settings.state_dir.mkdir()
+    (site.settings.state_dir / "mappings.last-good.yaml").write_text("version: 9\n", encoding="utf-8")
+    site.client.publish(TOPIC, published("v1", "first"), retain=True)
+    dispatcher = await site.start()
+    assert list(dispatcher.mappings.mappings) == ["first"]
+
+
 async def test_without_any_set_the_start_fails_and_says_what_is_missing(tmp_path: Path) -> None:
     clock = RealClock("always")
     source = ManagerMappings(
