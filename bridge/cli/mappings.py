@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bridge.cli.table import print_table
+
 if TYPE_CHECKING:
     import httpx
 
@@ -41,14 +43,13 @@ def listed(url: Url = None, token_file: TokenFile = None, as_json: AsJson = Fals
     if as_json:
         _print_json(found)
         return
-    width = max((len(one["name"]) for one in found), default=0)
+    rows = [("NAME", "FUNCTION", "STATE")]
     for one in found:
         invoke = one["invoke"]
         function = invoke if isinstance(invoke, str) else invoke["function"]
-        marks = [
-            word for word, said in (("disabled", not one.get("enabled", True)), ("shadow", one.get("shadow"))) if said
-        ]
-        print(f"{one['name']:<{width}}  → {function}{'  ' + ', '.join(marks) if marks else ''}")
+        state = "disabled" if not one.get("enabled", True) else "shadow" if one.get("shadow") else "enabled"
+        rows.append((one["name"], function, state))
+    print_table(rows)
 
 
 @app.command("plan", short_help="Show what a file would change.")

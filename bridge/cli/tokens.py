@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bridge.cli.table import print_table
 from bridge.manager.access.roles import Role
 
 app = typer.Typer(
@@ -53,9 +54,10 @@ def listed(
         return
     if not tokens:
         print("there are no tokens")
-    for token in tokens:
-        revoked = f"  revoked {token.revoked_at}" if token.revoked_at else ""
-        print(f"{token.name:<20}  {token.role.value:<8}  {token.id}  created {token.created_at}{revoked}")
+        return
+    rows = [("NAME", "ROLE", "ID", "CREATED", "REVOKED")]
+    rows += [(one.name, one.role.value, one.id, one.created_at, one.revoked_at or "") for one in tokens]
+    print_table(rows)
 
 
 @app.command("revoke", short_help="Let a token open nothing any more.")

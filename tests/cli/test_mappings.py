@@ -64,7 +64,11 @@ def file(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_change_is_planned_applied_looked_up_and_rolled_back(command: Command, file: Path, tmp_path: Path) -> None:
-    assert command("mappings", "list").stdout == "intruder  → intruder-alert\nfrost     → heat\n"
+    assert command("mappings", "list").stdout.splitlines() == [
+        "NAME      FUNCTION        STATE",
+        "intruder  intruder-alert  enabled",
+        "frost     heat            enabled",
+    ]
     wanted = tmp_path / "wanted.yaml"
     wanted.write_text(MAPPINGS.replace("5s", "7s").replace("  frost:", "  cold:"), encoding="utf-8")
 

@@ -72,7 +72,8 @@ class Audit:
         self._journal.post(change)
 
     async def entries(self, limit: int, offset: int) -> tuple[int, list[dict[str, Any]]]:
-        """How many there are, and some of them, newest first."""
+        """How many there are, and some of them, newest first; what was noted before is among them."""
+        await self._journal.flush()
         return await self._journal.read(_listed(limit, offset))
 
 
