@@ -196,7 +196,10 @@ class MappingStore:
         except BridgeError:
             await self._journal.write(history.forget(number))
             raise
-        self._journal.post(history.settle(number))
+        try:
+            await self._journal.write(history.settle(number))
+        except JournalError as error:  # the file is replaced; the next start settles it
+            _log.warning("revision is not settled", extra={"op": "mappings.history", "why": str(error)})
         self._take(replace(after, number=number))
         return self.loaded
 
