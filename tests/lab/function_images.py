@@ -31,6 +31,10 @@ FROM ${RUNTIME}
 COPY function /function
 ENV function_handler=/function
 """
+_COMMAND: Final = """
+ARG RUNTIME
+FROM ${RUNTIME}
+"""
 _LIBRARIES: Final = """
 USER 0
 COPY wheels /wheels
@@ -65,8 +69,9 @@ def build_example(lab: Lab, runtime: str, deployment: Deployment) -> str:
     """The image of one of the example functions, with the libraries that it asks for."""
     folder = FUNCTIONS / deployment.service
     name = deployment.image
-    if (folder / "Dockerfile").exists():
-        return images.build(lab, name, {"Dockerfile": folder / "Dockerfile"}, {"RUNTIME": runtime})
+    if not (folder / "handler.py").exists():
+        # A command that the base image has: the deployment names it.
+        return images.build(lab, name, {"Dockerfile": _COMMAND}, {"RUNTIME": runtime})
     return _build(lab, runtime, name, {"function": folder}, _libraries(folder))
 
 
