@@ -1,7 +1,7 @@
 """What mappings remember between events: cooldowns, waiting `for` timers, and what was last known of each sensor.
 
-Plain data, changed by `apply` alone; every change is one key and one value that becomes JSON, so that a journal can
-keep it with the event that made it (PROTOCOL.md, rule 7). What may not live here: deciding.
+Plain data, changed by `apply` alone; every change is one key and one value that orjson writes as it is, so that a
+journal can keep it with the event that made it (PROTOCOL.md, rule 7). What may not live here: deciding.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from bridge.core.event import JSON, Value, rfc3339
+from bridge.core.event import JSON, Value
 
 MAX_KEPT: Final = 10_000
 """Cooldowns, timers and sensors remembered, each; the oldest go first. Only strangers' topics could come to so many."""
@@ -29,17 +29,6 @@ class LastValue:
     level: str | None = None
 
 
-@dataclass(slots=True)
-class StateChange:
-    """The new value of a key; None forgets it.
-
-    What was last known of a sensor changes with each event and is written once a commit: it is made JSON only then.
-    """
-
-    key: str
-    value: JSON | LastValue
-
-
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """A `for` that waits: which invocation, of what, since and until when."""
@@ -52,6 +41,18 @@ class Waiting:
     due_at: datetime
     cooldown_key: str | None = None
     """Where its firing is noted already, to be taken back when it is cancelled."""
+
+
+@dataclass(slots=True)
+class StateChange:
+    """The new value of a key; None forgets it.
+
+    Much of it changes with each event and is written once a commit: it becomes JSON only then, and JSON is what a
+    journal gives back.
+    """
+
+    key: str
+    value: LastValue | Waiting | tuple[datetime, ...] | JSON
 
 
 class MappingState:
@@ -103,7 +104,7 @@ class MappingState:
                 case "cooldown":
                     self.cooldowns.pop(key, None)
                     if value is not None:
-                        self.cooldowns[key] = tuple(_time(text) for text in value)
+                        self.cooldowns[key] = value if type(value) is tuple else tuple(map(_time, value))
                 case "waiting":
                     self._wait(key, value)
                 case _:
@@ -141,7 +142,11 @@ class MappingState:
             del of_source[key]
             if not of_source:
                 del self._sources[gone.source]
-        if value is not None:
+        if value is None:
+            return
+        if isinstance(value, Waiting):
+            waiting = value
+        else:
             waiting = Waiting(
                 value["mapping"],
                 value["source"],
@@ -151,8 +156,8 @@ class MappingState:
                 _time(value["due_at"]),
                 value["cooldown_key"],
             )
-            self.waiting[key] = waiting
-            self._sources.setdefault(waiting.source, {})[key] = None
+        self.waiting[key] = waiting
+        self._sources.setdefault(waiting.source, {})[key] = None
 
 
 def last_change(sensor: str, last: LastValue) -> StateChange:
@@ -162,24 +167,13 @@ def last_change(sensor: str, last: LastValue) -> StateChange:
 
 def cooldown_change(key: str, fires: Iterable[datetime]) -> StateChange:
     """That these are the times at which it fired; none forgets the cooldown."""
-    times = [rfc3339(time) for time in fires][-FIRES_KEPT:]
-    return StateChange(f"cooldown|{key}", [*times] or None)
+    times = tuple(fires)[-FIRES_KEPT:]
+    return StateChange(f"cooldown|{key}", times or None)
 
 
 def waiting_change(key: str, waiting: Waiting | None) -> StateChange:
     """That a timer waits; or, with None, that it does no longer."""
-    if waiting is None:
-        return StateChange(f"waiting|{key}", None)
-    value: JSON = {
-        "mapping": waiting.mapping,
-        "source": waiting.source,
-        "event": waiting.event,
-        "invocation": waiting.invocation,
-        "since": rfc3339(waiting.since),
-        "due_at": rfc3339(waiting.due_at),
-        "cooldown_key": waiting.cooldown_key,
-    }
-    return StateChange(f"waiting|{key}", value)
+    return StateChange(f"waiting|{key}", waiting)
 
 
 def _time(text: str) -> datetime:
