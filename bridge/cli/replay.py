@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -54,7 +56,8 @@ def replay(
     from bridge.cli.exit_codes import FAILED
     from bridge.testing.backtest import compare
 
-    replayed = _replayed(recording, [file for file in (mappings, against) if file is not None])
+    with _collecting_nothing():
+        replayed = _replayed(recording, [file for file in (mappings, against) if file is not None])
     for topic_filter in replayed.unheard:
         _note(f"{topic_filter} was not recorded; say --mappings to record")
     if not replayed.tests:
@@ -73,6 +76,21 @@ def replay(
             print(text)
     if fail_on_difference and (differences if against is not None else then is not None and then.apart):
         raise typer.Exit(FAILED)
+
+
+@contextmanager
+def _collecting_nothing() -> Iterator[None]:
+    """Keep the garbage collector away: it took a quarter of the time, over and over again through all that has fired.
+
+    What ends in a backtest is freed at once all the same: it is in no cycle, and the command grows no larger (measured).
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _replayed(recording: Path, files: list[Path]) -> Replayed:

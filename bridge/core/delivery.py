@@ -571,6 +571,8 @@ class Ledger:
 
     def _release(self) -> None:
         """Acknowledge, in order, what is finished or stored; withhold it while too much is open."""
+        if not self._books.releasable:
+            return
         full = self._long.over_full or self._long.stored > self._limits.stored_events
         tickets = self._books.release(withhold=full)
         if tickets:

@@ -19,7 +19,7 @@ from bridge.core.records import Commit, Record
 from bridge.core.retry import Outcome
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Instant:
     """Now, on both clocks: `monotonic` in seconds for delays, `wall` for what happened in the world."""
 

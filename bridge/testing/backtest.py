@@ -55,6 +55,8 @@ _DONE: Final = Outcome(verdict=Verdict.SUCCEEDED, status=200, reason="", duratio
 _COMMIT_EVERY: Final = 256
 """A commit is where the ledger forgets what has ended; when it is made decides nothing."""
 _GENERATION: Final = 1
+_UNACKNOWLEDGED: Final = 0
+"""The QoS of what is replayed: there is nobody to be told that it was received, and nothing else depends on it."""
 
 Told: TypeAlias = Callable[[Event, Sequence[Judgement]], None]
 
@@ -98,6 +100,7 @@ class Course:
 
     def __init__(self, root: str, start: datetime) -> None:
         self.clock = VirtualClock(start)
+        self._received_at = start
         self.backlog = Backlog(self.clock, self._backlog_ended)
         self._number = 0
         self._intake = Intake(Topics(root), self._mint_id, _ignored, self.backlog, _never)
@@ -112,19 +115,21 @@ class Course:
 
         Returns the event in it, if there is one.
         """
-        clock = self.clock
-        ahead_s = (line.received_at - clock.now()).total_seconds()
+        clock, received_at = self.clock, line.received_at
+        ahead_s = (received_at - self._received_at).total_seconds()
         if ahead_s > 0:
             self._pass_until(clock.monotonic() + ahead_s)
-        clock.set(line.received_at)  # to the microsecond; and a clock may have been put back
+        clock.set(received_at)  # to the microsecond; and a clock may have been put back
+        self._received_at = received_at
         self._number += 1
-        message = Message(line.topic, line.payload, retain=line.retained)
-        given = self._intake.read(Delivery(message, _GENERATION, self._number), line.received_at)
+        message = Message(line.topic, line.payload, _UNACKNOWLEDGED, line.retained)
+        given = self._intake.read(Delivery(message, _GENERATION, self._number), received_at)
         event = given.event if isinstance(given, Received) else None
         if given is not None:
+            now = Instant(received_at, clock.monotonic())
             for test in self._tests:
                 test.events += event is not None
-                test.step((given,))
+                test.step((given,), now)
         if not self._number % _COMMIT_EVERY:
             for test in self._tests:
                 test.commit()
@@ -134,26 +139,33 @@ class Course:
         """Let time pass until nothing waits any more for its `for`."""
         while due := [test.wake_at for test in self._tests if test.waiting and test.wake_at is not None]:
             self._pass_until(min(due))
+            self._received_at = self.clock.now()
 
     def _pass_until(self, until: float) -> None:
         clock, tests = self.clock, self._tests
         while True:
-            wakes = (clock.next_at, *(test.wake_at for test in tests))
-            due = [at for at in wakes if at is not None and at <= until]
-            if not due:
+            due = clock.next_at
+            for test in tests:
+                if test.wake_at is not None and (due is None or test.wake_at < due):
+                    due = test.wake_at
+            if due is None or due > until:
                 break
-            clock.move(min(due))
+            clock.move(due)
             if not clock.fire():
                 for test in tests:
                     if test.wake_at is not None and test.wake_at <= clock.monotonic():
-                        test.step(())
+                        test.step((), self.now())
         clock.move(until)
 
     def _backlog_ended(self) -> None:
         for test in self._tests:
             ended = [BacklogEnded(place) for place in test.slots if not self.backlog.waits(place)]
             if ended:
-                test.step(ended)
+                test.step(ended, self.now())
+
+    def now(self) -> Instant:
+        """Now, on both clocks."""
+        return Instant(self.clock.now(), self.clock.monotonic())
 
     def _mint_id(self) -> str:
         """The same for the same message, whatever the mappings are."""
@@ -180,20 +192,17 @@ class Backtest:
         self._explain = explain
         self._judged = judged
         self._reasons: dict[str, str] = {}
-        self._clock = course.clock
-        self._ledger = Ledger(mappings, _LIMITS, self._now())
-        self.step((Connected(_GENERATION),))
+        self._course = course
+        self._ledger = Ledger(mappings, _LIMITS, course.now())
+        self.wake_at: float | None = None
+        """When there is something to decide although nothing happened (monotonic)."""
+        self.step((Connected(_GENERATION),), course.now())
         course.join(self)
 
     @property
     def waiting(self) -> int:
         """Invocations whose `for` has not passed yet."""
         return self._ledger.waiting
-
-    @property
-    def wake_at(self) -> float | None:
-        """When there is something to decide although nothing happened (monotonic)."""
-        return self._ledger.wake_at
 
     @property
     def slots(self) -> frozenset[tuple[str, str] | None]:
@@ -219,29 +228,30 @@ class Backtest:
             return f"{mapping_name} was not asked: the event had come before"
         return f"{mapping_name} does not fire: select.{mismatch.field} wants {mismatch.wanted}, found {mismatch.found}"
 
-    def step(self, inputs: Sequence[Input]) -> None:
+    def step(self, inputs: Sequence[Input], now: Instant) -> None:
         """Let the ledger decide; what it invokes has succeeded at the same instant."""
-        now = self._now()
         while True:
             ended: list[Input] = []
             for effect in self._ledger.step(inputs, now):
                 if isinstance(effect, Invoke):
-                    ended.append(Attempted(effect.invocation.id, _DONE, 0.0))
-                self._note(effect)
+                    invocation = effect.invocation
+                    self.fired[invocation.id] = Fired(invocation, effect.event, now.wall)
+                    ended.append(Attempted(invocation.id, _DONE, 0.0))
+                else:
+                    self._note(effect)
             if not ended:
-                return
+                break
             inputs = ended
+        self.wake_at = self._ledger.wake_at
 
     def commit(self) -> None:
         """Let the ledger forget what has ended."""
         commit = self._ledger.take()
         if commit is not None:
-            self.step((Committed(commit),))
+            self.step((Committed(commit),), self._course.now())
 
     def _note(self, effect: Effect) -> None:
         match effect:
-            case Invoke(invocation, event, _):
-                self.fired[invocation.id] = Fired(invocation, event, self._clock.now())
             case Judged(event, planned):
                 if self._judged is not None:
                     self._judged(event, planned.judgements)
@@ -262,9 +272,6 @@ class Backtest:
     def _keep_reason(self, event: Event, judgement: Judgement) -> None:
         if judgement.result in ("rejected", "failed", "waits"):
             self._reasons[f"{event.key}:{judgement.mapping}"] = judgement.text
-
-    def _now(self) -> Instant:
-        return Instant(self._clock.now(), self._clock.monotonic())
 
 
 def _ignored(_: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -83,7 +83,7 @@ class Live:
         """An event was recorded."""
         if event.id in self._received:
             return
-        self._received[event.id] = replace(event, data={}, body=b"")  # where it is from is enough
+        self._received[event.id] = _without_content(event)
         if event.type == FOREIGN_TYPE:
             self._arrived.setdefault(event.topic, []).append((received_at, event.id))
 
@@ -168,3 +168,25 @@ class Live:
             return f"{mapping} invoked {fired[0]} then"
         said = self._said.get((event_id, mapping))
         return said if said is not None else f"there was no mapping {mapping} then that selects it"
+
+
+def _without_content(event: Event) -> Event:
+    """Where an event is from and what it is called. (`dataclasses.replace` takes five times as long.)"""
+    return Event(
+        id=event.id,
+        source=event.source,
+        type=event.type,
+        time=event.time,
+        data={},
+        body=b"",
+        topic=event.topic,
+        subject=event.subject,
+        epoch=event.epoch,
+        sequence=event.sequence,
+        timesynced=event.timesynced,
+        site=event.site,
+        node=event.node,
+        sensor=event.sensor,
+        kind=event.kind,
+        name=event.name,
+    )

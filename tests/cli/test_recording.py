@@ -199,6 +199,24 @@ def test_what_cannot_be_replayed_is_said(files: tuple[str, str, str], tmp_path: 
     assert command("replay", str(empty), "--mappings", old).stdout == f"{empty}: no message was recorded\n"
 
 
+REPLAYED = Path(__file__).parent / "replayed"
+"""A recording with everything that a mapping can say, and with what a broker can do: events that come again, late,
+unsynchronised, retained or torn, tombstones, nodes that come and go, a clock that was put back. What was printed about
+it was looked at once, and is since then what a quicker backtest must print too."""
+
+
+@pytest.mark.parametrize(
+    ("outcome", "options"), [("fired.txt", ()), ("different.txt", ("--against", "old.yaml"))], ids=["one", "two"]
+)
+def test_a_replay_prints_to_the_letter_what_it_has_always_printed(
+    outcome: str, options: tuple[str, ...], command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPLAYED)
+    result = command("replay", "recording.jsonl", "--mappings", "new.yaml", *options)
+    assert (result.returncode, result.stderr) == (exit_codes.OK, "")
+    assert result.stdout == Path(outcome).read_text(encoding="utf-8")
+
+
 @pytest.mark.real("mosquitto", "mosquitto-clients")
 def test_record_writes_what_the_dispatcher_would_read_of_a_real_broker(
     tmp_path: Path, start: Start, command: Command
