@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import itertools
+import shutil
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -166,6 +167,7 @@ class Local:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             stack.enter_context(_alone(self.plan.state))
+            boards = _emptied(self.plan.state / "virtual")
             await stack.enter_async_context(self.broker)
             # iotcore speaks MQTT 5 on a port of its own; with Mosquitto both are the same.
             mqtt = MqttSettings(host=HOST, port=self.broker.port_5, protocol="5")
@@ -188,7 +190,7 @@ class Local:
                 Dispatcher(settings, clock=self._clock, connect=connector(mqtt, self._clock), invoker=self.functions)
             )
             for agent in self.plan.agents:
-                board = VirtualBoard(dataclasses.replace(agent, mqtt=mqtt))
+                board = VirtualBoard(dataclasses.replace(agent, mqtt=mqtt), within=boards)
                 stack.callback(board.close)
                 self.boards[agent.node] = board
             faults = Faults(self.broker, self.functions, self.restart_agent)
@@ -277,6 +279,14 @@ def _alone(state: Path) -> Iterator[None]:
                 f"another gpio-bridge up works in {state}; stop it, or give this one a folder of its own with --state"
             ) from error
         yield
+
+
+def _emptied(folder: Path) -> Path:
+    """A folder, without what an `up` that was killed has left in it. Only who holds the state folder may call this."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir()
+    return folder
 
 
 def _placed(

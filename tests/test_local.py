@@ -103,6 +103,18 @@ async def test_every_kind_of_sensor_invokes_its_function_and_what_is_missing_is_
     assert functions[0]["invocationCount"] >= len(steps) - 1
 
 
+async def test_a_virtual_pis_files_are_in_the_state_folder_and_what_a_killed_one_left_is_gone(
+    config: Path, tmp_path: Path
+) -> None:
+    boards = tmp_path / "state" / "virtual"
+    left = boards / "gpio-bridge-virtual-left" / "w1"
+    left.mkdir(parents=True)
+    async with Local(plan(config, tmp_path / "state", "auto"), clock=RealClock("always")) as local:
+        assert not left.exists()
+        assert [local.boards[node].w1_root.is_relative_to(boards) for node in ("pi-1", "pi-2")] == [True, True]
+    assert list(boards.iterdir()) == []
+
+
 async def test_it_runs_with_iotcore_where_no_mosquitto_is_installed(config: Path, tmp_path: Path) -> None:
     pytest.importorskip("iotcore")
     (config / "agent-pi-2.yaml").unlink()

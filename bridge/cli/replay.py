@@ -82,7 +82,7 @@ def replay(
 def _collecting_nothing() -> Iterator[None]:
     """Keep the garbage collector away: it took a quarter of the time, over and over again through all that has fired.
 
-    What ends in a backtest is freed at once all the same: it is in no cycle, and the command grows no larger (measured).
+    What ends in a backtest is freed at once all the same: it is in no cycle, and no more memory is taken (measured).
     """
     enabled = gc.isenabled()
     gc.disable()

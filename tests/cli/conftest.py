@@ -47,6 +47,7 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runtime.mkdir()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg-state"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # for programs that are killed; ours has looked it up already
     for name in [name for name in os.environ if name.startswith("GPIO_BRIDGE_")]:
         monkeypatch.delenv(name)
 

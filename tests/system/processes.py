@@ -55,11 +55,16 @@ def ask(port: int, path: str, document: object = None, timeout_s: float = _ASK_S
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Ours, without what would make a program find its developer's settings or a running `up`."""
-    runtime = folder / "runtime"
+    """Ours, without what would make a program find its developer's settings or a running `up`.
+
+    What a killed program leaves behind, it leaves in the test's own folder.
+    """
+    runtime, temporary = folder / "runtime", folder / "tmp"
     runtime.mkdir(exist_ok=True)
+    temporary.mkdir(exist_ok=True)
     kept = {key: value for key, value in os.environ.items() if not key.startswith("GPIO_BRIDGE_")}
-    return kept | {"XDG_RUNTIME_DIR": str(runtime), "XDG_STATE_HOME": str(folder / "xdg-state")}
+    ours = {"XDG_RUNTIME_DIR": runtime, "XDG_STATE_HOME": folder / "xdg-state", "TMPDIR": temporary}
+    return kept | {name: str(path) for name, path in ours.items()}
 
 
 class Program:
