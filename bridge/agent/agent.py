@@ -81,6 +81,7 @@ class Agent:
         self._states = States(clock, self._publish_state, lambda: bool(self._accepting))
         self._subscribing: asyncio.Task[None] | None = None
         self._stopping = False
+        self._abandoned = False
         self._unsubscribed: str | None = None
         self._tick: Timer | None = None
         self._server: Server | None = None
@@ -171,6 +172,23 @@ class Agent:
             await self._close()
         _log.info("The agent has stopped", extra={"op": "stop", "node": self.settings.node})
 
+    def abandon(self) -> None:
+        """Let go of everything at once, as a kill of the process does: nothing more is seen, committed or said.
+
+        Only without threads; the connection to the broker is for whoever made it to cut. The pins are free when the
+        loop has turned.
+        """
+        self._stopping = self._abandoned = True
+        if self._tick is not None:
+            self._tick.cancel()
+        for task in (*self._tasks, *([self._subscribing] if self._subscribing is not None else [])):
+            task.cancel()
+        self._states.abandon()
+        self._presence.stop()
+        self._outbox.abandon()
+        for output in self.outputs.values():
+            output.abandon()
+
     async def failed(self) -> None:
         """Wait until a sensor's supervisor ends, which it never should, and raise why."""
         if not self._tasks:
@@ -231,6 +249,8 @@ class Agent:
 
     def observed(self, sensor: str, seen: Observation) -> None:
         """A sensor's event goes into the outbox; from its commit on it is promised (PROTOCOL.md, "Accepted")."""
+        if self._abandoned:
+            return  # an edge that was on its way to a process that is no more
         settings = self.settings.sensors[sensor]
         accepted = self._outbox.accept([(sensor, seen, settings.committed_to, settings.priority)])
         self._accepting.add(accepted)

@@ -158,6 +158,11 @@ class Output:
         except SensorError as error:
             self._not_switched(error)
 
+    def abandon(self) -> None:
+        """Let go of the pin as it is."""
+        self._cancel()
+        self.close()
+
     def close(self) -> None:
         """Let go of the pin, which stays off."""
         if self._device is not None:

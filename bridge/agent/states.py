@@ -47,6 +47,13 @@ class States:
         self._last = True
         self._show()
 
+    def abandon(self) -> None:
+        """Show nothing more."""
+        self._due.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def _show(self) -> None:
         if self._timer is not None:
             self._timer.cancel()

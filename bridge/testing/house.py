@@ -109,8 +109,10 @@ class House:
         return self._programs.boards[node]
 
     def agent(self, node: str) -> Agent:
-        """A node's agent itself."""
+        """A node's agent itself. Raises BridgeError after `kill_agent`."""
         self._begin()
+        if node not in self._programs.agents:
+            raise BridgeError(f"the agent of {node} is not running")
         return self._programs.agents[node]
 
     @property
@@ -208,10 +210,15 @@ class House:
         self._story.cut_off(self._recorder.recorded)
 
     def restart_agent(self, node: str) -> None:
-        """Stop a node's agent and start it again: the same pins, the same state folder."""
+        """Stop a node's agent, unless it is dead already, and start it: the same pins, the same state folder."""
         self._begin()
         self._complete(self._programs.restart_agent(node))
         self.settle()
+
+    def kill_agent(self, node: str) -> None:
+        """Kill a node's agent: what it had not written is lost, and what happens at its pins is seen by nobody."""
+        killed = self.agent(node).settings.node
+        self._do(lambda: self._programs.kill_agent(killed))
 
     def replace_mappings(self, text: str) -> None:
         """Save another mapping file while everything runs. Raises ConfigError when the dispatcher refuses it."""

@@ -133,8 +133,12 @@ class VirtualPi:
         """Plug the cable in; returns when the agent has had the time to find the broker, unless told not to wait."""
         self._house.broker.plug(self._client_id, wait=wait)
 
+    def kill(self) -> None:
+        """Kill the agent: what it had not written is lost, and nobody sees what happens until it is restarted."""
+        self._house.kill_agent(self.name)
+
     def restart(self) -> None:
-        """Stop the agent and start it again on the same pins and the same state folder; it warms up anew."""
+        """Stop the agent, unless it is dead, and start it on the same pins and state folder; it warms up anew."""
         self._house.restart_agent(self.name)
 
     @property

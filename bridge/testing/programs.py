@@ -48,6 +48,7 @@ class Programs:
         self.ear = Ear(self.broker, Topics(plan.root))
         self.boards: dict[str, VirtualBoard] = {}
         self.agents: dict[str, Agent] = {}
+        """Those that were not killed."""
         self.dispatcher: Dispatcher | None = None
         """None when it was killed."""
         self._agents_settings, self._dispatcher_settings = placed(plan, state)
@@ -82,9 +83,17 @@ class Programs:
             board.close()
 
     async def restart_agent(self, node: str) -> None:
-        """Stop an agent and start it again on the same board and the same state folder."""
-        await self._stop(self.agents[node])
+        """Stop an agent, unless it is dead, and start it on the same board and the same state folder."""
+        if node in self.agents:
+            await self._stop(self.agents.pop(node))
         await self._start_agent(node)
+
+    def kill_agent(self, node: str) -> None:
+        """Kill an agent where it stands."""
+        agent = self.agents.pop(node)
+        self._watchers.pop(agent).cancel()
+        self.broker.kill(client_id(agent.settings.site, "agent", node))
+        agent.abandon()
 
     async def restart_dispatcher(self) -> None:
         """Stop the dispatcher, unless it is dead, and start it on the same state folder."""

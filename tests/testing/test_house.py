@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -61,6 +62,66 @@ def test_time_stands_still_but_for_what_a_test_says(build: Build) -> None:
     house.advance(1.5)
     house.advance(timedelta(minutes=1))
     assert house.time.now() == START + timedelta(minutes=11, seconds=1.5)
+
+
+def test_a_killed_agent_loses_nothing_that_it_had_accepted_and_sees_nothing_until_it_is_started(build: Build) -> None:
+    house = build('version: 1\nmappings:\n  all: {select: {event: "button.*"}, initial: always, invoke: seen}\n')
+    pi, bell = house.pi("pi-1"), house.pi("pi-1").sensor("doorbell")
+    pi.offline()
+    for _ in range(3):
+        bell.press()
+        house.advance("1s")
+        bell.release()
+        house.advance("1s")
+    waiting = pi.backlog
+    assert waiting == 6
+    house.invocations.none()
+
+    pi.kill()
+    bell.press()
+    house.advance("1s")
+    bell.release()
+    with pytest.raises(BridgeError, match="the agent of pi-1 is not running"):
+        house.agent("pi-1")
+    pi.online()
+    house.advance("1m")
+    house.invocations.none()
+
+    pi.restart()
+    house.advance("1m")
+    sequences = [one.event.sequence for one in house.invocations]
+    assert sequences == list(range(sequences[0], sequences[0] + waiting))
+    assert pi.backlog == 0
+    bell.press()
+    assert house.invocations[-1].event.sequence == sequences[-1] + 1
+
+
+def test_what_a_killed_agent_had_not_committed_is_lost_and_found_again_at_its_start(build: Build) -> None:
+    house = build('version: 1\nmappings:\n  all: {select: {event: "button.pressed"}, initial: always, invoke: seen}\n')
+    house.settle()
+    agent = house.agent("pi-1")
+
+    async def press_and_die() -> None:
+        house.board("pi-1").drive_now("doorbell", "press")
+        while agent.backlog == 0:  # noqa: ASYNC110 - the very turn of the loop is meant, before that of the commit
+            await asyncio.sleep(0)
+        house._programs.kill_agent("pi-1")
+
+    house._complete(press_and_die())
+    house.advance("1m")
+    house.invocations.none()
+    house.pi("pi-1").restart()
+    house.advance("1m")
+    assert house.invocations.only().event.initial is True
+
+
+def test_a_killed_agent_is_offline_for_its_mappings(build: Build) -> None:
+    house = build(mappings("for: 10s"))
+    house.pi("pi-1").sensor("front-door").motion()
+    house.pi("pi-1").kill()
+    house.advance("1m")
+    house.invocations.none()
+    assert "went offline" in house.happened()
 
 
 def test_a_day_passes_in_seconds(build: Build) -> None:

@@ -235,7 +235,7 @@ def test_steps_begin_together_but_for_expectations_and_what_they_say(folder: Pat
         ("{function: ring, answers: [503]}", "steps[0].answers: must be text, not a list"),
         ("{broker: explode}", "steps[0].broker: must be one of stop, start, forget, not 'explode'"),
         ("{dispatcher: stop}", "steps[0].dispatcher: must be one of kill, restart, not 'stop'"),
-        ("{node: pi-1, do: dance}", "steps[0].do: must be one of offline, online, restart, not 'dance'"),
+        ("{node: pi-1, do: dance}", "steps[0].do: must be one of offline, online, kill, restart, not 'dance'"),
         ("{clock: back}", "steps[0].clock: must be a jump such as `jump -1h` or `jump 30m`"),
         ("{clock: jump soon}", "steps[0].clock: 'soon' is not a duration; *"),
         ("{broker: stop, at: 5}", "steps[0].at: needs a unit: *"),
@@ -423,6 +423,22 @@ def test_a_dispatcher_is_killed_once(folder: Path) -> None:
     assert problems("{dispatcher: kill}", "{dispatcher: kill, after: 1s}", "expect: none") == [
         "it.scenario.yaml:6:5: the dispatcher is not running"
     ]
+
+
+def test_an_agent_is_killed_once_and_what_it_had_accepted_fires_when_it_is_started(folder: Path) -> None:
+    assert problems("{node: pi-1, do: kill}", "{node: pi-1, do: kill, after: 1s}", "expect: none") == [
+        "it.scenario.yaml:6:5: the agent of pi-1 is not running"
+    ]
+    result = ran(
+        "{node: pi-1, do: offline}",
+        "{sensor: front-door, do: motion for 10s}",
+        "{node: pi-1, do: kill, after: 1s}",
+        "{node: pi-1, do: online}",
+        "expect: none within 1m",
+        "{node: pi-1, do: restart}",
+        "expect: intruder-alert times 1 within 10s",
+    )
+    assert result.failures == ()
 
 
 def test_every_fault_does_in_a_scenario_what_it_says(folder: Path) -> None:

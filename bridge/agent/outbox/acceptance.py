@@ -97,6 +97,12 @@ class Acceptance:
             await asyncio.sleep(0)
         self._fail_waiting(JournalError(f"the outbox {self._stock.journal.path} is closed"))
 
+    def abandon(self) -> None:
+        """Commit nothing more; nobody hears what became of what waits."""
+        if self._commit_timer is not None:
+            self._commit_timer.cancel()
+        self._waiting.clear()
+
     def _commit(self) -> None:
         """Write everything that waits in one change; one such write at a time keeps sequences without gaps."""
         self._commit_timer = None

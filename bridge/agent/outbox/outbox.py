@@ -90,6 +90,17 @@ class Outbox:
         self._confirmation.purge()
         await self.journal.__aexit__(*exc)
 
+    def abandon(self) -> None:
+        """Let go of the file at once, as a kill of the process does: what waits for its commit is lost.
+
+        Only without threads.
+        """
+        if self._timer is not None:
+            self._timer.cancel()
+        self._sending.abandon()
+        self._acceptance.abandon()
+        self.journal.abandon()
+
     # What the agent asks.
 
     @property

@@ -74,6 +74,13 @@ class Sending:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def abandon(self) -> None:
+        """Send nothing any more, from one moment to the next."""
+        self._stock.sender.disconnected()
+        self._transport = None
+        for task in self._tasks:
+            task.cancel()
+
     def _publish(self, transport: Transport, step: Publish) -> None:
         self._stock.counters.published += 1
         self._stock.counters.resent += step.again

@@ -35,7 +35,7 @@ class Answers:
 
 @dataclass(frozen=True, slots=True)
 class OfNode:
-    """Something happens to a node: `offline`, `online` or `restart`."""
+    """Something happens to a node: `offline`, `online`, `kill` or `restart`."""
 
     node: str
     do: str
@@ -78,6 +78,7 @@ def happen(house: House, what: Happening) -> None:
 _NODE: Final[dict[str, Callable[[House, str], object]]] = {
     "offline": lambda house, name: house.pi(name).offline(),
     "online": lambda house, name: house.pi(name).online(wait=False),
+    "kill": lambda house, name: house.pi(name).kill(),
     "restart": lambda house, name: house.pi(name).restart(),
 }
 _BROKER: Final[dict[str, Callable[[House], object]]] = {

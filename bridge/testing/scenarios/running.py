@@ -21,6 +21,7 @@ _TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
 _STARTS = "a running house has the clock of the world, and cannot begin at another time"
 _JUMP = "the clock of a running house cannot jump"
 _CABLE = "the cable of a running virtual Pi cannot be pulled; `broker: stop` is the same for all of them"
+_AGENT = "an agent of a running house shares its process with everything else, and cannot be killed; it can `restart`"
 _DISPATCHER = (
     "the dispatcher of a running house stays: what it tells decides whether expectations are met;"
     " a killed one is for scenarios on the virtual clock"
@@ -112,6 +113,8 @@ def _posted(what: Happening) -> tuple[str, dict[str, str]]:
             return "/v1/broker", {"do": what.do}
         case OfNode(do="restart"):
             return "/v1/restart", {"node": what.node}
+        case OfNode(do="kill"):
+            raise BridgeError(_AGENT)
         case OfNode():
             raise BridgeError(_CABLE)
         case OfDispatcher():

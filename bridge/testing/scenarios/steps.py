@@ -154,13 +154,13 @@ class StepMap:
     sensor: Words | None = None
     """The sensor that sees something: `pi-1/front-door`, or `front-door` where only one has that name."""
     do: Words | None = None
-    """What it sees; or `offline`, `online`, `restart` of a node."""
+    """What it sees; or `offline`, `online`, `kill`, `restart` of a node."""
     function: Words | None = None
     """The function that is told how to answer."""
     answers: Answers | None = None
     """How it answers from now on: `503 times 2`, `200 after 5s`, `hangs`, `unreachable`, `unknown`, `well again`."""
     node: Words | None = None
-    """The node whose cable is pulled (`do: offline`) or plugged in, or whose agent starts again."""
+    """The node whose cable is pulled (`do: offline`) or plugged in, or whose agent is killed, or starts (again)."""
     broker: Literal["stop", "start", "forget"] | None = None
     """The broker is gone, is there again, or loses its store."""
     dispatcher: Literal["kill", "restart"] | None = None
@@ -183,7 +183,7 @@ class StepMap:
         return self.expect.wanted.within_s if self.expect is not None else 0.0
 
 
-NODE_WORDS: Final = ("offline", "online", "restart")
+NODE_WORDS: Final = ("offline", "online", "kill", "restart")
 """What may happen to a node."""
 
 
