@@ -14,6 +14,7 @@ from bridge.cli.table import print_table
 
 if TYPE_CHECKING:
     from bridge.manager.stack.document import ComposeFile
+    from bridge.manager.stack.folder import Written
     from bridge.swarm.engine import Engine
 
 app = typer.Typer(
@@ -25,14 +26,41 @@ _NAME, _FILE = "gpio-bridge", Path("stack/gpio-bridge.yml")
 
 Name = Annotated[str, typer.Argument(metavar="STACK", help="The stack's name.")]
 File = Annotated[Path, typer.Option("--file", "-f", "-c", help="The compose file.", dir_okay=False)]
+Ours = Annotated[
+    Path | None,
+    typer.Option(
+        "--file",
+        "-f",
+        "-c",
+        help=f"The compose file; without it {_FILE}, which is made, as by `stack init`, where it is missing.",
+        dir_okay=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Timeout = Annotated[float, typer.Option(min=1, help="How many seconds all of it may take to run.")]
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where the stack's files go.", file_okay=False)] = _FILE.parent,
+    agents: Annotated[
+        list[str] | None,
+        typer.Option("--agent", metavar="NODE", help="A node whose agent gets a password; repeatable."),
+    ] = None,
+) -> None:
+    """Write the compose file of everything, its configs and fresh passwords. What is there already stays as it is."""
+    from bridge.manager.stack.folder import complete
+
+    written = complete(folder, agents or ())
+    _told(written)
+    if not written.files:
+        print(f"{folder}: nothing is missing")
+
+
+@app.command()
 def deploy(
     name: Name = _NAME,
-    file: File = _FILE,
+    file: Ours = None,
     host: Host = None,
     timeout: Timeout = 300.0,
     settle: Annotated[float, typer.Option(min=0, help="So many seconds all must have run without a break.")] = 5.0,
@@ -45,9 +73,10 @@ def deploy(
 ) -> None:
     """Deploy a compose file, and wait until all of it runs. What is wrong is told before anything is changed."""
     from bridge.clock import RealClock
+    from bridge.manager.stack.data_node import LABEL, ensure_data_node
     from bridge.manager.stack.deployment import DeployOptions, StackDeployment
 
-    compose_file = _compose_file(file)
+    compose_file = _compose_file(_ours() if file is None else file)
     options = DeployOptions(
         prune=prune,
         resolve_images=resolve,
@@ -57,7 +86,11 @@ def deploy(
     )
 
     async def run(engine: Engine) -> None:
-        await StackDeployment(engine, _checked(name), compose_file, options, _tell, RealClock()).run()
+        deployment = StackDeployment(engine, _checked(name), compose_file, options, _tell, RealClock())
+        labelled = await ensure_data_node(engine, compose_file)
+        if labelled is not None:
+            _tell(labelled, f"gets the label {LABEL}=true: it holds the data from now on")
+        await deployment.run()
 
     on_engine(host, run)
     print(f"{name}: deployed" if detach else f"{name}: all of it runs")
@@ -145,6 +178,22 @@ def remove(name: Name = _NAME, host: Host = None, timeout: Timeout = 120.0) -> N
 
     found = on_engine(host, lambda engine: remove_stack(engine, _checked(name), _tell, RealClock(), timeout_s=timeout))
     print(f"{name}: removed" if found else f"{name}: there is no such stack")
+
+
+def _ours() -> Path:
+    """The compose file of everything; what is missing of it is made, unless it is somebody's own by now."""
+    from bridge.manager.stack.folder import complete, is_shipped
+
+    if not _FILE.exists() or is_shipped(_FILE):
+        _told(complete(_FILE.parent))
+    return _FILE
+
+
+def _told(written: Written) -> None:
+    for file in written.files:
+        _tell(str(file), "written")
+    for node, file in written.agents.items():
+        _tell(node, f"its agent's password is in {file}; in its settings: mqtt.username: {node}, mqtt.password_file")
 
 
 def _compose_file(file: Path) -> ComposeFile:
