@@ -1,6 +1,12 @@
-"""Removes a stack: its services, then what they needed. Volumes hold data and stay on their cluster nodes."""
+"""Removes a stack: its services, then what they needed. Volumes hold data and stay on their cluster nodes.
+
+Functions that stand in a network of the stack go with it: their gateway is gone, and no network can be removed from
+under a service. Their secrets, which nobody could read back, stay.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 from bridge.clock import Clock
 from bridge.errors import EngineError, StackError
@@ -9,6 +15,8 @@ from bridge.manager.stack.swarm_parts import documents_of
 from bridge.swarm.engine import Engine
 
 _LOOK_S = 0.3
+_FUNCTION_LABEL = "com.openfaas.function"
+"""What the gateway calls a function's service by, as OpenFaaS does."""
 
 
 async def remove_stack(engine: Engine, stack: str, tell: Tell, clock: Clock, *, timeout_s: float = 120.0) -> bool:
@@ -19,11 +27,17 @@ async def remove_stack(engine: Engine, stack: str, tell: Tell, clock: Clock, *, 
     """
     deadline_s = clock.monotonic() + timeout_s
     services = await documents_of(engine, "services", stack)
+    networks = await documents_of(engine, "networks", stack)
     for document in services:
         await _remove(engine, f"/services/{document['ID']}")
         tell(_short(stack, document["Spec"]["Name"]), "service removed")
-    found = bool(services)
-    while services and await documents_of(engine, "tasks", stack):
+    functions, others = await _in_networks(engine, {str(each["Id"]) for each in networks})
+    for document in functions:
+        await _remove(engine, f"/services/{document['ID']}")
+        tell(document["Spec"]["Name"], "function removed")
+    found = bool(services or functions)
+    gone = {document["ID"] for document in (*services, *functions)}
+    while gone and any(task.get("ServiceID") in gone for task in await engine.get("/tasks") or []):
         if clock.monotonic() >= deadline_s:
             raise StackError(f"tasks of the stack {stack} still run after {timeout_s:g} s; is a cluster node away?")
         await clock.sleep(_LOOK_S)
@@ -32,11 +46,30 @@ async def remove_stack(engine: Engine, stack: str, tell: Tell, clock: Clock, *, 
             await _remove(engine, f"/{kind}/{document['ID']}")
             tell(document["Spec"]["Name"], f"{kind[:-1]} removed")
             found = True
-    for document in await documents_of(engine, "networks", stack):
+    for document in networks:
+        holder = others.get(str(document["Id"]))
+        if holder is not None:
+            raise StackError(
+                f"the network {document['Name']} cannot be removed: the service {holder} is in it; remove that first"
+            )
         await _leave(engine, document, clock, deadline_s)
         tell(document["Name"], "network removed")
         found = True
     return found
+
+
+async def _in_networks(engine: Engine, networks: set[str]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The functions in these networks; and of the other services there the name of one, by the network's id."""
+    functions: list[dict[str, Any]] = []
+    others: dict[str, str] = {}
+    for document in await engine.get("/services") or []:
+        template = document["Spec"].get("TaskTemplate") or {}
+        inside = {str(each.get("Target")) for each in template.get("Networks") or ()} & networks
+        if inside and _FUNCTION_LABEL in (document["Spec"].get("Labels") or {}):
+            functions.append(document)
+        else:
+            others.update(dict.fromkeys(inside, str(document["Spec"]["Name"])))
+    return functions, others
 
 
 async def _remove(engine: Engine, path: str) -> None:
@@ -49,16 +82,19 @@ async def _remove(engine: Engine, path: str) -> None:
 
 
 async def _leave(engine: Engine, document: dict[str, object], clock: Clock, deadline_s: float) -> None:
-    """Remove a network; for a moment after the last task it may still be said to be in use."""
+    """Remove a network. For a moment after the last task it may be said to be in use, or be there all the same."""
     while True:
+        why = "it is still there"
         try:
             await _remove(engine, f"/networks/{document['Id']}")
         except EngineError as error:
-            if clock.monotonic() >= deadline_s:
-                raise StackError(f"the network {document['Name']} cannot be removed: {error}") from error
-            await clock.sleep(_LOOK_S)
+            why = str(error)
         else:
-            return
+            if not await engine.get("/networks", filters={"id": [str(document["Id"])]}):
+                return
+        if clock.monotonic() >= deadline_s:
+            raise StackError(f"the network {document['Name']} cannot be removed: {why}")
+        await clock.sleep(_LOOK_S)
 
 
 def _short(stack: str, docker_name: object) -> str:

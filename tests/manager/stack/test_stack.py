@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -79,7 +80,7 @@ def normal(spec: dict[str, Any]) -> dict[str, Any]:
     for kind in ("Config", "Secret"):
         for grant in container.get(f"{kind}s") or ():
             del grant[f"{kind}ID"]
-            grant[f"{kind}Name"] = grant[f"{kind}Name"].rpartition("-")[0] or grant[f"{kind}Name"]
+            grant[f"{kind}Name"] = re.sub("-[0-9a-f]{12}$", "", grant[f"{kind}Name"])
         container.get(f"{kind}s", []).sort(key=lambda grant: str(grant["File"]["Name"]))
     for network in spec["TaskTemplate"]["Networks"]:
         del network["Target"]
@@ -87,20 +88,48 @@ def normal(spec: dict[str, Any]) -> dict[str, Any]:
     return spec
 
 
-def test_the_docker_cli_makes_the_same_services_networks_and_labels_of_a_file(ground: Ground) -> None:
-    deploy = ["stack", "deploy", "--compose-file", str(WHOLE), "--resolve-image", "never", "house"]
+def made_by_the_docker_cli(ground: Ground, file: Path, **variables: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The services and networks that the Docker CLI makes of a file, by their names; then they are removed by us."""
+    deploy = ["stack", "deploy", "--compose-file", str(file), "--resolve-image", "never", "house"]
     subprocess.run(
-        ["docker", "-H", ground.engine.host, *deploy], env={**os.environ, "HANDLERS": HANDLERS}, check=True, timeout=60
+        ["docker", "-H", ground.engine.host, *deploy], env={**os.environ, **variables}, check=True, timeout=60
     )
-    theirs = {name: normal(spec) for name, spec in ground.specs().items()}
-    networks = {each["Name"]: network(each) for each in ground.inspect("network", "--filter", "scope=swarm")}
-    # What was made by the Docker CLI is removed by us.
+    found = specs_and_networks(ground)
     assert ground.run("rm house").code == 0
     assert ground.names("service") == ground.names("secret") == ground.names("config") == []
+    return found
+
+
+def specs_and_networks(ground: Ground) -> tuple[dict[str, Any], dict[str, Any]]:
+    specs = {name: normal(spec) for name, spec in ground.specs().items()}
+    return specs, {each["Name"]: network(each) for each in ground.inspect("network", "--filter", "scope=swarm")}
+
+
+def test_the_docker_cli_makes_the_same_services_networks_and_labels_of_a_file(ground: Ground) -> None:
+    theirs = made_by_the_docker_cli(ground, WHOLE, HANDLERS=HANDLERS)
     done = ground.run(f"deploy house -f {WHOLE} --no-resolve --detach")
     assert (done.code, done.err) == (0, "")
-    assert {name: normal(spec) for name, spec in ground.specs().items()} == theirs
-    assert {each["Name"]: network(each) for each in ground.inspect("network", "--filter", "scope=swarm")} == networks
+    assert specs_and_networks(ground) == theirs
+
+
+def test_the_docker_cli_makes_the_same_of_the_file_that_we_ship(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert command("stack init").code == 0
+    for program in ("GPIO_BRIDGE", "MOSQUITTO", "PROMETHEUS", "ALERTMANAGER"):
+        # Tasks of it would be of no use, and there are none: no cluster node has the label yet.
+        monkeypatch.setenv(f"{program}_IMAGE", f"127.0.0.1:5000/{program.lower()}:1")
+    services, networks = made_by_the_docker_cli(ground, Path("stack/gpio-bridge.yml"))
+    assert len(services) == 6
+    assert {"gpio-bridge-functions", "house_inner"} <= set(networks)
+    done = ground.run("deploy house --no-resolve --detach")
+    assert (done.code, done.err) == (0, "")
+    (node,) = json.loads(ground.engine.docker("node", "inspect", "self"))
+    assert f"{node['Description']['Hostname']}: gets the label gpio-bridge.data=true" in done.out
+    assert node["Spec"]["Labels"] == {"gpio-bridge.data": "true"}
+    assert specs_and_networks(ground) == (services, networks)
+    assert "gets the label" not in ground.run("deploy house --no-resolve --detach").out
+    ground.engine.docker("node", "update", "--label-rm", "gpio-bridge.data", node["ID"])
 
 
 def network(document: dict[str, Any]) -> dict[str, Any]:
@@ -201,6 +230,25 @@ def test_an_image_that_is_nowhere_is_told(ground: Ground) -> None:
     done = ground.deploy()
     assert done.code == 1
     assert "No such image: 127.0.0.1:5000/nowhere:1 (rejected)" in done.err
+
+
+def test_functions_go_with_the_network_of_a_stack_and_other_services_hold_it(ground: Ground) -> None:
+    ground.write(
+        f"services: {{one: {service(more='networks: [functions]')}}}\n"
+        "networks: {functions: {attachable: true, name: fns}}\n"
+    )
+    assert ground.deploy("--detach").code == 0
+    for name, label in (("greet", "com.openfaas.function=greet"), ("mine", "a=b")):
+        ground.engine.docker("service", "create", "-d", "--name", name, "--label", label, "--network", "fns", "nothing")
+    try:
+        done = ground.run("rm house")
+        assert done.code == 1
+        assert "greet: function removed" in done.out
+        assert "the network fns cannot be removed: the service mine is in it" in done.err, done
+        assert ground.names("service") == ["mine"]
+    finally:
+        ground.engine.docker("service", "rm", "mine")
+    assert "fns: network removed" in ground.run("rm house").out
 
 
 def test_what_is_wrong_is_told_before_anything_is_changed(ground: Ground) -> None:
