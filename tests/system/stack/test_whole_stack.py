@@ -1,0 +1,119 @@
+"""From a new swarm to an event of a Pi that invokes a function there: one command, and what comes after."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab import function_images
+from tests.lab.lab import Lab
+from tests.ports import free_port
+from tests.real_parts import require
+from tests.system.processes import Program, ask
+from tests.system.stack.deployed import SERVICES, STACK, Deployed
+
+pytestmark = [
+    pytest.mark.real(
+        "docker", "docker-registry", "debootstrap", "mosquitto", "mosquitto-clients", "prometheus",
+        "prometheus-alertmanager",
+    ),
+    pytest.mark.timeout(500),
+]  # fmt: skip
+
+SEEN = """
+import pathlib
+calls = []
+def handle(event, context):
+    if event.method == "POST":
+        calls.append(event.body.decode())
+    return "\\n".join(calls)
+"""
+MAPPINGS = """\
+version: 1
+mappings:
+  gate-seen:
+    select: {sensor: gate, event: digital.on}
+    invoke: seen
+"""
+
+
+@pytest.fixture
+def deployed(three_pis: Lab, tmp_path: Path) -> Iterator[Deployed]:
+    require("mosquitto", "mosquitto_sub", "prometheus", "promtool", "prometheus-alertmanager", "amtool")
+    deployed = Deployed(three_pis, tmp_path)
+    try:
+        yield deployed
+    finally:
+        deployed.run("stack", "rm")
+        deployed.eventually(deployed.without_volumes, "its volumes are gone")
+
+
+def test_one_command_brings_up_everything_and_an_event_invokes_a_function(deployed: Deployed, tmp_path: Path) -> None:
+    began_s = time.monotonic()
+    told = deployed.deploy()
+    print(f"deployed in {time.monotonic() - began_s:.1f} s")
+    assert {f"{service}: 1/1" for service in SERVICES} <= set(told), told
+    assert told[-1] == f"{STACK}: all of it runs"
+    assert "pi-1: gets the label gpio-bridge.data=true: it holds the data from now on" in told
+    before = deployed.tasks()
+
+    again = deployed.deploy()
+    assert {f"{service}: service unchanged" for service in SERVICES} <= set(again), again
+    assert not [line for line in again if "written" in line or "made" in line or "removed" in line]
+    assert deployed.tasks() == before
+
+    # A config that is changed is rolled out, to the one service that has it.
+    (deployed.stack / "mappings.yaml").write_text(MAPPINGS, encoding="utf-8")
+    changed = deployed.deploy()
+    assert [line for line in changed if "service updated" in line] == ["dispatcher: service updated"], changed
+    after = deployed.tasks()
+    assert {name for name in SERVICES if after[name] != before[name]} == {"dispatcher"}
+
+    lab = deployed.lab
+    image = function_images.build_handler(lab, function_images.build_runtime(lab), "seen:1", SEEN)
+    assert deployed.gateway("POST", "/system/functions", {"service": "seen", "image": image})[0] == 202
+    agent = agent_of(deployed, tmp_path)
+    try:
+        agent.start()
+        agent.ready()
+        simulate(agent, 1)
+        deployed.eventually(lambda: b"digital.on" in deployed.gateway("GET", "/function/seen")[1], "it is invoked")
+    finally:
+        agent.kill()
+    assert deployed.gateway("GET", "/function/seen")[1].count(b'"subject":"gate"') == 1
+    deployed.eventually(
+        lambda: deployed.targets() == {"gateway": "up", "dispatcher": "up", "manager": "up"}, "all are scraped"
+    )
+
+    removed = deployed.run("stack", "rm")
+    assert "seen: function removed" in removed
+    volumes = sorted(f"{STACK}_{service}" for service in SERVICES)
+    assert deployed.left() == {"service": [], "secret": [], "config": [], "network": [], "volume": volumes}
+
+
+def agent_of(deployed: Deployed, folder: Path) -> Program:
+    """An agent outside of the swarm, with virtual pins and the password that was made for it."""
+    mqtt = {
+        "host": deployed.lab.manager.address,
+        "username": "pi-1",
+        "password_file": str(deployed.secret("pi-1-password")),
+    }
+    port, control = free_port(), free_port()
+    settings = {
+        "node": "pi-1",
+        "mqtt": mqtt,
+        "pins": {"factory": "mock"},
+        "sensors": {"gate": {"kind": "digital", "pin": 17}},
+        "http": {"port": port},
+    }
+    agent = Program(folder, "agent", settings, port)
+    agent.arguments = ("--control-port", str(control))
+    return agent
+
+
+def simulate(agent: Program, value: int) -> None:
+    status, answer = ask(int(agent.arguments[1]), "/v1/simulate", {"sensor": "gate", "value": value})
+    assert status == 200, answer
