@@ -114,8 +114,26 @@ def test_no_note_is_left_of_a_setting_that_is_gone_or_says_what_the_code_says() 
     assert sorted(NOTES.keys() - used_notes()) == []
 
 
+def of_the_whole_stack() -> dict[str, str]:
+    """The variables of the compose file that we ship, and their defaults."""
+    text = (ROOT / "stack/gpio-bridge.yml").read_text(encoding="utf-8")
+    return dict(re.findall(r"\$\{([A-Z_]+):-([^}]*)\}", text))
+
+
+def test_the_page_of_the_whole_stack_has_each_variable_of_the_compose_file_with_its_default() -> None:
+    page = (ROOT / "docs/how-to/the-whole-stack-on-your-pis.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[A-Z_`, ]+`) \| (.+) \|$", page, re.MULTILINE)
+    told = {
+        name.strip("` "): default.strip("` ")
+        for names, defaults in rows
+        for name, default in zip(names.split(","), defaults.split(","), strict=True)
+    }
+    assert told == of_the_whole_stack()
+
+
 def test_no_page_names_an_environment_variable_that_no_program_reads() -> None:
     known = {variable.name for cls in SETTINGS for variable in variables(cls)} | {"GPIO_BRIDGE_LOG_LEVEL"}
+    known |= set(of_the_whole_stack())
     for page in DOCS:
         named_here = set(re.findall(r"GPIO_BRIDGE_[A-Z0-9_]*[A-Z0-9]", page.read_text(encoding="utf-8")))
         assert named_here - known == set(), relative(page)

@@ -61,7 +61,7 @@ def test_the_templates_of_function_images_come_with_the_wheel(python: Path, tmp_
 def test_the_files_of_the_whole_stack_come_with_the_wheel_and_no_password_does(python: Path, tmp_path: Path) -> None:
     ran(python, "-m", "bridge", "stack", "init", folder=tmp_path)
     written = {path.name for path in (tmp_path / "stack").iterdir()}
-    assert {"gpio-bridge.yml", "broker.acl", "mappings.yaml", "secrets"} <= written
+    assert {"gpio-bridge.yml", "broker.acl", "first-mappings.yaml", "secrets"} <= written
     (shipped,) = python.parents[1].glob("lib/python*/site-packages/bridge/manager/stack/shipped")
     assert {path.name for path in shipped.iterdir()} == written - {"secrets"}
 

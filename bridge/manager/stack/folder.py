@@ -25,9 +25,9 @@ SHIPPED: Final = (
     "broker.acl",
     "broker.conf",
     "dispatcher.yaml",
+    "first-mappings.yaml",
     "gateway.yaml",
     "manager.yaml",
-    "mappings.yaml",
     "prometheus.yml",
 )
 """In a checkout they stand in `stack/`, in the wheel in a folder `shipped` beside this module."""

@@ -60,7 +60,7 @@ def test_a_new_folder_is_all_that_its_compose_file_names_and_only_its_owner_can_
 def test_what_is_there_is_never_changed_and_what_is_missing_comes_back(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     complete(folder)
-    (folder / "mappings.yaml").write_text("version: 1\nmappings: {}\n", encoding="utf-8")
+    (folder / "first-mappings.yaml").write_text("version: 1\nmappings: {}\n", encoding="utf-8")
     before = contents(folder)
     again = command(f"stack init {folder}")
     assert (again.code, again.out) == (0, f"{folder}: nothing is missing\n")

@@ -21,6 +21,7 @@ STACK: Final = "gpio-bridge"
 SERVICES: Final = ("broker", "dispatcher", "gateway", "manager", "prometheus", "alertmanager")
 _DEPLOYED_S: Final = 200.0
 _ASKED_S: Final = 10.0
+_MANAGER: Final = ("--config", "/etc/gpio-bridge/manager.yaml")
 
 
 def images_of(lab: Lab) -> dict[str, str]:
@@ -103,16 +104,24 @@ class Deployed:
         finally:
             connection.close()
 
-    def inside(self, service: str, code: str) -> str:
-        """What Python prints in the container of one of our own services, which all run on the manager here."""
+    def inside(self, service: str, *command: str) -> str:
+        """What a command prints in the container of a service; all of them run on the manager here."""
         label = f"label=com.docker.swarm.service.name={STACK}_{service}"
         (container, *_) = self.docker("ps", "--quiet", "--filter", label).split()
-        return self.docker("exec", container, "python3", "-c", code)
+        return self.docker("exec", container, *command)
+
+    def apply(self, mappings: str) -> None:
+        """Put mappings in force over the manager's API, with a token that was made for it."""
+        token = self.inside("manager", "gpio-bridge", "tokens", "create", "test", "--role", "operator", *_MANAGER)
+        for name, text in (("token", token), ("mappings.yaml", mappings)):
+            (self.folder / name).write_text(text, encoding="utf-8")
+        url = f"http://{self.lab.manager.address}:8088"
+        self.run("mappings", "apply", "mappings.yaml", "--yes", "--url", url, "--token-file", "token")
 
     def targets(self) -> dict[str, str]:
         """What Prometheus says of whom it asks."""
         code = "import urllib.request as h; print(h.urlopen('http://prometheus:9090/api/v1/targets').read().decode())"
-        document: dict[str, Any] = json.loads(self.inside("manager", code))
+        document: dict[str, Any] = json.loads(self.inside("manager", "python3", "-c", code))
         return {each["labels"]["job"]: each["health"] for each in document["data"]["activeTargets"]}
 
     def eventually(self, condition: Callable[[], object], what: str, within_s: float = 60.0) -> None:

@@ -66,12 +66,14 @@ def test_one_command_brings_up_everything_and_an_event_invokes_a_function(deploy
     assert deployed.tasks() == before
 
     # A config that is changed is rolled out, to the one service that has it.
-    (deployed.stack / "mappings.yaml").write_text(MAPPINGS, encoding="utf-8")
+    settings = deployed.stack / "dispatcher.yaml"
+    settings.write_text(settings.read_text(encoding="utf-8") + "limits: {per_function: 8}\n", encoding="utf-8")
     changed = deployed.deploy()
     assert [line for line in changed if "service updated" in line] == ["dispatcher: service updated"], changed
     after = deployed.tasks()
     assert {name for name in SERVICES if after[name] != before[name]} == {"dispatcher"}
 
+    deployed.apply(MAPPINGS)
     lab = deployed.lab
     image = function_images.build_handler(lab, function_images.build_runtime(lab), "seen:1", SEEN)
     assert deployed.gateway("POST", "/system/functions", {"service": "seen", "image": image})[0] == 202
