@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.lab import images
 from tests.lab.lab import Lab
 from tests.lab.machine import NEEDED, missing
 from tests.real_parts import require, require_none_missing
@@ -24,3 +25,9 @@ def three_pis() -> Iterator[Lab]:
     with Lab.for_tests() as lab:
         lab.up(3)
         yield lab
+
+
+@pytest.fixture(scope="session")
+def programs(three_pis: Lab) -> str:
+    """The image of our programs, made once for all tests in the lab; its name."""
+    return images.build_programs(three_pis)

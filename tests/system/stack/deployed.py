@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from tests.lab import images, installed
+from tests.lab import installed
 from tests.lab.lab import Lab
 from tests.lab.machine import LabError, until
 from tests.system.processes import COMMAND, environment
@@ -25,9 +25,8 @@ _MANAGER: Final = ("--config", "/etc/gpio-bridge/manager.yaml")
 
 
 def images_of(lab: Lab) -> dict[str, str]:
-    """The variables that name the images: ours of this checkout, the others of what is installed on this machine."""
+    """The variables that name the images of what is installed on this machine."""
     wanted: dict[str, Callable[[], str]] = {
-        "GPIO_BRIDGE_IMAGE": lambda: images.build_programs(lab),
         "MOSQUITTO_IMAGE": lambda: installed.build(
             lab,
             "mosquitto:installed",
@@ -58,10 +57,11 @@ def images_of(lab: Lab) -> dict[str, str]:
 class Deployed:
     """A folder, a shell's variables, and the command in it."""
 
-    def __init__(self, lab: Lab, folder: Path) -> None:
+    def __init__(self, lab: Lab, folder: Path, programs: str) -> None:
         self.lab, self.folder = lab, folder
         self.stack = folder / "stack"
-        self.variables = {"DOCKER_HOST": lab.manager.host, "HEALTH_EVERY": "2s", **images_of(lab)}
+        at = {"DOCKER_HOST": lab.manager.host, "HEALTH_EVERY": "2s", "GPIO_BRIDGE_IMAGE": programs}
+        self.variables = {**at, **images_of(lab)}
 
     def run(self, *arguments: str) -> list[str]:
         """What `gpio-bridge ARGUMENTS` prints, which must succeed."""

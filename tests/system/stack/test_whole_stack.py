@@ -41,14 +41,15 @@ mappings:
 
 
 @pytest.fixture
-def deployed(three_pis: Lab, tmp_path: Path) -> Iterator[Deployed]:
+def deployed(three_pis: Lab, programs: str, tmp_path: Path) -> Iterator[Deployed]:
     require("mosquitto", "mosquitto_sub", "prometheus", "promtool", "prometheus-alertmanager", "amtool")
-    deployed = Deployed(three_pis, tmp_path)
+    deployed = Deployed(three_pis, tmp_path, programs)
     try:
         yield deployed
     finally:
         deployed.run("stack", "rm")
         deployed.eventually(deployed.without_volumes, "its volumes are gone")
+        deployed.docker("node", "update", "--label-rm", "gpio-bridge.data", "pi-1")
 
 
 def test_one_command_brings_up_everything_and_an_event_invokes_a_function(deployed: Deployed, tmp_path: Path) -> None:

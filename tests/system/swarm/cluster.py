@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from bridge.gateway.deployment import Deployment
-from tests.lab import function_images, images
+from tests.lab import function_images
 from tests.lab.lab import Lab
 from tests.lab.machine import until
 
@@ -51,8 +51,9 @@ class Answer:
 class Cluster:
     """The gateway of a lab, and the questions of its users; a context manager that leaves the lab empty."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, programs: str) -> None:
         self.lab = lab
+        self._programs = programs
         self.runtime = function_images.build_runtime(lab)
         self._password = secrets.token_hex(16)
 
@@ -61,7 +62,6 @@ class Cluster:
         with ThreadPoolExecutor() as threads:
             # Meanwhile the others fetch what every function's image begins with.
             pulls = [threads.submit(node.docker, "pull", "--quiet", self.runtime) for node in self.lab.nodes[1:]]
-            image = images.build_programs(self.lab)
             for pull in pulls:
                 pull.result()
         manager.docker("network", "create", "--driver", "overlay", "--attachable", NETWORK)
@@ -79,7 +79,14 @@ class Cluster:
             *("--mount", "type=volume,source=gateway,target=/var/lib/gpio-bridge"),
         )
         manager.docker(
-            "service", "create", "--detach", *service, image, "gateway", "--config", "/etc/gpio-bridge/gateway.yaml"
+            "service",
+            "create",
+            "--detach",
+            *service,
+            self._programs,
+            "gateway",
+            "--config",
+            "/etc/gpio-bridge/gateway.yaml",
         )
         until(self._is_ready, "the gateway is ready", _ASKED_S, self.gateway_log)
         return self

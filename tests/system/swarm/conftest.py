@@ -11,7 +11,7 @@ from tests.system.swarm.cluster import Cluster
 
 
 @pytest.fixture(scope="session")
-def cluster(three_pis: Lab) -> Iterator[Cluster]:
+def cluster(three_pis: Lab, programs: str) -> Iterator[Cluster]:
     """The gateway runs on pi-1; what a test deploys stays, so each takes names of its own."""
-    with Cluster(three_pis) as cluster:
+    with Cluster(three_pis, programs) as cluster:
         yield cluster
