@@ -58,7 +58,7 @@ def join_command_(
 @app.command()
 def nodes(host: Host = None, as_json: AsJson = False) -> None:
     """Show the cluster nodes and what runs on each; warnings go to stderr."""
-    from bridge.manager.cluster.cluster import cluster_nodes, counted, running_tasks
+    from bridge.manager.cluster.cluster import cluster_nodes, counted, running_tasks, shown
     from bridge.manager.cluster.warnings import warnings
 
     async def run(engine: Engine) -> tuple[list[ClusterNode], Mapping[str, Sequence[str]]]:
@@ -66,7 +66,7 @@ def nodes(host: Host = None, as_json: AsJson = False) -> None:
 
     found, tasks = on_engine(host, run)
     if as_json:
-        print(json.dumps([_document(node, tasks.get(node.id, ())) for node in found]))
+        print(json.dumps([shown(node, tasks.get(node.id, ())) for node in found]))
         return
     rows = [("CLUSTER NODE", "STATE", "ROLE", "PLATFORM", "MEMORY", "ENGINE", "ADDRESS", "LABELS", "RUNS")]
     for node in found:
@@ -125,24 +125,3 @@ def _change(host: str | None, node: str, key: str, value: str, told: str) -> Non
 
     found = on_engine(host, lambda engine: change(engine, node, with_value(key, value)))
     print(f"{found.name} {told}")
-
-
-def _document(node: ClusterNode, tasks: Sequence[str]) -> dict[str, object]:
-    return {
-        "id": node.id,
-        "name": node.name,
-        "role": node.role,
-        "leader": node.leader,
-        "reachable": node.reachable,
-        "state": node.state,
-        "availability": node.availability,
-        "os": node.os,
-        "architecture": node.architecture,
-        "cpus": node.cpus,
-        "memory_bytes": node.memory_bytes,
-        "engine": node.engine,
-        "address": node.address,
-        "labels": dict(node.labels),
-        "tasks": list(tasks),
-        "message": node.message,
-    }

@@ -29,7 +29,7 @@ def create(
     """Make a token and print it. It is printed this once: what is kept of it is a hash.
 
     A viewer may read, and try out without saving; an operator may change mappings too; an admin may also read the
-    audit.
+    audit, and change the swarm.
     """
     from bridge.manager.access.tokens import create_token
 

@@ -10,10 +10,10 @@ from typing import Annotated, Literal
 from bridge.config import Bytes, Pattern, Port, Seconds, Within
 from bridge.config.hosts import is_loopback
 from bridge.swarm.address import DEFAULT_HOST
+from bridge.swarm.settings import ENGINE_HOST, EngineTlsSettings, host_problems
 from bridge.swarm.specification import EndpointMode
 
 Balance = Literal["least_in_flight", "round_robin"]
-_ENGINE = Pattern(r"unix:///.+|tcp://[^/:@]+:[0-9]{1,5}", "unix:///path or tcp://host:port")
 
 _ORIGIN = Pattern(r"\*|https?://[^/?#@\s]+", "an origin such as https://house.example, or *")
 
@@ -123,26 +123,6 @@ class LocalSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class EngineTlsSettings:
-    """TLS towards a Docker Engine on `tcp://`."""
-
-    ca: Path
-    """PEM file with the authority that signed the engine's certificate."""
-    cert: Path | None = None
-    """PEM file with our certificate, by which the engine knows us."""
-    key: Path | None = None
-    """PEM file with the key of our certificate."""
-
-    def problems(self) -> Iterator[tuple[str, str]]:
-        """What the section's keys must agree on."""
-        if (self.cert is None) != (self.key is None):
-            yield ("cert" if self.cert is None else "key"), "a certificate and its key are given together"
-        for name, path in (("ca", self.ca), ("cert", self.cert), ("key", self.key)):
-            if path is not None and not path.is_file():
-                yield name, f"there is no file {path}"
-
-
-@dataclass(frozen=True, slots=True)
 class HealthSettings:
     """The health check that each function's service gets; Swarm replaces a replica that fails it."""
 
@@ -174,7 +154,7 @@ class SecretFileSettings:
 class SwarmSettings:
     """Functions as services of a Docker Swarm."""
 
-    host: Annotated[str, _ENGINE] = DEFAULT_HOST
+    host: Annotated[str, ENGINE_HOST] = DEFAULT_HOST
     """The Docker Engine of one of the swarm's managers."""
     tls: EngineTlsSettings | None = None
     timeout_s: Annotated[float, Seconds(0.5, 300)] = 10.0
@@ -206,14 +186,7 @@ class SwarmSettings:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What the section's keys must agree on."""
-        if self.host.startswith("tcp://"):
-            name, _, port = self.host.removeprefix("tcp://").rpartition(":")
-            if not 0 < int(port) < 65536:
-                yield "host", f"{port} is no port"
-            elif self.tls is None and not is_loopback(name):
-                yield "tls", f"is missing: without it, everybody on the way to {name} could use its Docker Engine"
-        elif self.tls is not None:
-            yield "tls", "is for tcp:// hosts; a socket has none"
+        yield from host_problems(self.host, self.tls)
         if self.registry_config is not None and not self.registry_config.is_file():
             yield "registry_config", f"there is no file {self.registry_config}"
 

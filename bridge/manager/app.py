@@ -21,6 +21,7 @@ from bridge.manager.access.audit import Audit
 from bridge.manager.access.guard import Guard
 from bridge.manager.api import audit, dispatchers, dry_run
 from bridge.manager.api.caller import Desk
+from bridge.manager.api.cluster import Cluster
 from bridge.manager.api.file import MappingFileApi
 from bridge.manager.api.mappings import Mappings, Shelf
 from bridge.manager.api.schemas import finished
@@ -29,6 +30,7 @@ from bridge.manager.door import REQUEST_ID
 from bridge.manager.mappings.store import MappingStore
 from bridge.manager.problems import MEDIA_TYPE, Place, Refusal, problem
 from bridge.manager.settings import ManagerSettings
+from bridge.manager.swarm import Swarm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,7 @@ class Parts:
     guard: Guard
     audit: Audit
     bus: Bus
+    swarm: Swarm
     dispatcher_url: Callable[[], str]
     clock: Clock
 
@@ -75,6 +78,7 @@ def make(parts: Parts) -> FastAPI:
         dry_run.routes(shelf, parts.settings, parts.dispatcher_url, parts.clock, desk),
         Mappings(shelf).routes(desk),
         dispatchers.routes(parts.bus, desk),
+        Cluster(parts.swarm).routes(desk),
         audit.routes(parts.audit, desk),
     ):
         api.include_router(router)

@@ -29,6 +29,7 @@ from bridge.manager.mappings import history
 from bridge.manager.mappings.store import MappingStore
 from bridge.manager.metrics import Metrics
 from bridge.manager.settings import ManagerSettings
+from bridge.manager.swarm import Swarm
 from bridge.manager.web import Web
 from bridge.mapping_file.timezone import local_timezone
 from bridge.mqtt.transport import Connector
@@ -80,6 +81,7 @@ class Manager:
         token, self.own_token = mint_token(own, Role.ADMIN, rfc3339(clock.now())) if own else (None, "")
         self._guard = Guard(settings.state_dir, settings.auth, clock, own=token, changed=self._audit.note_tokens)
         self.bus = Bus(settings, self.store, clock, connect)
+        self._swarm = Swarm(settings.swarm)
         self._dispatcher_url = dispatcher_url or (lambda: settings.dispatcher.url)
         self._door = Door(self._application, self._page, self.metrics, clock)
         self._web = Web(self._door, settings.http.host, settings.http.port)
@@ -138,6 +140,7 @@ class Manager:
                 guard=self._guard,
                 audit=self._audit,
                 bus=self.bus,
+                swarm=self._swarm,
                 dispatcher_url=self._dispatcher_url,
                 clock=self._clock,
             )

@@ -12,6 +12,8 @@ from bridge.config.hosts import is_loopback
 from bridge.core.topics import DEFAULT_ROOT, DEFAULT_SITE, check_topic
 from bridge.errors import TopicError
 from bridge.mqtt.settings import MqttSettings
+from bridge.swarm.address import DEFAULT_HOST
+from bridge.swarm.settings import ENGINE_HOST, EngineTlsSettings, host_problems
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,21 @@ class DispatcherAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class SwarmSettings:
+    """The Docker Swarm whose cluster nodes and stacks the API shows and changes; without the section there is none."""
+
+    host: Annotated[str, ENGINE_HOST] = DEFAULT_HOST
+    """The Docker Engine of one of the swarm's managers."""
+    tls: EngineTlsSettings | None = None
+    timeout_s: Annotated[float, Seconds(0.5, 300)] = 10.0
+    """The engine may take this long for an answer."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What the section's keys must agree on."""
+        yield from host_problems(self.host, self.tls)
+
+
+@dataclass(frozen=True, slots=True)
 class ManagerSettings:
     """Everything the manager can be told."""
 
@@ -69,6 +86,7 @@ class ManagerSettings:
     auth: AuthSettings = field(default_factory=AuthSettings)
     dispatcher: DispatcherAddress = field(default_factory=DispatcherAddress)
     history: HistorySettings = field(default_factory=HistorySettings)
+    swarm: SwarmSettings | None = None
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What the keys must agree on."""

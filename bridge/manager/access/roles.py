@@ -13,7 +13,7 @@ class Role(StrEnum):
     OPERATOR = "operator"
     """Change mappings."""
     ADMIN = "admin"
-    """Read the audit."""
+    """Read the audit, and change the swarm."""
 
     def includes(self, other: Role) -> bool:
         """Whether this one may do what the other may."""

@@ -39,6 +39,28 @@ def _object(required: dict[str, Any], optional: dict[str, Any] | None = None, **
     return {"type": "object", "properties": {**required, **(optional or {})}, "required": [*required], **more}
 
 
+_CLUSTER_NODE: Final = _object(
+    {
+        "id": _TEXT,
+        "name": _TEXT,
+        "role": {"enum": ["worker", "manager"]},
+        "leader": {"type": "boolean"},
+        "reachable": {"type": "boolean", "description": "Of a manager: whether the other managers reach it."},
+        "state": _TEXT,
+        "availability": {"enum": ["active", "pause", "drain"]},
+        "os": _TEXT,
+        "architecture": _TEXT,
+        "cpus": {"type": "number"},
+        "memory_bytes": _COUNT,
+        "engine": _TEXT,
+        "address": _TEXT,
+        "labels": {"type": "object", "additionalProperties": _TEXT},
+        "tasks": {"type": "array", "items": _TEXT, "description": "A service's name for each task of it that runs."},
+        "message": _TEXT,
+    },
+    description="A machine of the swarm.",
+)
+
 COMPONENTS: Final[dict[str, Any]] = {
     "Problem": _object(
         {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT, "request_id": _TEXT},
@@ -165,6 +187,19 @@ COMPONENTS: Final[dict[str, Any]] = {
             },
         }
     ),
+    "ClusterNode": _CLUSTER_NODE,
+    "ClusterNodes": _object(
+        {"nodes": {"type": "array", "items": {"$ref": "#/components/schemas/ClusterNode"}}, "warnings": _NAMES},
+        description="`warnings` say what would stop the cluster, and what to do about it.",
+    ),
+    "ClusterNodePatch": _object(
+        {},
+        {"labels": {"type": "object", "additionalProperties": {"type": ["string", "null"]}}},
+        additionalProperties=False,
+        description="The labels to give; null takes one away.",
+        example={"labels": {"disk": "ssd", "spare": None}},
+    ),
+    "JoinCommand": _object({"role": {"enum": ["worker", "manager"]}, "command": _TEXT}),
     "Audit": _object(
         {
             "total": _COUNT,
@@ -201,7 +236,7 @@ _SAID: Final = {
     422: "What was sent has mistakes; `errors` names each place.",
     428: "If-Match is needed.",
     429: "Too many failed attempts; Retry-After says how long to wait.",
-    503: "The disk, or a program that was asked, does not answer.",
+    503: "The disk, or a program that was asked, does not answer; or none is configured.",
 }
 EVERYWHERE: Final = (401, 403, 429)
 """What every path under /api/v1 may answer."""

@@ -66,6 +66,28 @@ def counted(names: Sequence[str]) -> str:
     return ", ".join(name if count == 1 else f"{name} x{count}" for name, count in sorted(Counter(names).items()))
 
 
+def shown(node: ClusterNode, tasks: Sequence[str]) -> dict[str, Any]:
+    """One cluster node and the services whose tasks run on it, for programs."""
+    return {
+        "id": node.id,
+        "name": node.name,
+        "role": node.role,
+        "leader": node.leader,
+        "reachable": node.reachable,
+        "state": node.state,
+        "availability": node.availability,
+        "os": node.os,
+        "architecture": node.architecture,
+        "cpus": node.cpus,
+        "memory_bytes": node.memory_bytes,
+        "engine": node.engine,
+        "address": node.address,
+        "labels": dict(node.labels),
+        "tasks": list(tasks),
+        "message": node.message,
+    }
+
+
 async def change(engine: Engine, given: str, alter: Callable[[dict[str, Any]], dict[str, Any] | None]) -> ClusterNode:
     """Change the specification of one cluster node; `alter` gives None where nothing is to be changed.
 
@@ -94,20 +116,24 @@ async def change(engine: Engine, given: str, alter: Callable[[dict[str, Any]], d
 
 def labelled(pairs: Sequence[str]) -> Callable[[dict[str, Any]], dict[str, Any] | None]:
     """A change of labels: `disk=ssd` gives one, `disk-` takes it away. Raises ClusterError for what is neither."""
-    given: dict[str, str] = {}
-    taken: list[str] = []
+    given: dict[str, str | None] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if equals and key:
             given[key] = value
         elif not equals and pair.endswith("-") and len(pair) > 1:
-            taken.append(pair[:-1])
+            given[pair[:-1]] = None
         else:
             raise ClusterError(f"{pair!r} is no label; write KEY=VALUE to give one, KEY- to take it away")
+    return with_labels(given)
+
+
+def with_labels(given: Mapping[str, str | None]) -> Callable[[dict[str, Any]], dict[str, Any] | None]:
+    """A change of labels: each that has a value is given, and taken away where it is None."""
 
     def alter(spec: dict[str, Any]) -> dict[str, Any] | None:
         before = spec.get("Labels") or {}
-        after = {key: value for key, value in {**before, **given}.items() if key not in taken}
+        after = {key: value for key, value in {**before, **given}.items() if value is not None}
         return None if after == before else {**spec, "Labels": after}
 
     return alter

@@ -15,7 +15,8 @@ import pytest
 from bridge.clock import RealClock
 from bridge.errors import FunctionError
 from bridge.gateway.gateway import Gateway
-from bridge.gateway.settings import EngineTlsSettings, GatewaySettings, MetricsSettings, SwarmSettings
+from bridge.gateway.settings import GatewaySettings, MetricsSettings, SwarmSettings
+from bridge.swarm.settings import EngineTlsSettings
 from tests.authority import make_authority
 from tests.docker_engine import DockerEngine
 from tests.gateway.swarm.bench import STANDING, SwarmBench

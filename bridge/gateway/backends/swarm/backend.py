@@ -25,10 +25,10 @@ from bridge.gateway.deployment import Deployment, FunctionStatus, LogLine
 from bridge.gateway.settings import GatewaySettings
 from bridge.gateway.stack_file import load_stack
 from bridge.swarm import registry, revision
-from bridge.swarm.address import EngineAddress
 from bridge.swarm.engine import Engine
 from bridge.swarm.last_words import last_words
 from bridge.swarm.services import Service, read_service
+from bridge.swarm.settings import told_address
 from bridge.swarm.tasks import Task
 
 _log = logging.getLogger(__name__)
@@ -58,9 +58,7 @@ class SwarmBackend:
         self._background = background
         self._restarted = restarted
         self._environ = environ
-        tls = swarm.tls
-        address = EngineAddress(swarm.host) if tls is None else EngineAddress(swarm.host, tls.ca, tls.cert, tls.key)
-        self._engine = Engine(address, timeout_s=swarm.timeout_s)
+        self._engine = Engine(told_address(swarm.host, swarm.tls), timeout_s=swarm.timeout_s)
         self._watch = Watch(self._engine, swarm, clock, make=self._function, ended=self._ended)
         self._usage = UsageMeter(self._engine)
         self.secrets = DockerSecrets(self._engine, self._watch.connected, self._watch.refresh)
