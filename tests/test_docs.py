@@ -313,7 +313,7 @@ def test_every_endpoint_of_the_manager_stands_on_the_page() -> None:
     from bridge.manager.app import Parts, make
 
     anything = cast("Any", SimpleNamespace(root="gpio-bridge"))
-    names = ("settings", "store", "journal", "guard", "audit", "bus", "swarm", "dispatcher_url", "clock")
+    names = ("settings", "store", "journal", "guard", "audit", "bus", "swarm", "deployments", "dispatcher_url", "clock")
     parts = Parts(**dict.fromkeys(names, anything))
     paths = make(parts).openapi()["paths"]
     code = {

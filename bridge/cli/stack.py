@@ -206,7 +206,9 @@ def _checked(name: str) -> str:
     """A stack's name, which begins the names of all that is made for it."""
     import re
 
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", name):
+    from bridge.manager.stack.service import STACK_NAME
+
+    if not re.fullmatch(STACK_NAME, name):
         raise typer.BadParameter(f"{name!r} is no name for a stack: lower-case letters, digits, - and _, at most 32")
     return name
 

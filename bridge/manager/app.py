@@ -25,11 +25,13 @@ from bridge.manager.api.cluster import Cluster
 from bridge.manager.api.file import MappingFileApi
 from bridge.manager.api.mappings import Mappings, Shelf
 from bridge.manager.api.schemas import finished
+from bridge.manager.api.stacks import Stacks
 from bridge.manager.bus import Bus
 from bridge.manager.door import REQUEST_ID
 from bridge.manager.mappings.store import MappingStore
 from bridge.manager.problems import MEDIA_TYPE, Place, Refusal, problem
 from bridge.manager.settings import ManagerSettings
+from bridge.manager.stack.deployments import Deployments
 from bridge.manager.swarm import Swarm
 
 
@@ -44,6 +46,7 @@ class Parts:
     audit: Audit
     bus: Bus
     swarm: Swarm
+    deployments: Deployments
     dispatcher_url: Callable[[], str]
     clock: Clock
 
@@ -79,6 +82,7 @@ def make(parts: Parts) -> FastAPI:
         Mappings(shelf).routes(desk),
         dispatchers.routes(parts.bus, desk),
         Cluster(parts.swarm).routes(desk),
+        Stacks(parts.swarm, parts.deployments, parts.clock).routes(desk),
         audit.routes(parts.audit, desk),
     ):
         api.include_router(router)

@@ -1,8 +1,8 @@
 """The manager as a program: what it is made of, and in which order it starts and stops.
 
 Order of stopping, and why: the HTTP server ends first (nothing new comes in, what is under way gets a moment), because
-everything else serves it; then the connection to the broker ends, the mapping file is watched no more, and the journal,
-which notes its history, is last.
+everything else serves it; deployments of stacks are given up, as nobody can follow them any more; then the connection
+to the broker ends, the mapping file is watched no more, and the journal, which notes its history, is last.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from bridge.manager.mappings import history
 from bridge.manager.mappings.store import MappingStore
 from bridge.manager.metrics import Metrics
 from bridge.manager.settings import ManagerSettings
+from bridge.manager.stack.deployments import Deployments
 from bridge.manager.swarm import Swarm
 from bridge.manager.web import Web
 from bridge.mapping_file.timezone import local_timezone
@@ -82,6 +83,7 @@ class Manager:
         self._guard = Guard(settings.state_dir, settings.auth, clock, own=token, changed=self._audit.note_tokens)
         self.bus = Bus(settings, self.store, clock, connect)
         self._swarm = Swarm(settings.swarm)
+        self._deployments = Deployments(clock)
         self._dispatcher_url = dispatcher_url or (lambda: settings.dispatcher.url)
         self._door = Door(self._application, self._page, self.metrics, clock)
         self._web = Web(self._door, settings.http.host, settings.http.port)
@@ -100,6 +102,7 @@ class Manager:
             self._watching = asyncio.create_task(self.store.watch(), name="manager mapping file")
             stack.push_async_callback(_ended, self._watching)
             await stack.enter_async_context(self.bus)
+            stack.push_async_callback(self._deployments.close)
             if self._eager:
                 await self._door.application()
             await stack.enter_async_context(self._web)
@@ -141,6 +144,7 @@ class Manager:
                 audit=self._audit,
                 bus=self.bus,
                 swarm=self._swarm,
+                deployments=self._deployments,
                 dispatcher_url=self._dispatcher_url,
                 clock=self._clock,
             )

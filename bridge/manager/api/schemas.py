@@ -24,6 +24,13 @@ mappings:
     select: {sensor: front-door, event: motion.detected}
     invoke: intruder-alert
 """
+EXAMPLE_STACK: Final = """services:
+  broker:
+    image: eclipse-mosquitto:2
+    volumes: [data:/mosquitto/data]
+volumes:
+  data: {}
+"""
 _TEXT: Final = {"type": "string"}
 _COUNT: Final = {"type": "integer", "minimum": 0}
 _NAMES: Final = {"type": "array", "items": _TEXT}
@@ -199,6 +206,49 @@ COMPONENTS: Final[dict[str, Any]] = {
         description="The labels to give; null takes one away.",
         example={"labels": {"disk": "ssd", "spare": None}},
     ),
+    "Stacks": _object(
+        {
+            "stacks": {
+                "type": "array",
+                "items": _object({"name": _TEXT, "services": _COUNT, "well": {"type": "boolean"}}),
+            }
+        }
+    ),
+    "Stack": _object(
+        {
+            "name": _TEXT,
+            "well": {"type": "boolean", "description": "Whether as many tasks run as are wanted."},
+            "services": {
+                "type": "array",
+                "items": _object(
+                    {
+                        "name": _TEXT,
+                        "image": _TEXT,
+                        "mode": {"enum": ["replicated", "global"]},
+                        "running": _COUNT,
+                        "wanted": _COUNT,
+                        "cluster_nodes": _NAMES,
+                        "update": _TEXT,
+                        "complaint": {"type": "string", "description": "Why not all of it runs; empty when it does."},
+                    }
+                ),
+            },
+        }
+    ),
+    "Deployment": _object(
+        {
+            "stack": _TEXT,
+            "what": {"enum": ["deploy", "remove"]},
+            "who": _TEXT,
+            "state": {"enum": ["running", "succeeded", "failed"]},
+            "begun_at": _TEXT,
+            "ended_at": {"type": ["string", "null"]},
+            "lines": {"type": "array", "items": _object({"at": _TEXT, "part": _TEXT, "text": _TEXT})},
+            "errors": _NAMES,
+        },
+        description="`lines` say what became of each part; `errors` why it failed.",
+    ),
+    "RolledBack": _object({"services": {**_NAMES, "description": "Those that go back."}}),
     "JoinCommand": _object({"role": {"enum": ["worker", "manager"]}, "command": _TEXT}),
     "Audit": _object(
         {
@@ -266,12 +316,12 @@ def takes(*schemas: tuple[str, str]) -> dict[str, Any]:
     }
 
 
-def takes_yaml() -> dict[str, Any]:
-    """A path's body that is a whole mapping file."""
+def takes_yaml(example: str = EXAMPLE_FILE) -> dict[str, Any]:
+    """A path's body that is a whole file."""
     return {
         "requestBody": {
             "required": True,
-            "content": {"application/yaml": {"schema": {"type": "string"}, "example": EXAMPLE_FILE}},
+            "content": {"application/yaml": {"schema": {"type": "string"}, "example": example}},
         }
     }
 

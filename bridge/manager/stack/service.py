@@ -25,6 +25,8 @@ from bridge.manager.stack.document import (
 )
 from bridge.manager.stack.shapes import Grant, Mount, Pairs
 
+STACK_NAME = "[a-z0-9][a-z0-9_-]{0,31}"
+"""A stack's name, which begins the names of all that is made for it."""
 STACK_LABEL, IMAGE_LABEL = "com.docker.stack.namespace", "com.docker.stack.image"
 """What Docker's own tools know the parts of a stack by."""
 
