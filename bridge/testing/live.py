@@ -173,7 +173,7 @@ class Live:
 def _without_content(event: Event) -> Event:
     """Where an event is from and what it is called.
 
-    `dataclasses.replace` would take several times as long, for each event of a recording.
+    `dataclasses.replace` would take more than twice as long, for each event of a recording.
     """
     return Event(
         id=event.id,
