@@ -80,7 +80,7 @@ def replay(
 
 @contextmanager
 def _collecting_nothing() -> Iterator[None]:
-    """Keep the garbage collector away: it took a fifth to a third of the time, over and over again through all that has fired.
+    """Keep the garbage collector away: it took a fifth to a third of the time, again and again through all that fired.
 
     What ends in a backtest is freed at once all the same: it is in no cycle, and no more memory is taken (measured).
     """
