@@ -35,7 +35,7 @@ from bridge.errors import BridgeError, ConfigError, Problem
 from bridge.gateway.gateway import Gateway
 from bridge.gateway.settings import GatewaySettings
 from bridge.manager.manager import Manager
-from bridge.manager.settings import ManagerSettings
+from bridge.manager.settings import FunctionGateway, ManagerSettings
 from bridge.mqtt.paho import connector
 from bridge.mqtt.settings import MqttSettings
 from bridge.service import Health, first_failed
@@ -173,7 +173,7 @@ class Local:
             mqtt = MqttSettings(host=HOST, port=self.broker.port_5, protocol="5")
             self.gateway = await stack.enter_async_context(Gateway(self.plan.gateway, clock=self._clock))
             made_manager = Manager(
-                dataclasses.replace(self.plan.manager, mqtt=mqtt),
+                dataclasses.replace(self.plan.manager, mqtt=mqtt, gateway=FunctionGateway(self.gateway.url)),
                 clock=self._clock,
                 connect=connector(mqtt, self._clock),
                 eager=False,

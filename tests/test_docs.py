@@ -312,7 +312,7 @@ def test_every_endpoint_of_the_gateway_stands_on_the_page() -> None:
 def test_every_endpoint_of_the_manager_stands_on_the_page() -> None:
     from bridge.manager.app import Parts, make
 
-    anything = cast("Any", SimpleNamespace(root="gpio-bridge"))
+    anything = cast("Any", SimpleNamespace(root="gpio-bridge", gateway=None))
     names = ("settings", "store", "journal", "guard", "audit", "bus", "swarm", "deployments", "dispatcher_url", "clock")
     parts = Parts(**dict.fromkeys(names, anything))
     paths = make(parts).openapi()["paths"]

@@ -23,11 +23,13 @@ from bridge.manager.api import audit, dispatchers, dry_run
 from bridge.manager.api.caller import Desk
 from bridge.manager.api.cluster import Cluster
 from bridge.manager.api.file import MappingFileApi
+from bridge.manager.api.functions import FunctionsApi
 from bridge.manager.api.mappings import Mappings, Shelf
 from bridge.manager.api.schemas import finished
 from bridge.manager.api.stacks import Stacks
 from bridge.manager.bus import Bus
 from bridge.manager.door import REQUEST_ID
+from bridge.manager.functions import Functions
 from bridge.manager.mappings.store import MappingStore
 from bridge.manager.problems import MEDIA_TYPE, Place, Refusal, problem
 from bridge.manager.settings import ManagerSettings
@@ -81,6 +83,7 @@ def make(parts: Parts) -> FastAPI:
         dry_run.routes(shelf, parts.settings, parts.dispatcher_url, parts.clock, desk),
         Mappings(shelf).routes(desk),
         dispatchers.routes(parts.bus, desk),
+        FunctionsApi(Functions(parts.settings.gateway), parts.clock).routes(desk),
         Cluster(parts.swarm).routes(desk),
         Stacks(parts.swarm, parts.deployments, parts.clock).routes(desk),
         audit.routes(parts.audit, desk),

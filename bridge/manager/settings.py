@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +56,27 @@ class DispatcherAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class FunctionGateway:
+    """Where the manager asks for functions: any OpenFaaS gateway."""
+
+    url: str = "http://127.0.0.1:8080"
+    """The gateway's address."""
+    username: str | None = None
+    """For a gateway with basic authentication."""
+    password_file: Path | None = None
+    """The file with the password."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What the section's keys must agree on."""
+        if not re.fullmatch(r"https?://[^/?#@\s]+/?", self.url):
+            yield "url", f"must be such as http://127.0.0.1:8080, without credentials, not {self.url!r}"
+        if (self.username is None) != (self.password_file is None):
+            yield "username" if self.username else "password_file", "username and password_file are given together"
+        if self.password_file is not None and not self.password_file.is_file():
+            yield "password_file", f"there is no file {self.password_file}"
+
+
+@dataclass(frozen=True, slots=True)
 class SwarmSettings:
     """The Docker Swarm whose cluster nodes and stacks the API shows and changes; without the section there is none."""
 
@@ -86,6 +108,7 @@ class ManagerSettings:
     auth: AuthSettings = field(default_factory=AuthSettings)
     dispatcher: DispatcherAddress = field(default_factory=DispatcherAddress)
     history: HistorySettings = field(default_factory=HistorySettings)
+    gateway: FunctionGateway = field(default_factory=FunctionGateway)
     swarm: SwarmSettings | None = None
 
     def problems(self) -> Iterator[tuple[str, str]]:

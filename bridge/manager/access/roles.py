@@ -11,7 +11,7 @@ class Role(StrEnum):
     VIEWER = "viewer"
     """Read everything, and try out without saving."""
     OPERATOR = "operator"
-    """Change mappings."""
+    """Change mappings, scale and invoke functions."""
     ADMIN = "admin"
     """Read the audit, and change the swarm."""
 

@@ -68,6 +68,21 @@ _CLUSTER_NODE: Final = _object(
     description="A machine of the swarm.",
 )
 
+_FUNCTION: Final = _object(
+    {
+        "name": _TEXT,
+        "image": _TEXT,
+        "replicas": _COUNT,
+        "available": _COUNT,
+        "invocations": _COUNT,
+        "created_at": _TEXT,
+        "labels": {"type": "object"},
+        "annotations": {"type": "object"},
+        "problem": _TEXT,
+    },
+    description="A function as the gateway knows it; `replicas` are wanted, `available` can be called.",
+)
+
 COMPONENTS: Final[dict[str, Any]] = {
     "Problem": _object(
         {"type": _TEXT, "title": _TEXT, "status": {"type": "integer"}, "detail": _TEXT, "request_id": _TEXT},
@@ -205,6 +220,18 @@ COMPONENTS: Final[dict[str, Any]] = {
         additionalProperties=False,
         description="The labels to give; null takes one away.",
         example={"labels": {"disk": "ssd", "spare": None}},
+    ),
+    "Function": _FUNCTION,
+    "Functions": _object({"functions": {"type": "array", "items": {"$ref": "#/components/schemas/Function"}}}),
+    "Scale": _object(
+        {"replicas": {"type": "integer", "minimum": 0, "maximum": 10_000}},
+        additionalProperties=False,
+        example={"replicas": 2},
+    ),
+    "Invoked": _object(
+        {"status": {"type": "integer"}, "content_type": _TEXT, "duration_s": {"type": "number"}},
+        {"body": _TEXT, "body_base64": _TEXT},
+        description="What the function answered; `body_base64` where that is no text.",
     ),
     "Stacks": _object(
         {

@@ -10,7 +10,6 @@ import orjson
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 from starlette.responses import StreamingResponse
-from starlette.types import Receive, Scope, Send
 
 from bridge.clock import Clock
 from bridge.errors import ConfigError, EngineError, StackError
@@ -19,6 +18,7 @@ from bridge.manager.api import places
 from bridge.manager.api.bodies import read_yaml
 from bridge.manager.api.caller import Caller, Desk, caller_of
 from bridge.manager.api.entity import answer, document
+from bridge.manager.api.lines import Lines
 from bridge.manager.api.schemas import BODY, EVERYWHERE, EXAMPLE_STACK, gives, takes_yaml
 from bridge.manager.problems import Refusal
 from bridge.manager.stack.condition import stack_condition, stack_names
@@ -33,7 +33,6 @@ from bridge.manager.stack.swarm_parts import documents_of
 from bridge.manager.swarm import Swarm
 from bridge.swarm.engine import Engine
 
-NDJSON: Final = "application/x-ndjson"
 MAX_FOLLOWERS: Final = 16
 
 StackPath = Annotated[str, Path(pattern=f"^{STACK_NAME}$", description="The stack's name.")]
@@ -160,7 +159,7 @@ class Stacks:
             raise Refusal(503, f"{MAX_FOLLOWERS} clients follow logs already, and that is the limit")
         async with self._swarm.asked() as engine:
             await _services_of(engine, stack, services)
-        return _Lines(self._lines(stack, services or [], tail, follow=follow), media_type=NDJSON)
+        return Lines(self._lines(stack, services or [], tail, follow=follow))
 
     async def deploy(self, request: Request, stack: StackPath, how: Annotated[How, Query()]) -> Response:
         """Begin a deployment."""
@@ -251,17 +250,6 @@ class Stacks:
             yield orjson.dumps({"error": str(error)}) + b"\n"
         finally:
             self._followers -= follow
-
-
-class _Lines(StreamingResponse):
-    """Lines whose origin ends with the answer, however that ends."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            body: Any = self.body_iterator
-            await body.aclose()
 
 
 async def _services_of(engine: Engine, stack: str, wanted: list[str] | None) -> None:

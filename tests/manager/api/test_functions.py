@@ -1,0 +1,126 @@
+"""`/api/v1/functions`: a real gateway's functions over the manager, and a gateway that is away or asks who we are."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from bridge.manager.access.roles import Role
+from bridge.manager.access.tokens import create_token
+from bridge.manager.settings import FunctionGateway
+from tests.gateway.workbench import Bench
+from tests.manager.api.test_cluster import what_was_done
+from tests.manager.conftest import Desk
+
+FUNCTIONS = "/api/v1/functions"
+HANDLER = """
+def handle(event, context):
+    print("called", flush=True)
+    body = event.body or b""
+    if body == b"bytes":
+        return {"statusCode": 200, "body": bytes([0, 255])}
+    return {"statusCode": 418 if body == b"tea" else 200, "body": body, "headers": {"Content-Type": "text/plain"}}
+"""
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    """A gateway that runs functions as processes."""
+    bench = Bench(tmp_path / "gateway")
+    async with aiohttp.ClientSession() as session:
+        bench.session = session
+        await bench.start()
+        try:
+            yield bench
+        finally:
+            await bench.stop()
+
+
+async def test_functions_are_listed_invoked_scaled_and_read(desk: Desk, bench: Bench) -> None:
+    await bench.deploy("echo", HANDLER, envVars={"PASSWORD": "hidden"}, labels={"com.openfaas.scale.max": "3"})
+    desk.settings = dataclasses.replace(desk.settings, gateway=FunctionGateway(bench.gateway.url))
+    await desk.start()
+    client = desk.client
+    listed = await client.get(FUNCTIONS)
+    (echo,) = listed.json()["functions"]
+    assert (echo["name"], echo["replicas"], echo["available"], echo["invocations"]) == ("echo", 1, 1, 0)
+    assert "hidden" not in listed.text
+
+    said = (await client.post(f"{FUNCTIONS}/echo/invoke", content="hello")).json()
+    assert (said["status"], said["body"], said["content_type"]) == (200, "hello", "text/plain")
+    tea = await client.post(f"{FUNCTIONS}/echo/invoke", content="tea")
+    assert (tea.status_code, tea.json()["status"]) == (200, 418), "a function's own errors are its answer"
+    assert (await client.post(f"{FUNCTIONS}/echo/invoke", content="bytes")).json()["body_base64"] == "AP8="
+    assert (await client.get(f"{FUNCTIONS}/echo")).json()["invocations"] == 3
+    log = await client.get(f"{FUNCTIONS}/echo/logs", params={"tail": "50"})
+    assert log.headers["content-type"] == "application/x-ndjson"
+    assert "called" in [json.loads(line)["text"].strip() for line in log.text.splitlines()]
+    async with client.stream("GET", f"{FUNCTIONS}/echo/logs", params={"follow": "true"}) as followed:
+        assert json.loads(await anext(followed.aiter_lines()))["name"] == "echo"
+
+    scaled = await client.post(f"{FUNCTIONS}/echo/scale", json={"replicas": 2})
+    assert (scaled.status_code, scaled.json()["replicas"]) == (200, 2)
+    for body in ({"replicas": -1}, {"replicas": True}, {"replicas": "2"}, {}, {"replicas": 1, "more": 1}):
+        assert (await client.post(f"{FUNCTIONS}/echo/scale", json=body)).status_code == 422
+    for method, path in (("GET", ""), ("POST", "/invoke"), ("GET", "/logs")):
+        gone = await client.request(method, f"{FUNCTIONS}/oven{path}")
+        assert (gone.status_code, gone.headers["content-type"]) == (404, "application/problem+json"), path
+    assert (await client.post(f"{FUNCTIONS}/oven/scale", json={"replicas": 1})).status_code == 404
+    assert await what_was_done(desk) == [
+        ("function invoked", "echo: 200", 200),
+        ("function invoked", "echo: 418", 200),
+        ("function invoked", "echo: 200", 200),
+        ("function scaled", "echo: 2", 200),
+    ]
+
+    token = create_token(desk.settings.state_dir, "viewer", Role.VIEWER, "2026-11-22T12:00:00Z")
+    headers = {"Authorization": f"Bearer {token}"}
+    assert (await client.get(f"{FUNCTIONS}/echo", headers=headers)).status_code == 200
+    assert (await client.post(f"{FUNCTIONS}/echo/invoke", headers=headers)).status_code == 403
+    assert (await client.post(f"{FUNCTIONS}/echo/scale", json={"replicas": 1}, headers=headers)).status_code == 403
+
+    url = bench.gateway.url
+    await bench.stop()
+    for path in ("", "/echo", "/echo/logs"):
+        away = await client.get(f"{FUNCTIONS}{path}")
+        assert (away.status_code, f"the gateway at {url} does not answer" in away.json()["detail"]) == (503, True)
+
+
+async def test_the_password_of_the_gateway_is_shown_to_it_and_one_that_is_wrong_is_told(
+    desk: Desk, tmp_path: Path
+) -> None:
+    seen: list[str | None] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append(request.headers.get("Authorization"))
+        allowed = seen[-1] == aiohttp.encode_basic_auth("admin", "right")
+        return web.json_response([]) if allowed else web.Response(status=401, text="who are you")
+
+    app = web.Application()
+    app.router.add_get("/system/functions", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        (port,) = [address[1] for address in runner.addresses]
+        password = tmp_path / "password"
+        password.write_text("right\n", encoding="utf-8")
+        address = FunctionGateway(f"http://127.0.0.1:{port}", "admin", password)
+        desk.settings = dataclasses.replace(desk.settings, gateway=address)
+        await desk.start()
+        assert (await desk.client.get(FUNCTIONS)).json() == {"functions": []}
+        password.write_text("wrong", encoding="utf-8")
+        refused = await desk.client.get(FUNCTIONS)
+        assert (refused.status_code, "gateway.password_file" in refused.json()["detail"]) == (503, True)
+        password.unlink()
+        unread = await desk.client.get(FUNCTIONS)
+        assert (unread.status_code, "cannot be read from" in unread.json()["detail"]) == (503, True)
+    finally:
+        await runner.cleanup()
