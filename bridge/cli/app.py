@@ -9,6 +9,7 @@ import typer
 from bridge import __version__
 from bridge.cli import (
     audit,
+    backup,
     check,
     cluster,
     deadletters,
@@ -79,6 +80,8 @@ app.add_typer(functions.app, name="functions", short_help="List, deploy, invoke,
 app.add_typer(cluster.app, name="cluster", short_help="The machines of a Docker Swarm.")
 app.add_typer(stack.app, name="stack", short_help="Everything on a Docker Swarm, from one compose file.")
 app.add_typer(tokens.app, name="tokens", short_help="Make and revoke tokens of the manager's API.")
+app.command("backup", short_help="Put the manager's state into one file.")(backup.backup)
+app.command("restore", short_help="Bring a backup of the manager back.")(backup.restore)
 app.command("agent", short_help="Run a node's agent.")(programs.agent)
 app.command("dispatcher", short_help="Run the dispatcher.")(programs.dispatcher)
 app.command("gateway", short_help="Run the gateway to the functions.")(programs.gateway)
