@@ -19,7 +19,7 @@ from bridge.errors import JournalError
 from bridge.journal.engine import Journal
 from bridge.manager.access.audit import Audit
 from bridge.manager.access.guard import Guard
-from bridge.manager.api import audit, dispatchers, dry_run
+from bridge.manager.api import audit, dead_letters, dispatchers, dry_run, events, nodes
 from bridge.manager.api.caller import Desk
 from bridge.manager.api.cluster import Cluster
 from bridge.manager.api.file import MappingFileApi
@@ -28,9 +28,12 @@ from bridge.manager.api.mappings import Mappings, Shelf
 from bridge.manager.api.schemas import finished
 from bridge.manager.api.stacks import Stacks
 from bridge.manager.bus import Bus
+from bridge.manager.dispatcher import DispatcherApi
 from bridge.manager.door import REQUEST_ID
+from bridge.manager.feed import Feed
 from bridge.manager.functions import Functions
 from bridge.manager.mappings.store import MappingStore
+from bridge.manager.nodes import Nodes
 from bridge.manager.problems import MEDIA_TYPE, Place, Refusal, problem
 from bridge.manager.settings import ManagerSettings
 from bridge.manager.stack.deployments import Deployments
@@ -49,6 +52,9 @@ class Parts:
     bus: Bus
     swarm: Swarm
     deployments: Deployments
+    nodes: Nodes
+    feed: Feed
+    dropped: Callable[[str], None]
     dispatcher_url: Callable[[], str]
     clock: Clock
 
@@ -76,16 +82,20 @@ def make(parts: Parts) -> FastAPI:
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(JournalError, _no_disk)
     shelf, desk = Shelf(parts.store), Desk(parts.guard, parts.audit)
+    dispatcher = DispatcherApi(parts.dispatcher_url)
     api = APIRouter(prefix="/api/v1")
     for router in (
         # The whole file first: its paths stand where a mapping's name does.
         MappingFileApi(shelf, parts.journal).routes(desk),
-        dry_run.routes(shelf, parts.settings, parts.dispatcher_url, parts.clock, desk),
+        dry_run.routes(shelf, parts.settings, dispatcher, parts.clock, desk),
         Mappings(shelf).routes(desk),
         dispatchers.routes(parts.bus, desk),
         FunctionsApi(Functions(parts.settings.gateway), parts.clock).routes(desk),
         Cluster(parts.swarm).routes(desk),
         Stacks(parts.swarm, parts.deployments, parts.clock).routes(desk),
+        nodes.routes(parts.nodes, parts.clock, desk),
+        dead_letters.routes(dispatcher, desk),
+        events.routes(parts.feed, parts.dropped, desk),
         audit.routes(parts.audit, desk),
     ):
         api.include_router(router)

@@ -1,4 +1,4 @@
-"""The bus: the mapping set goes out as a retained message, and dispatchers say which one they run."""
+"""The bus: the mapping set goes out as a retained message; dispatchers, nodes and sensors say how they are."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ import orjson
 from bridge.clock import Clock
 from bridge.core.event import rfc3339
 from bridge.core.mapping_document import render
-from bridge.core.topics import DispatcherTopic, Topics, client_id
+from bridge.core.topics import DispatcherTopic, NodeTopic, SensorStateTopic, Topics, client_id
 from bridge.errors import TransportError
 from bridge.manager.mappings.store import Loaded, MappingStore
+from bridge.manager.nodes import Nodes
 from bridge.manager.settings import ManagerSettings
 from bridge.mqtt.transport import Connector, Delivery, Message, Publication, Sent, Subscription
 
 _log = logging.getLogger(__name__)
 
 SUBSCRIBE_AGAIN_S: Final = 5.0
+_LEAVES: Final = ("status", "info")
 DISPATCHERS: Final = 1000
 """So many are remembered; a site has one or two."""
 
@@ -40,11 +42,14 @@ class Heard:
 class Bus:
     """The manager's connection to the broker; a listener (bridge.mqtt.transport.Listener). The loop owns it."""
 
-    def __init__(self, settings: ManagerSettings, store: MappingStore, clock: Clock, connect: Connector) -> None:
+    def __init__(
+        self, settings: ManagerSettings, store: MappingStore, clock: Clock, connect: Connector, nodes: Nodes
+    ) -> None:
         self.dispatchers: dict[str, Heard] = {}
         self._topics = Topics(settings.root)
         self._site = settings.site
         self._store = store
+        self._nodes = nodes
         self._clock = clock
         self._topic = self._topics.mappings(settings.site)
         self._transport = connect(client_id(settings.site, "manager"), self)
@@ -90,7 +95,7 @@ class Bus:
         self._publish(self._store.loaded)
         if self._subscribing is not None:
             self._subscribing.cancel()
-        self._subscribing = asyncio.create_task(self._subscribe(), name="manager hears the dispatchers")
+        self._subscribing = asyncio.create_task(self._subscribe(), name="manager hears dispatchers and nodes")
 
     def disconnected(self, generation: int, reason: str) -> None:
         pass  # the transport's status says it
@@ -98,9 +103,14 @@ class Bus:
     def received(self, batch: Sequence[Delivery]) -> None:
         self._transport.acknowledge(batch)
         for delivery in batch:
-            topic = self._topics.parse(delivery.message.topic)
-            if isinstance(topic, DispatcherTopic) and topic.leaf == "status" and topic.site == self._site:
-                self._hear(topic.dispatcher, delivery.message.payload)
+            message = delivery.message
+            topic = self._topics.parse(message.topic)
+            if topic is None or topic.site != self._site:
+                continue
+            if isinstance(topic, DispatcherTopic) and topic.leaf == "status":
+                self._hear(topic.dispatcher, message.payload)
+            elif isinstance(topic, SensorStateTopic) or (isinstance(topic, NodeTopic) and topic.leaf in _LEAVES):
+                self._nodes.hear(topic, message.payload, retained=message.retain)
 
     def _hear(self, dispatcher: str, payload: bytes) -> None:
         heard = _heard(payload, rfc3339(self._clock.now()))
@@ -110,13 +120,21 @@ class Bus:
             self.dispatchers[dispatcher] = heard
 
     async def _subscribe(self) -> None:
-        everybody = self._topics.dispatcher(self._site, "+", "status")
+        topics, site = self._topics, self._site
+        # What is retained is told anew with every connection: nobody need queue it for us meanwhile.
+        wanted = [
+            Subscription(topics.dispatcher(site, "+", "status"), retained="always"),
+            *(
+                Subscription(one, qos=0, retained="always")
+                for one in (topics.status(site, "+"), topics.info(site, "+"), topics.state(site, "+", "+"))
+            ),
+        ]
         while True:
             try:
-                await self._transport.subscribe([Subscription(everybody, retained="always")])
+                await self._transport.subscribe(wanted)
             except TransportError as error:
                 self._subscription_problem = str(error)
-                _log.warning("cannot hear the dispatchers", extra={"op": "bus.subscribe", "why": str(error)})
+                _log.warning("cannot hear dispatchers and nodes", extra={"op": "bus.subscribe", "why": str(error)})
                 await self._clock.sleep(SUBSCRIBE_AGAIN_S)
             else:
                 self._subscription_problem = None

@@ -31,6 +31,8 @@ MAX_BODY_BYTES: Final = 4 * 1024 * 1024
 """As large as a file that people write may be (bridge/config)."""
 REQUEST_ID: Final = "gpio_bridge_request_id"
 """Where the request's id stands in its scope."""
+ONLY_HEAD: Final = "gpio_bridge_only_head"
+"""In the scope of a request for the head alone, which the application sees as a GET."""
 
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _SECURITY: Final = (
@@ -92,7 +94,8 @@ class Door:
         if found is None:
             application = await self.application()
             # HEAD is GET without a body (RFC 9110, 9.3.2), which the server leaves out by itself.
-            await application({**scope, "method": "GET"} if scope["method"] == "HEAD" else scope, receive, answer)
+            head = scope["method"] == "HEAD"
+            await application({**scope, "method": "GET", ONLY_HEAD: True} if head else scope, receive, answer)
             return
         if scope["method"] not in ("GET", "HEAD"):
             raise Refusal(405, "only GET is served here", headers={"Allow": "GET, HEAD"})

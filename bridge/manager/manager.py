@@ -1,8 +1,9 @@
 """The manager as a program: what it is made of, and in which order it starts and stops.
 
-Order of stopping, and why: the HTTP server ends first (nothing new comes in, what is under way gets a moment), because
-everything else serves it; deployments of stacks are given up, as nobody can follow them any more; then the connection
-to the broker ends, the mapping file is watched no more, and the journal, which notes its history, is last.
+Order of stopping, and why: whoever listens to the feed is let go, since the HTTP server waits for them; that ends next
+(nothing new comes in, what is under way gets a moment), because everything else serves it; deployments of stacks are
+given up, as nobody can follow them any more; then the connection to the broker ends, the mapping file is watched no
+more, and the journal, which notes its history, is last.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from bridge.manager.access.roles import Role
 from bridge.manager.access.tokens import mint_token
 from bridge.manager.bus import Bus
 from bridge.manager.door import Application, Door
+from bridge.manager.feed import Feed
 from bridge.manager.mappings import history
 from bridge.manager.mappings.store import MappingStore
 from bridge.manager.metrics import Metrics
+from bridge.manager.nodes import Nodes
 from bridge.manager.settings import ManagerSettings
 from bridge.manager.stack.deployments import Deployments
 from bridge.manager.swarm import Swarm
@@ -81,10 +84,12 @@ class Manager:
         self._audit = Audit(self._journal, clock)
         token, self.own_token = mint_token(own, Role.ADMIN, rfc3339(clock.now())) if own else (None, "")
         self._guard = Guard(settings.state_dir, settings.auth, clock, own=token, changed=self._audit.note_tokens)
-        self.bus = Bus(settings, self.store, clock, connect)
         self._swarm = Swarm(settings.swarm)
         self._deployments = Deployments(clock)
+        self.nodes = Nodes(clock, self.metrics.dropped)
+        self.bus = Bus(settings, self.store, clock, connect, self.nodes)
         self._dispatcher_url = dispatcher_url or (lambda: settings.dispatcher.url)
+        self.feed = Feed(clock, self._dispatcher_url)
         self._door = Door(self._application, self._page, self.metrics, clock)
         self._web = Web(self._door, settings.http.host, settings.http.port)
 
@@ -105,7 +110,9 @@ class Manager:
             stack.push_async_callback(self._deployments.close)
             if self._eager:
                 await self._door.application()
+            await stack.enter_async_context(self.feed)
             await stack.enter_async_context(self._web)
+            stack.callback(self.feed.end)
             self._check_health()
             self._stack = stack.pop_all()
         _log.info("manager started", extra={"op": "manager.start", "url": self.url})
@@ -145,6 +152,9 @@ class Manager:
                 bus=self.bus,
                 swarm=self._swarm,
                 deployments=self._deployments,
+                nodes=self.nodes,
+                feed=self.feed,
+                dropped=self.metrics.dropped,
                 dispatcher_url=self._dispatcher_url,
                 clock=self._clock,
             )

@@ -9,6 +9,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
+DROPPED: Final = ("node", "sensor", "listener")
+"""What bounds drop: messages of a node, or of a sensor, that is one too many; a client of the feed that is too slow."""
+
 
 class Metrics:
     """The manager's metrics in the registry it is given."""
@@ -31,6 +34,18 @@ class Metrics:
             "1 while the mapping file has mistakes and an earlier state of it is in force.",
             registry=registry,
         )
+        self._dropped = Counter(
+            "gpio_bridge_manager_dropped",
+            "What was more than the manager keeps, or came faster than somebody took it.",
+            ["what"],
+            registry=registry,
+        )
+        for what in DROPPED:
+            self._dropped.labels(what)
+
+    def dropped(self, what: str, count: int = 1) -> None:
+        """Count what a bound has dropped; `what` is one of DROPPED."""
+        self._dropped.labels(what).inc(count)
 
     def observe(self, mappings: Callable[[], int], refused: Callable[[], bool]) -> None:
         """Ask the store whenever somebody looks."""

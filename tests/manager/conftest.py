@@ -13,7 +13,7 @@ from bridge.clock import RealClock
 from bridge.manager.manager import Manager
 from bridge.manager.settings import HttpSettings, ManagerSettings
 from bridge.mqtt.memory import MemoryBroker
-from tests.dispatcher.conftest import until
+from tests.dispatcher.conftest import Site, until
 from tests.docker_engine import DockerEngine
 from tests.manager.command import command
 
@@ -77,6 +77,21 @@ async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
         yield desk
     finally:
         await desk.stop()
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    """A dispatcher that is not started yet, at a broker of its own, with a client there."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    site = Site(folder)
+    site.client.transport = site.broker.connect("a-client", site.client)
+    async with site.client.transport:
+        await site.client.ready.wait()
+        try:
+            yield site
+        finally:
+            await site.stop()
 
 
 @pytest.fixture(scope="session")

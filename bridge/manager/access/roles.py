@@ -11,7 +11,7 @@ class Role(StrEnum):
     VIEWER = "viewer"
     """Read everything, and try out without saving."""
     OPERATOR = "operator"
-    """Change mappings, scale and invoke functions."""
+    """Change mappings, scale and invoke functions, replay and purge dead letters."""
     ADMIN = "admin"
     """Read the audit, and change the swarm."""
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
-import httpx
 import orjson
 from fastapi import APIRouter, Request, Response
 
@@ -31,18 +29,16 @@ from bridge.manager.api.caller import Desk
 from bridge.manager.api.entity import answer
 from bridge.manager.api.mappings import Shelf
 from bridge.manager.api.schemas import BODY, EVERYWHERE, gives, takes
+from bridge.manager.dispatcher import DispatcherApi
 from bridge.manager.mappings.edit import NotEdited
 from bridge.manager.mappings.store import with_entries
 from bridge.manager.problems import Place, Refusal
 from bridge.manager.settings import ManagerSettings
 
 _WAYS: Final = ("event", "topic", "recorded", "event_id")
-_ASK_S: Final = 5.0
 
 
-def routes(
-    shelf: Shelf, settings: ManagerSettings, dispatcher_url: Callable[[], str], clock: Clock, desk: Desk
-) -> APIRouter:
+def routes(shelf: Shelf, settings: ManagerSettings, dispatcher: DispatcherApi, clock: Clock, desk: Desk) -> APIRouter:
     """The path of this file."""
     router = APIRouter(prefix="/mappings", tags=["mapping file"])
     topics = Topics(settings.root)
@@ -51,7 +47,7 @@ def routes(
         "/dry-run",
         dependencies=[desk.of(Role.VIEWER)],
         summary="What the mappings would say to an event, as if nothing had happened before.",
-        responses=gives("Judgements", *EVERYWHERE, *BODY, 404, 409, 503),
+        responses=gives("Judgements", *EVERYWHERE, *BODY, 404, 409, 502, 503),
         openapi_extra=takes(("application/json", "DryRun")),
     )
     async def dry_run(request: Request) -> Response:
@@ -65,7 +61,7 @@ def routes(
         mappings = await _asked(shelf, body.get("mapping"))
         now = clock.now()
         try:
-            event = await _event(body, ways[0], topics, settings.site, dispatcher_url(), now)
+            event = await _event(body, ways[0], topics, settings.site, dispatcher, now)
         except (EventError, TopicError) as error:
             raise Refusal(422, str(error), errors=[Place(str(error), pointer=f"/{ways[0]}")]) from error
         judged = await asyncio.to_thread(explain, event, mappings, MappingState(), received_at=now)
@@ -94,7 +90,9 @@ async def _asked(shelf: Shelf, given: object) -> MappingSet:
         raise Refusal(409, str(error)) from error
 
 
-async def _event(body: dict[str, Any], way: str, topics: Topics, site: str, dispatcher: str, now: datetime) -> Event:
+async def _event(
+    body: dict[str, Any], way: str, topics: Topics, site: str, dispatcher: DispatcherApi, now: datetime
+) -> Event:
     if way == "event":
         return read_event(orjson.dumps(body["event"]), topics, now)
     if way == "topic":
@@ -117,21 +115,14 @@ def _recorded(line: object, topics: Topics, now: datetime) -> Event:
     return read_event(orjson.dumps({"topic": line["topic"], "payload": payload}), topics, now)
 
 
-async def _story(dispatcher: str, event_id: object) -> dict[str, Any]:
+async def _story(dispatcher: DispatcherApi, event_id: object) -> dict[str, Any]:
     """What the dispatcher's trace says of an event."""
     if not isinstance(event_id, str) or not 0 < len(event_id) <= 200:
         raise Refusal(422, "event_id: must be text", errors=[Place("must be text", pointer="/event_id")])
-    url = f"{dispatcher.rstrip('/')}/v1/traces/{quote(event_id, safe='')}"
+    found = await dispatcher.ask("GET", f"/v1/traces/{quote(event_id, safe='')}")
     try:
-        async with httpx.AsyncClient(timeout=_ASK_S, trust_env=False) as client:
-            found = await client.get(url)
-        if found.status_code == 404:
-            raise Refusal(404, f"the dispatcher has no trace of the event {event_id!r}")
-        story = found.raise_for_status().json()["story"]
-        line: dict[str, Any] = next(line for line in story if line["type"] == "event")
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise Refusal(503, f"the dispatcher at {dispatcher} does not answer: {error}") from error
-    except (ValueError, KeyError, TypeError, StopIteration) as error:
+        line: dict[str, Any] = next(line for line in found["story"] if line["type"] == "event")
+    except (KeyError, TypeError, StopIteration) as error:
         raise Refusal(404, f"the dispatcher's trace does not tell what the event {event_id!r} was") from error
     return line
 

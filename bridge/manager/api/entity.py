@@ -33,9 +33,29 @@ def entity(
     return Response(body, status, {"Content-Type": content_type, **more})
 
 
-def document(request: Request, value: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def document(
+    request: Request,
+    value: object,
+    *,
+    etag: str | None = None,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+) -> Response:
     """A JSON document as an entity."""
-    return entity(request, orjson.dumps(value), status=status, headers=headers)
+    return entity(request, orjson.dumps(value), etag=etag, status=status, headers=headers)
+
+
+def weak_tag(value: object) -> str:
+    """A tag for documents that differ in what nobody need read again, such as an age (RFC 9110, 8.8.1)."""
+    return f"W/{etag_of(orjson.dumps(value))}"
+
+
+def next_page(request: Request, limit: int, offset: int, total: int) -> dict[str, str]:
+    """The header that leads to the next page (RFC 8288), while there is one."""
+    if offset + limit >= total:
+        return {}
+    query = request.url.include_query_params(offset=offset + limit, limit=limit).query
+    return {"Link": f'<{request.url.path}?{query}>; rel="next"'}
 
 
 def answer(value: object, status: int = 200) -> Response:
@@ -73,4 +93,4 @@ def _listed(given: str, tag: str, *, weak: bool) -> bool:
     if given.strip() == "*":
         return True
     listed = [one.strip() for one in given.split(",")]
-    return tag in ([one.removeprefix("W/") for one in listed] if weak else listed)
+    return tag.removeprefix("W/") in [one.removeprefix("W/") for one in listed] if weak else tag in listed

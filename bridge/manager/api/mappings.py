@@ -19,7 +19,7 @@ from bridge.manager.access.roles import Role
 from bridge.manager.api import places
 from bridge.manager.api.bodies import merged, read_object
 from bridge.manager.api.caller import Caller, Desk, Why, caller_of
-from bridge.manager.api.entity import entity, refuse_existing, require_match, require_new
+from bridge.manager.api.entity import entity, next_page, refuse_existing, require_match, require_new
 from bridge.manager.api.schemas import BODY, EVERYWHERE, gives, takes
 from bridge.manager.mappings.edit import NotEdited, same
 from bridge.manager.mappings.file import FileNotWritten
@@ -183,11 +183,7 @@ class Mappings:
         page = names[offset : offset + limit]
         head = {"total": len(names), "limit": limit, "offset": offset, "version": shown.loaded.mappings.version}
         body = b'{"mappings":[%b],%b' % (b",".join(shown.bodies[one] for one in page), orjson.dumps(head)[1:])
-        headers = {}
-        if offset + limit < len(names):
-            query = request.url.include_query_params(offset=offset + limit, limit=limit).query
-            headers["Link"] = f'<{request.url.path}?{query}>; rel="next"'
-        return entity(request, body, etag=shown.loaded.etag, headers=headers)
+        return entity(request, body, etag=shown.loaded.etag, headers=next_page(request, limit, offset, len(names)))
 
     async def read(self, request: Request, name: NamePath) -> Response:
         """One."""

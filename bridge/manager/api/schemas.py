@@ -31,7 +31,37 @@ EXAMPLE_STACK: Final = """services:
 volumes:
   data: {}
 """
+EXAMPLE_NODE: Final[dict[str, Any]] = {
+    "name": "pi-1",
+    "state": "online",
+    "since": "2026-11-22T17:30:00.123456Z",
+    "backlog": 0,
+    "session": "01M82H1EZBNXHNVDENNKK81R47",
+    "started": "2026-11-22T17:29:59.000000Z",
+    "told_at": "2026-11-22T17:30:00.123456Z",
+    "software": "0.1.0",
+    "python": "3.13.5",
+    "board": "Raspberry Pi 5 Model B",
+    "pin_factory": "lgpio",
+    "configuration": "3f1c2a9d",
+    "sensors": ["attic"],
+    "outputs": {"lamp": "led"},
+}
+EXAMPLE_SENSOR: Final[dict[str, Any]] = {
+    "name": "attic",
+    "kind": "thermometer",
+    "value": 21.5,
+    "unit": "Cel",
+    "event": "temperature.changed",
+    "level": "temperature.normal",
+    "since": "2026-11-22T17:30:00.123456Z",
+    "health": "ok",
+    "reason": None,
+    "told_at": "2026-11-22T17:30:00.123456Z",
+    "age_s": 4.2,
+}
 _TEXT: Final = {"type": "string"}
+_MAYBE: Final[dict[str, Any]] = {"type": ["string", "null"]}
 _COUNT: Final = {"type": "integer", "minimum": 0}
 _NAMES: Final = {"type": "array", "items": _TEXT}
 _CHANGES: Final = {
@@ -82,6 +112,12 @@ _FUNCTION: Final = _object(
     },
     description="A function as the gateway knows it; `replicas` are wanted, `available` can be called.",
 )
+
+
+def _page(name: str, schema: str, more: dict[str, Any] | None = None) -> dict[str, Any]:
+    listed = {"type": "array", "items": {"$ref": f"#/components/schemas/{schema}"}}
+    return _object({name: listed, **(more or {}), "total": _COUNT, "limit": _COUNT, "offset": _COUNT})
+
 
 COMPONENTS: Final[dict[str, Any]] = {
     "Problem": _object(
@@ -277,6 +313,110 @@ COMPONENTS: Final[dict[str, Any]] = {
     ),
     "RolledBack": _object({"services": {**_NAMES, "description": "Those that go back."}}),
     "JoinCommand": _object({"role": {"enum": ["worker", "manager"]}, "command": _TEXT}),
+    "Node": _object(
+        {
+            "name": _NAME,
+            "state": {"enum": ["online", "offline", "unknown"]},
+            "since": {**_MAYBE, "description": "It is so at least since then; null where nobody knows."},
+            "backlog": {"type": ["integer", "null"], "minimum": 0, "description": "Events not confirmed yet."},
+            "session": _MAYBE,
+            "started": _MAYBE,
+            "told_at": _MAYBE,
+            "software": {**_MAYBE, "description": "The agent's version."},
+            "python": _MAYBE,
+            "board": _MAYBE,
+            "pin_factory": _MAYBE,
+            "configuration": {**_MAYBE, "description": "A hash of the agent's settings."},
+            "sensors": _NAMES,
+            "outputs": {"type": "object", "description": "Their kinds.", "additionalProperties": _MAYBE},
+        },
+        example=EXAMPLE_NODE,
+    ),
+    "Nodes": _page("nodes", "Node"),
+    "Sensor": _object(
+        {
+            "name": _NAME,
+            "kind": _MAYBE,
+            "value": {"type": ["boolean", "number", "string", "null"]},
+            "unit": _MAYBE,
+            "event": _MAYBE,
+            "level": _MAYBE,
+            "since": {**_MAYBE, "description": "Since when it shows this."},
+            "health": {**_TEXT, "description": "warming_up, ok, suspect, fault or stale."},
+            "reason": _MAYBE,
+            "told_at": _MAYBE,
+            "age_s": {"type": ["number", "null"], "minimum": 0, "description": "How long ago that was told."},
+        },
+        example=EXAMPLE_SENSOR,
+    ),
+    "Sensors": _page("sensors", "Sensor", {"node": _NAME, "state": _TEXT}),
+    "DeadLetter": _object(
+        {"number": {"type": "integer", "minimum": 1}, "id": _TEXT, "at": _TEXT, "reason": _TEXT},
+        {
+            "event_id": _MAYBE,
+            "topic": _MAYBE,
+            "mapping": _MAYBE,
+            "function": _MAYBE,
+            "status": {"type": ["integer", "null"]},
+            "body": {**_MAYBE, "description": "What the function answered."},
+            "attempts": {"type": ["integer", "null"]},
+            "replayable": {"type": "boolean"},
+            "event": {"description": "The event, or what arrived in its place."},
+        },
+    ),
+    "DeadLetters": _page("dead_letters", "DeadLetter"),
+    "Replay": _object(
+        {},
+        {
+            "numbers": {
+                "type": "array",
+                "items": {"type": "integer", "minimum": 1, "maximum": 2**53},
+                "maxItems": 1000,
+            },
+            "mapping": _TEXT,
+            "function": _TEXT,
+            "older_than": {**_TEXT, "description": "Such as 2d."},
+            "all": {"type": "boolean"},
+        },
+        additionalProperties=False,
+        description="Those of which all of this is so; without anything, only with `all`.",
+        example={"mapping": "night-intruder", "older_than": "1h"},
+    ),
+    "Replayed": _object(
+        {
+            "replayed": _COUNT,
+            "refused": {
+                "type": "array",
+                "items": _object({"number": {"type": "integer"}, "reason": _TEXT}),
+            },
+            "left": {**_COUNT, "description": "So many more are meant; ask again."},
+        }
+    ),
+    "Purged": _object({"purged": _COUNT}),
+    "Decisions": _object(
+        {
+            "decisions": {"type": "array", "items": {"$ref": "#/components/schemas/Decision"}},
+            "last_id": {**_TEXT, "description": "Where `Last-Event-ID` goes on from."},
+            "problem": {**_MAYBE, "description": "Why the dispatcher is not heard now, if so."},
+        }
+    ),
+    "Decision": _object(
+        {"type": _TEXT},
+        {"id": _TEXT, "at": _TEXT, "event_id": _MAYBE, "node": _MAYBE, "sensor": _MAYBE, "event": _MAYBE},
+        description="A line of the dispatcher's feed, with more by its type; `gap` and `missed` say what is not there.",
+        example={
+            "id": "01M82H1EZBNXHNVDENNKK81R47-17",
+            "type": "judgement",
+            "at": "2026-11-22T17:30:00.125000Z",
+            "event_id": "01M82H1EZBNXHNVDENNKK81R47",
+            "node": "pi-1",
+            "sensor": "front-door",
+            "event": "motion.detected",
+            "mapping": "night-intruder",
+            "result": "fires",
+            "text": "",
+        },
+    ),
     "Audit": _object(
         {
             "total": _COUNT,
@@ -313,6 +453,7 @@ _SAID: Final = {
     422: "What was sent has mistakes; `errors` names each place.",
     428: "If-Match is needed.",
     429: "Too many failed attempts; Retry-After says how long to wait.",
+    502: "What answers in the dispatcher's place is none.",
     503: "The disk, or a program that was asked, does not answer; or none is configured.",
 }
 EVERYWHERE: Final = (401, 403, 429)
@@ -330,6 +471,18 @@ def gives(schema: str | None, *statuses: int, success: int = 200) -> dict[int | 
         found[status] = {"description": _SAID[status]}
         if status >= 400:
             found[status]["content"] = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return found
+
+
+def streams(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The answers of a path that tells what happens for as long as somebody listens."""
+    found = gives(None, *statuses)
+    found[200]["content"] = {
+        "text/event-stream": {
+            "schema": {"type": "string"},
+            "example": 'id: 01M82H1EZBNXHNVDENNKK81R47-17\ndata: {"type":"event","node":"pi-1"}\n\n',
+        }
+    }
     return found
 
 
