@@ -202,7 +202,7 @@ def test_what_cannot_be_replayed_is_said(files: tuple[str, str, str], tmp_path: 
 REPLAYED = Path(__file__).parent / "replayed"
 """A recording with events that come again, of unsynchronised clocks and torn, other devices' messages, tombstones,
 nodes that come and go, a clock that was put back; and mappings with hours, cooldown, for, until and max_age. What is
-expected was printed before the backtest was made quicker. `backlog: latest` and retained messages are in test_backtest."""
+expected was printed before the backtest was made quicker. test_backtest has `backlog: latest` and retained messages."""
 
 
 @pytest.mark.parametrize(
