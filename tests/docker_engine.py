@@ -200,16 +200,19 @@ class DockerEngine:
         config = self.folder / "registry.yml"
         storage = f"storage: {{filesystem: {{rootdirectory: {self.folder}/registry}}}}"
         config.write_text(f"version: 0.1\n{storage}\nhttp: {{addr: {address!r}}}\n", encoding="utf-8")
-        with (self.folder / "registry.log").open("ab") as log, self.inside_namespace():
+        log = self.folder / "registry.log"
+        # Only started from within: whoever has the registry stands where they were.
+        with log.open("ab") as sink, self.inside_namespace():
             serving = subprocess.Popen(
-                [str(find("docker-registry")), "serve", str(config)], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                [str(find("docker-registry")), "serve", str(config)], stdout=sink, stderr=sink, stdin=subprocess.DEVNULL
             )
-            try:
-                _until_it_listens(5000, serving, self.folder / "registry.log")
-                yield address
-            finally:
-                serving.terminate()
-                serving.wait(_STOPPED_S)
+        try:
+            with self.inside_namespace():
+                _until_it_listens(5000, serving, log)
+            yield address
+        finally:
+            serving.terminate()
+            serving.wait(_STOPPED_S)
 
     @contextlib.contextmanager
     def inside(self, container: str) -> Iterator[None]:

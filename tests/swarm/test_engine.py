@@ -157,7 +157,8 @@ async def test_a_silent_stream_outlives_the_time_of_a_call_and_ends_at_once_when
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(anext(stream), 0.8)
         began = loop.time()
-    assert loop.time() - began < 1
+    # Who waited for the silence to end would wait for ever.
+    assert loop.time() - began < 5
     assert not [thread for thread in threading.enumerate() if thread.name == "engine/events"]
     never.set()
 

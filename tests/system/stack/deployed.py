@@ -118,6 +118,19 @@ class Deployed:
         url = f"http://{self.lab.manager.address}:8088"
         self.run("mappings", "apply", "mappings.yaml", "--yes", "--url", url, "--token-file", "token")
 
+    def manager(self, path: str) -> Any:
+        """What the manager's API says, to the bearer of the token that `apply` has made."""
+        token = (self.folder / "token").read_text(encoding="utf-8").strip()
+        connection = http.client.HTTPConnection(self.lab.manager.address, 8088, timeout=_ASKED_S)
+        try:
+            connection.request("GET", f"/api/v1{path}", headers={"Authorization": f"Bearer {token}"})
+            answer = connection.getresponse()
+            body = answer.read()
+        finally:
+            connection.close()
+        assert answer.status == 200, body
+        return json.loads(body)
+
     def targets(self) -> dict[str, str]:
         """What Prometheus says of whom it asks."""
         code = "import urllib.request as h; print(h.urlopen('http://prometheus:9090/api/v1/targets').read().decode())"

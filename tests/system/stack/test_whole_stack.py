@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,7 +78,9 @@ def test_one_command_brings_up_everything_and_an_event_invokes_a_function(deploy
     deployed.apply(MAPPINGS)
     lab = deployed.lab
     image = function_images.build_handler(lab, function_images.build_runtime(lab), "seen:1", SEEN)
-    assert deployed.gateway("POST", "/system/functions", {"service": "seen", "image": image})[0] == 202
+    labels = {"com.openfaas.scale.max": "3", "com.openfaas.scale.factor": "50"}
+    seen = {"service": "seen", "image": image, "labels": labels}
+    assert deployed.gateway("POST", "/system/functions", seen)[0] == 202
     agent = agent_of(deployed, tmp_path)
     try:
         agent.start()
@@ -90,11 +93,32 @@ def test_one_command_brings_up_everything_and_an_event_invokes_a_function(deploy
     deployed.eventually(
         lambda: deployed.targets() == {"gateway": "up", "dispatcher": "up", "manager": "up"}, "all are scraped"
     )
+    # The manager shows both.
+    assert [node["name"] for node in deployed.manager("/nodes")["nodes"]] == ["pi-1"]
+    assert [function["name"] for function in deployed.manager("/functions")["functions"]] == ["seen"]
+    # Prometheus counts the calls, Alertmanager tells the gateway, which has Swarm start more replicas; and then fewer.
+    began_s = time.monotonic()
+    deployed.eventually(lambda: busy(deployed) and replicas(deployed) == 3, "the alert scales it up", 120)
+    print(f"scaled up after {time.monotonic() - began_s:.1f} s")
+    began_s = time.monotonic()
+    deployed.eventually(lambda: replicas(deployed) == 1, "it is scaled down when the alert is over", 120)
+    print(f"scaled down after {time.monotonic() - began_s:.1f} s")
 
     removed = deployed.run("stack", "rm")
     assert "seen: function removed" in removed
     volumes = sorted(f"{STACK}_{service}" for service in SERVICES)
     assert deployed.left() == {"service": [], "secret": [], "config": [], "network": [], "volume": volumes}
+
+
+def busy(deployed: Deployed) -> bool:
+    """More calls than the alert lets pass, if this is asked several times a second."""
+    return all(deployed.gateway("GET", "/function/seen")[0] == 200 for _ in range(10))
+
+
+def replicas(deployed: Deployed) -> int:
+    status, body = deployed.gateway("GET", "/system/function/seen")
+    assert status == 200, body
+    return int(json.loads(body)["replicas"])
 
 
 def agent_of(deployed: Deployed, folder: Path) -> Program:
