@@ -159,7 +159,9 @@ async def test_a_silent_stream_outlives_the_time_of_a_call_and_ends_at_once_when
         began = loop.time()
     # Who waited for the silence to end would wait for ever.
     assert loop.time() - began < 5
-    assert not [thread for thread in threading.enumerate() if thread.name == "engine/events"]
+    for thread in [each for each in threading.enumerate() if each.name == "engine/events"]:
+        await asyncio.to_thread(thread.join, 5)
+        assert not thread.is_alive()
     never.set()
 
 

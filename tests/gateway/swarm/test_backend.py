@@ -204,8 +204,10 @@ async def test_a_replica_that_is_told_to_end_finishes_what_it_has_and_no_call_fa
             seen.append(await swarm.invoke("pair", b"x"))
 
     workers = [asyncio.create_task(load()) for _ in range(4)]
-    for container in swarm.containers("pair"):
+    for _ in range(2):
         await until(lambda: len(seen) > 20, "there is load")
+        # Those of now: on a busy machine Swarm may have taken one for unhealthy meanwhile.
+        container = swarm.containers("pair")[0]
         await asyncio.to_thread(swarm.engine.docker, "kill", "--signal", "TERM", container)
         await until(lambda gone=container: gone not in swarm.containers("pair"), "it has ended")  # type: ignore[misc]
         await swarm.ready("pair", 2)
