@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bridge.cli import function_images, secrets
+from bridge.cli.gateway_options import PasswordFile, Url, User
 from bridge.cli.stack_selection import STACK, Filter, Names, Regex, Stack, Tag, Wait, image_of, pairs, selected
 from bridge.cli.table import print_table
 
@@ -16,13 +16,6 @@ app = typer.Typer(
     help="Functions: build, deploy, list, invoke, look at their logs, remove, and start new ones.", no_args_is_help=True
 )
 
-Url = Annotated[
-    str | None, typer.Option("--gateway", "-g", help="The gateway; else `OPENFAAS_URL`, or the running `up`.")
-]
-User = Annotated[str, typer.Option(help="The user, for a gateway that asks for one.")]
-PasswordFile = Annotated[
-    Path | None, typer.Option(help="The file with the user's password.", exists=True, dir_okay=False)
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from bridge.cli.gateway_options import PasswordFile, Url, User
+
 app = typer.Typer(help="Secrets of functions: create, list, change, remove.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="The name of the secret.")]
@@ -16,13 +18,6 @@ Literal = Annotated[
 ]
 File = Annotated[Path | None, typer.Option("--from-file", help="The file with the value.", exists=True, dir_okay=False)]
 Trim = Annotated[bool, typer.Option("--trim/--no-trim", help="Without the blanks and line ends around it.")]
-Url = Annotated[
-    str | None, typer.Option("--gateway", "-g", help="The gateway; else `OPENFAAS_URL`, or the running `up`.")
-]
-User = Annotated[str, typer.Option(help="The user, for a gateway that asks for one.")]
-PasswordFile = Annotated[
-    Path | None, typer.Option(help="The file with the user's password.", exists=True, dir_okay=False)
-]
 
 
 @app.command()
