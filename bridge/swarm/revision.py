@@ -1,4 +1,4 @@
-"""Changes of services, each made on the newest version of its document."""
+"""Changes of services and cluster nodes, each made on the newest version of its document."""
 
 from __future__ import annotations
 
@@ -18,14 +18,25 @@ Alter = Callable[[Service], Mapping[str, Any] | None]
 
 async def change(engine: Engine, service_id: str, alter: Alter, headers: Mapping[str, str] | None = None) -> bool:
     """Change one service; False when it was left as it is. Raises EngineError, with status 404 when it is gone."""
+    return await amend(engine, f"/services/{service_id}", lambda document: alter(read_service(document)), headers)
+
+
+async def amend(
+    engine: Engine,
+    path: str,
+    alter: Callable[[Mapping[str, Any]], Mapping[str, Any] | None],
+    headers: Mapping[str, str] | None = None,
+) -> bool:
+    """Change what the engine has at a path; `alter` gives the new specification for the document that is there."""
     for attempt in range(1, _ATTEMPTS + 1):
-        service = read_service(await engine.get(f"/services/{service_id}"))
-        spec = alter(service)
+        document = await engine.get(path)
+        spec = alter(document)
         if spec is None:
             return False
         try:
-            await engine.post(f"/services/{service_id}/update", spec, headers=headers, version=service.version)
+            await engine.post(f"{path}/update", spec, headers=headers, version=int(document["Version"]["Index"]))
         except EngineError as error:
+            # Swarm's managers, too, write into what they are asked to change.
             if _OUT_OF_SEQUENCE not in str(error) or attempt == _ATTEMPTS:
                 raise
             continue

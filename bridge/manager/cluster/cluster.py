@@ -10,11 +10,10 @@ from bridge.errors import ClusterError, EngineError
 from bridge.swarm.cluster_nodes import ClusterNode, chosen, read_cluster_node
 from bridge.swarm.engine import Engine
 from bridge.swarm.membership import read_membership
+from bridge.swarm.revision import amend
 
 PORT = 2377
 """Where managers of a swarm are joined."""
-_ATTEMPTS = 8
-_OUT_OF_SEQUENCE = "out of sequence"
 
 
 async def begin(engine: Engine, advertise: str, listen: str) -> str:
@@ -98,20 +97,9 @@ async def change(engine: Engine, given: str, alter: Callable[[dict[str, Any]], d
         node_id = chosen(await cluster_nodes(engine), given).id
     except LookupError as error:
         raise ClusterError(str(error.args[0])) from None
-    for attempt in range(1, _ATTEMPTS + 1):
-        document = await engine.get(f"/nodes/{node_id}")
-        spec = alter(dict(document["Spec"]))
-        if spec is None:
-            return read_cluster_node(document)
-        try:
-            await engine.post(f"/nodes/{node_id}/update", spec, version=document["Version"]["Index"])
-        except EngineError as error:
-            # The managers note the state of a node in the same document.
-            if _OUT_OF_SEQUENCE not in str(error) or attempt == _ATTEMPTS:
-                raise
-            continue
-        return read_cluster_node({**document, "Spec": spec})
-    raise AssertionError("the last attempt returns or raises")
+    path = f"/nodes/{node_id}"
+    await amend(engine, path, lambda document: alter(dict(document["Spec"])))
+    return read_cluster_node(await engine.get(path))
 
 
 def labelled(pairs: Sequence[str]) -> Callable[[dict[str, Any]], dict[str, Any] | None]:
