@@ -169,8 +169,9 @@ class StackDeployment:
         for name in made:
             self._tell(name, "network made")
         kept: dict[str, dict[str, tuple[str, str]]] = {"config": {}, "secret": {}}
+        there = {kind: Contents(self._engine, kind) for kind in KINDS}
         for each in before.contents:
-            content_id, new = await Contents(self._engine, each.kind).ensure(each)
+            content_id, new = await there[each.kind].ensure(each)
             kept[each.kind][each.name] = (content_id, each.docker_name)
             if new:
                 self._tell(each.docker_name, f"{each.kind} made")

@@ -9,7 +9,7 @@ import posixpath
 import re
 import shlex
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from bridge.config import Invalid, Node, Reader, seconds
 from bridge.swarm.specification import nanos
@@ -95,68 +95,75 @@ class Pairs(dict[str, str | None]):
         return cls({name: value if equals else None for name, equals, value in split})
 
 
-class Duration(int):
+class _Measure(int):
+    """A number that is written in a way of its own."""
+
+    __slots__ = ()
+
+    @classmethod
+    def read(cls, text: str) -> float:
+        """What a text means. Raises ValueError that says what to write."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_node(cls, node: Node, reader: Reader, key: str) -> Self | Invalid:
+        text = Spelled.from_node(node, reader, key)
+        if isinstance(text, Invalid):
+            return text
+        try:
+            return cls(cls.read(text))
+        except ValueError as error:
+            return reader.problem(node, key, str(error))
+
+
+class Duration(_Measure):
     """Nanoseconds, written as `1m30s`."""
 
     __slots__ = ()
 
     @classmethod
-    def from_node(cls, node: Node, reader: Reader, key: str) -> Duration | Invalid:
-        text = Spelled.from_node(node, reader, key)
-        if isinstance(text, Invalid):
-            return text
-        try:
-            return cls(nanos(seconds(text)) if text != "0" else 0)
-        except ValueError as error:
-            return reader.problem(node, key, str(error))
+    def read(cls, text: str) -> float:
+        return nanos(seconds(text)) if text != "0" else 0
 
 
-class Memory(int):
+class Memory(_Measure):
     """Bytes. `50M` is 50 MiB, as with Docker; Kubernetes, and so functions' limits, would mean 50 MB."""
 
     __slots__ = ()
 
     @classmethod
-    def from_node(cls, node: Node, reader: Reader, key: str) -> Memory | Invalid:
-        text = Spelled.from_node(node, reader, key)
-        if isinstance(text, Invalid):
-            return text
+    def read(cls, text: str) -> float:
         match = _MEMORY.fullmatch(text)
         if match is None:
-            return reader.problem(node, key, f"{text[:40]!r} is no amount of memory; write one such as 64M or 1G")
-        return cls(float(match[1]) * 1024 ** _POWERS.get((match[2] or "").lower(), 0))
+            raise ValueError(f"{text[:40]!r} is no amount of memory; write one such as 64M or 1G")
+        unit: int = 1024 ** _POWERS.get((match[2] or "").lower(), 0)
+        return float(match[1]) * unit
 
 
-class Cpus(int):
+class Cpus(_Measure):
     """Billionths of a CPU, written as `0.5`."""
 
     __slots__ = ()
 
     @classmethod
-    def from_node(cls, node: Node, reader: Reader, key: str) -> Cpus | Invalid:
-        text = Spelled.from_node(node, reader, key)
-        if isinstance(text, Invalid):
-            return text
+    def read(cls, text: str) -> float:
         if not _CPUS.fullmatch(text):
-            return reader.problem(node, key, f"{text[:40]!r} is no number of CPUs; write one such as 0.5")
-        return cls(nanos(float(text)))
+            raise ValueError(f"{text[:40]!r} is no number of CPUs; write one such as 0.5")
+        return nanos(float(text))
 
 
-class Mode(int):
-    """A file's permissions: 0440 in octal, or the number itself."""
+class Mode(_Measure):
+    """A file's permissions, in octal: 0440."""
 
     __slots__ = ()
 
     @classmethod
-    def from_node(cls, node: Node, reader: Reader, key: str) -> Mode | Invalid:
-        text = Spelled.from_node(node, reader, key)
-        if isinstance(text, Invalid):
-            return text
+    def read(cls, text: str) -> float:
         if _MODE.fullmatch(text):
-            return cls(int(text.replace("o", ""), 8))
+            return int(text.replace("o", ""), 8)
         if text.isascii() and text.isdigit() and int(text) <= _PERMISSIONS:
-            return reader.problem(node, key, f"{text} is decimal; write 0{text} for what `chmod {text}` does")
-        return reader.problem(node, key, f"{text[:40]!r} are no permissions; write them as 0440")
+            raise ValueError(f"{text} is decimal; write 0{text} for what `chmod {text}` does")
+        raise ValueError(f"{text[:40]!r} are no permissions; write them as 0440")
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,14 +99,17 @@ class Contents:
 
     def __init__(self, engine: Engine, kind: Kind) -> None:
         self._engine, self.kind = engine, kind
+        self._there: dict[str, dict[str, Any]] | None = None
 
     async def all(self) -> dict[str, dict[str, Any]]:
         """The engine's documents by Docker's name."""
         return {str(each["Spec"]["Name"]): each for each in await self._engine.get(f"/{self.kind}s") or []}
 
     async def ensure(self, wanted: Wanted) -> tuple[str, bool]:
-        """The id of one, and whether it was made. Raises EngineError for one that cannot be had."""
-        found = (await self.all()).get(wanted.docker_name)
+        """The id of one, and whether it was made; looks once for all. Raises EngineError for one that cannot be had."""
+        if self._there is None:
+            self._there = await self.all()
+        found = self._there.get(wanted.docker_name)
         if found is not None:
             self._compare(wanted, found)
             return str(found["ID"]), False
@@ -120,6 +123,7 @@ class Contents:
         if wanted.template_driver:
             document["Templating"] = {"Name": wanted.template_driver}
         made = await self._engine.post(f"/{self.kind}s/create", document)
+        self._there[wanted.docker_name] = {"ID": made["ID"], "Spec": document}
         return str(made["ID"]), True
 
     def _compare(self, wanted: Wanted, found: Mapping[str, Any]) -> None:
