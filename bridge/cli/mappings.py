@@ -50,6 +50,30 @@ def listed(url: Url = None, token_file: TokenFile = None, as_json: AsJson = Fals
         state = "disabled" if not one.get("enabled", True) else "shadow" if one.get("shadow") else "enabled"
         rows.append((one["name"], function, state))
     print_table(rows)
+    carried = manager.get("/topic-annotations", "asking for topic annotations").json()["functions"]
+    count = sum(len(one["mappings"]) for one in carried)
+    if count:
+        print(f"and {_counted(count)} of functions' topic annotations: gpio-bridge mappings annotated")
+
+
+@app.command("annotated", short_help="List what functions' topic annotations mean.")
+def annotated(url: Url = None, token_file: TokenFile = None, as_json: AsJson = False) -> None:
+    """List the functions that carry a topic annotation, and the mappings that this means; they stand in no file."""
+    found = _Manager(url, token_file).get("/topic-annotations", "asking for topic annotations").json()
+    if as_json:
+        _print_json(found)
+        return
+    if not found["enabled"]:
+        print("topic annotations do not count: topic_annotations.enabled is false in the manager's settings")
+        return
+    rows = [("FUNCTION", "TOPIC", "MAPPINGS", "PROBLEM")]
+    rows += [
+        (one["function"], one["topic"], ", ".join(one["mappings"]) or "-", one["problem"] or "")
+        for one in found["functions"]
+    ]
+    print_table(rows)
+    if found["problem"]:
+        print(f"not known now, this is what was good before: {found['problem']}", file=sys.stderr)
 
 
 @app.command("plan", short_help="Show what a file would change.")

@@ -19,7 +19,7 @@ from bridge.errors import JournalError
 from bridge.journal.engine import Journal
 from bridge.manager.access.audit import Audit
 from bridge.manager.access.guard import Guard
-from bridge.manager.api import audit, dead_letters, dispatchers, dry_run, events, nodes
+from bridge.manager.api import audit, dead_letters, dispatchers, dry_run, events, nodes, topic_annotations
 from bridge.manager.api.caller import Desk
 from bridge.manager.api.cluster import Cluster
 from bridge.manager.api.file import MappingFileApi
@@ -32,12 +32,14 @@ from bridge.manager.dispatcher import DispatcherApi
 from bridge.manager.door import REQUEST_ID
 from bridge.manager.feed import Feed
 from bridge.manager.functions import Functions
+from bridge.manager.mappings.in_force import InForce
 from bridge.manager.mappings.store import MappingStore
 from bridge.manager.nodes import Nodes
 from bridge.manager.problems import MEDIA_TYPE, Place, Refusal, problem
 from bridge.manager.settings import ManagerSettings
 from bridge.manager.stack.deployments import Deployments
 from bridge.manager.swarm import Swarm
+from bridge.manager.topic_annotations import TopicAnnotations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,9 @@ class Parts:
     guard: Guard
     audit: Audit
     bus: Bus
+    in_force: InForce
+    annotations: TopicAnnotations
+    functions: Functions
     swarm: Swarm
     deployments: Deployments
     nodes: Nodes
@@ -87,10 +92,11 @@ def make(parts: Parts) -> FastAPI:
     for router in (
         # The whole file first: its paths stand where a mapping's name does.
         MappingFileApi(shelf, parts.journal).routes(desk),
-        dry_run.routes(shelf, parts.settings, dispatcher, parts.clock, desk),
+        dry_run.routes(shelf, parts.in_force, parts.settings, dispatcher, parts.clock, desk),
+        topic_annotations.routes(parts.annotations, parts.store, desk),
         Mappings(shelf).routes(desk),
         dispatchers.routes(parts.bus, desk),
-        FunctionsApi(Functions(parts.settings.gateway), parts.clock).routes(desk),
+        FunctionsApi(parts.functions, parts.clock).routes(desk),
         Cluster(parts.swarm).routes(desk),
         Stacks(parts.swarm, parts.deployments, parts.clock).routes(desk),
         nodes.routes(parts.nodes, parts.clock, desk),

@@ -15,7 +15,7 @@ from bridge.core.event import rfc3339
 from bridge.core.mapping_document import render
 from bridge.core.topics import DispatcherTopic, NodeTopic, SensorStateTopic, Topics, client_id
 from bridge.errors import TransportError
-from bridge.manager.mappings.store import Loaded, MappingStore
+from bridge.manager.mappings.in_force import InForce
 from bridge.manager.nodes import Nodes
 from bridge.manager.settings import ManagerSettings
 from bridge.mqtt.transport import Connector, Delivery, Message, Publication, Sent, Subscription
@@ -43,12 +43,12 @@ class Bus:
     """The manager's connection to the broker; a listener (bridge.mqtt.transport.Listener). The loop owns it."""
 
     def __init__(
-        self, settings: ManagerSettings, store: MappingStore, clock: Clock, connect: Connector, nodes: Nodes
+        self, settings: ManagerSettings, in_force: InForce, clock: Clock, connect: Connector, nodes: Nodes
     ) -> None:
         self.dispatchers: dict[str, Heard] = {}
         self._topics = Topics(settings.root)
         self._site = settings.site
-        self._store = store
+        self._in_force = in_force
         self._nodes = nodes
         self._clock = clock
         self._topic = self._topics.mappings(settings.site)
@@ -56,7 +56,7 @@ class Bus:
         self._subscribing: asyncio.Task[None] | None = None
         self._subscription_problem: str | None = None
         self._refused: str | None = None
-        store.changed.append(self._publish)
+        in_force.changed.append(self._publish)
 
     async def __aenter__(self) -> Self:
         await self._transport.__aenter__()
@@ -74,7 +74,7 @@ class Bus:
 
     def document(self) -> dict[str, Any]:
         """The dispatchers, and whether each runs what is in force here."""
-        version = self._store.loaded.mappings.version
+        version = self._in_force.mappings.version
         return {
             "version": version,
             "dispatchers": [
@@ -92,7 +92,7 @@ class Bus:
     # --- the transport's listener ---
 
     def connected(self, generation: int, *, session_present: bool) -> None:
-        self._publish(self._store.loaded)
+        self._publish()
         if self._subscribing is not None:
             self._subscribing.cancel()
         self._subscribing = asyncio.create_task(self._subscribe(), name="manager hears dispatchers and nodes")
@@ -140,15 +140,16 @@ class Bus:
                 self._subscription_problem = None
                 return
 
-    def _publish(self, loaded: Loaded) -> None:
+    def _publish(self) -> None:
         if not self._transport.connected:
             return  # it is published when the connection stands
+        mappings = self._in_force.mappings
         body = orjson.dumps(
             {
                 "version": 1,
-                "mappings_version": loaded.mappings.version,
-                "revision": loaded.number,
-                "document": orjson.Fragment(render(loaded.mappings)),
+                "mappings_version": mappings.version,
+                "revision": self._in_force.revision,
+                "document": orjson.Fragment(render(mappings)),
             }
         )
         self._transport.publish(Message(self._topic, body, retain=True), self._published)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import Any, Final
 
 import httpx
@@ -53,7 +55,10 @@ class Functions:
         url = self._settings.url
         try:
             async with httpx.AsyncClient(
-                base_url=url, timeout=httpx.Timeout(timeout_s, connect=_CONNECT_S), trust_env=False
+                base_url=url,
+                timeout=httpx.Timeout(timeout_s, connect=_CONNECT_S),
+                trust_env=False,
+                verify=self._tls,
             ) as client:
                 yield client
         except httpx.TimeoutException as error:
@@ -61,6 +66,11 @@ class Functions:
             raise Refusal(503, f"the gateway at {url} does not answer{limit}") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Refusal(503, f"the gateway at {url} does not answer: {error}") from error
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """Whom to believe; made once, since reading the certificates takes longer than a request."""
+        return ssl.create_default_context()
 
     def _credentials(self) -> httpx.Auth:
         settings = self._settings

@@ -27,13 +27,16 @@ from bridge.manager.access.tokens import mint_token
 from bridge.manager.bus import Bus
 from bridge.manager.door import Application, Door
 from bridge.manager.feed import Feed
+from bridge.manager.functions import Functions
 from bridge.manager.mappings import history
+from bridge.manager.mappings.in_force import InForce
 from bridge.manager.mappings.store import MappingStore
 from bridge.manager.metrics import Metrics
 from bridge.manager.nodes import Nodes
 from bridge.manager.settings import ManagerSettings
 from bridge.manager.stack.deployments import Deployments
 from bridge.manager.swarm import Swarm
+from bridge.manager.topic_annotations import TopicAnnotations
 from bridge.manager.web import Web
 from bridge.mapping_file.timezone import local_timezone
 from bridge.mqtt.transport import Connector
@@ -87,7 +90,12 @@ class Manager:
         self._swarm = Swarm(settings.swarm)
         self._deployments = Deployments(clock)
         self.nodes = Nodes(clock, self.metrics.dropped)
-        self.bus = Bus(settings, self.store, clock, connect, self.nodes)
+        self._functions = Functions(settings.gateway)
+        self.annotations = TopicAnnotations(
+            settings.topic_annotations, self._functions, settings.state_dir, settings.root, clock
+        )
+        self._in_force = InForce(self.store, self.annotations)
+        self.bus = Bus(settings, self._in_force, clock, connect, self.nodes)
         self._dispatcher_url = dispatcher_url or (lambda: settings.dispatcher.url)
         self.feed = Feed(clock, self._dispatcher_url)
         self._door = Door(self._application, self._page, self.metrics, clock)
@@ -106,6 +114,9 @@ class Manager:
             self._guard.look()
             self._watching = asyncio.create_task(self.store.watch(), name="manager mapping file")
             stack.push_async_callback(_ended, self._watching)
+            self.annotations.open()
+            self._asking = asyncio.create_task(self.annotations.watch(), name="manager topic annotations")
+            stack.push_async_callback(_ended, self._asking)
             await stack.enter_async_context(self.bus)
             stack.push_async_callback(self._deployments.close)
             if self._eager:
@@ -124,10 +135,14 @@ class Manager:
 
     async def failed(self) -> None:
         """Wait until a task ends by an error, and raise it."""
-        await first_failed(self._web.failed, self._watched)
+        await first_failed(self._web.failed, self._watched, self._asked)
 
     async def _watched(self) -> None:
         await asyncio.shield(self._watching)
+
+    async def _asked(self) -> None:
+        await asyncio.shield(self._asking)
+        await asyncio.Event().wait()  # it ends at once where annotations do not count
 
     def _check_health(self) -> None:
         store, journal = self.store, self._journal
@@ -136,8 +151,13 @@ class Manager:
         self.health.require_ready("journal", lambda: journal.problem)
         self.health.require_ready("mappings", lambda: str(store.problem) if store.problem else None)
         self.health.require_ready("mqtt", self.bus.problem)
+        self.health.require_ready("topic_annotations", lambda: self.annotations.problem)
         self.health.require_ready("tokens", lambda: self._guard.problem)
-        self.metrics.observe(lambda: len(store.loaded.mappings.mappings), lambda: store.problem is not None)
+        self.metrics.observe(
+            lambda: len(self._in_force.mappings.mappings),
+            lambda: store.problem is not None,
+            lambda: self.annotations.counts,
+        )
 
     def _application(self) -> Application:
         from bridge.manager.app import Parts, make  # noqa: PLC0415 - it brings FastAPI; see door.py
@@ -150,6 +170,9 @@ class Manager:
                 guard=self._guard,
                 audit=self._audit,
                 bus=self.bus,
+                in_force=self._in_force,
+                annotations=self.annotations,
+                functions=self._functions,
                 swarm=self._swarm,
                 deployments=self._deployments,
                 nodes=self.nodes,

@@ -34,6 +34,12 @@ class Metrics:
             "1 while the mapping file has mistakes and an earlier state of it is in force.",
             registry=registry,
         )
+        self._annotated = Gauge(
+            "gpio_bridge_manager_annotated_functions",
+            "Functions with a topic annotation that is in force, or that cannot be read.",
+            ["state"],
+            registry=registry,
+        )
         self._dropped = Counter(
             "gpio_bridge_manager_dropped",
             "What was more than the manager keeps, or came faster than somebody took it.",
@@ -47,10 +53,14 @@ class Metrics:
         """Count what a bound has dropped; `what` is one of DROPPED."""
         self._dropped.labels(what).inc(count)
 
-    def observe(self, mappings: Callable[[], int], refused: Callable[[], bool]) -> None:
-        """Ask the store whenever somebody looks."""
+    def observe(
+        self, mappings: Callable[[], int], refused: Callable[[], bool], annotated: Callable[[], tuple[int, int]]
+    ) -> None:
+        """Ask whenever somebody looks; `annotated` are the functions whose topic annotation counts, and is refused."""
         self._mappings.set_function(mappings)
         self._refused.set_function(refused)
+        self._annotated.labels("in force").set_function(lambda: annotated()[0])
+        self._annotated.labels("refused").set_function(lambda: annotated()[1])
 
     def answered(self, method: str, status: int, duration_s: float) -> None:
         """Count one answer; methods that HTTP does not know are one."""

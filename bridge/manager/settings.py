@@ -77,6 +77,16 @@ class FunctionGateway:
 
 
 @dataclass(frozen=True, slots=True)
+class TopicAnnotationSettings:
+    """Whether functions' `topic` annotations count as mappings, as the OpenFaaS connectors read them."""
+
+    enabled: bool = False
+    """Then the gateway is asked for them."""
+    every_s: Annotated[float, Seconds(1, 3600)] = 10.0
+    """So often."""
+
+
+@dataclass(frozen=True, slots=True)
 class SwarmSettings:
     """The Docker Swarm whose cluster nodes and stacks the API shows and changes; without the section there is none."""
 
@@ -109,6 +119,7 @@ class ManagerSettings:
     dispatcher: DispatcherAddress = field(default_factory=DispatcherAddress)
     history: HistorySettings = field(default_factory=HistorySettings)
     gateway: FunctionGateway = field(default_factory=FunctionGateway)
+    topic_annotations: TopicAnnotationSettings = field(default_factory=TopicAnnotationSettings)
     swarm: SwarmSettings | None = None
 
     def problems(self) -> Iterator[tuple[str, str]]:

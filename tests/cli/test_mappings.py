@@ -15,19 +15,32 @@ from bridge.cli import exit_codes, whereabouts
 from bridge.cli.whereabouts import Whereabouts
 from bridge.clock import RealClock
 from bridge.manager.manager import Manager
-from bridge.manager.settings import HttpSettings, ManagerSettings
+from bridge.manager.settings import FunctionGateway, HttpSettings, ManagerSettings, TopicAnnotationSettings
+from bridge.manager.topic_annotations import KEPT
 from bridge.mqtt.memory import MemoryBroker
 from tests.cli.conftest import Command
 from tests.manager.conftest import MAPPINGS
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Iterator[Path]:
-    """The mapping file of a manager that runs beside the command, and that `up` would have announced."""
+def file(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The mapping file of a manager that runs beside the command, and that `up` would have announced.
+
+    A parameter is the topic annotations that it has kept from before; its gateway does not answer.
+    """
     file = tmp_path / "manager" / "mappings.yaml"
     file.parent.mkdir()
     file.write_text(MAPPINGS, encoding="utf-8")
-    settings = ManagerSettings(state_dir=tmp_path / "state", mappings=file, http=HttpSettings(port=0))
+    kept: dict[str, str] = getattr(request, "param", {})
+    settings = ManagerSettings(
+        state_dir=tmp_path / "state",
+        mappings=file,
+        http=HttpSettings(port=0),
+        gateway=FunctionGateway("http://127.0.0.1:9"),
+        topic_annotations=TopicAnnotationSettings(enabled=bool(kept)),
+    )
+    settings.state_dir.mkdir()
+    (settings.state_dir / KEPT).write_text(json.dumps({"version": 1, "functions": kept}), encoding="utf-8")
     running, stop = threading.Event(), threading.Event()
     found: list[Manager] = []
 
@@ -116,3 +129,22 @@ def test_a_token_that_is_not_known_is_told(command: Command, file: Path, tmp_pat
 def test_without_a_token_it_says_how_to_get_one(command: Command) -> None:
     refused = command("mappings", "list")
     assert (refused.returncode, "gpio-bridge tokens create" in refused.stderr) == (exit_codes.FAILED, True)
+
+
+@pytest.mark.parametrize("file", [{"alarm": "alarms/+,#"}], indirect=True)
+def test_what_functions_carry_is_listed_and_told_where_it_stands(command: Command, file: Path) -> None:
+    assert command("mappings", "list").stdout.splitlines()[-1] == (
+        "and 2 mappings of functions' topic annotations: gpio-bridge mappings annotated"
+    )
+    carried = command("mappings", "annotated")
+    assert carried.stdout.splitlines() == [
+        "FUNCTION  TOPIC       MAPPINGS                          PROBLEM",
+        "alarm     alarms/+,#  events-of-alarm, topics-of-alarm",
+    ]
+    assert "not known now, this is what was good before: the gateway at http://127.0.0.1:9" in carried.stderr
+    (alarm,) = json.loads(command("mappings", "annotated", "--json").stdout)["functions"]
+    assert list(alarm["mappings"]) == ["events-of-alarm", "topics-of-alarm"]
+
+
+def test_annotations_that_do_not_count_are_told_with_the_setting(command: Command, file: Path) -> None:
+    assert "topic_annotations.enabled is false" in command("mappings", "annotated").stdout

@@ -203,7 +203,7 @@ def _gateway_registry() -> CollectorRegistry:
 
 def _manager_registry() -> CollectorRegistry:
     registry = CollectorRegistry()
-    ManagerMetrics(registry).observe(lambda: 0, lambda: False)
+    ManagerMetrics(registry).observe(lambda: 0, lambda: False, lambda: (0, 0))
     return registry
 
 

@@ -31,6 +31,7 @@ from bridge.manager.api.mappings import Shelf
 from bridge.manager.api.schemas import BODY, EVERYWHERE, gives, takes
 from bridge.manager.dispatcher import DispatcherApi
 from bridge.manager.mappings.edit import NotEdited
+from bridge.manager.mappings.in_force import InForce
 from bridge.manager.mappings.store import with_entries
 from bridge.manager.problems import Place, Refusal
 from bridge.manager.settings import ManagerSettings
@@ -38,7 +39,9 @@ from bridge.manager.settings import ManagerSettings
 _WAYS: Final = ("event", "topic", "recorded", "event_id")
 
 
-def routes(shelf: Shelf, settings: ManagerSettings, dispatcher: DispatcherApi, clock: Clock, desk: Desk) -> APIRouter:
+def routes(
+    shelf: Shelf, in_force: InForce, settings: ManagerSettings, dispatcher: DispatcherApi, clock: Clock, desk: Desk
+) -> APIRouter:
     """The path of this file."""
     router = APIRouter(prefix="/mappings", tags=["mapping file"])
     topics = Topics(settings.root)
@@ -58,7 +61,8 @@ def routes(shelf: Shelf, settings: ManagerSettings, dispatcher: DispatcherApi, c
             known = "give an event in one way: `event`, `topic` and `payload`, `recorded`, or `event_id`"
             errors = [Place("is not known here", pointer=f"/{key}") for key in sorted(unknown)]
             raise Refusal(422, known, errors=errors)
-        mappings = await _asked(shelf, body.get("mapping"))
+        given = body.get("mapping")
+        mappings = in_force.mappings if given is None else await _sent(shelf, given)
         now = clock.now()
         try:
             event = await _event(body, ways[0], topics, settings.site, dispatcher, now)
@@ -72,11 +76,9 @@ def routes(shelf: Shelf, settings: ManagerSettings, dispatcher: DispatcherApi, c
     return router
 
 
-async def _asked(shelf: Shelf, given: object) -> MappingSet:
-    """All mappings in force, or one that is not saved."""
+async def _sent(shelf: Shelf, given: object) -> MappingSet:
+    """The one mapping that was sent, which is not saved."""
     loaded = shelf.store.loaded
-    if given is None:
-        return loaded.mappings
     if not isinstance(given, dict) or not isinstance(given.get("name"), str):
         raise Refusal(422, "mapping: must be a mapping with its name", errors=[Place("needs a name", "/mapping/name")])
     name = given["name"]

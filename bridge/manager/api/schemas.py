@@ -245,6 +245,27 @@ COMPONENTS: Final[dict[str, Any]] = {
             },
         }
     ),
+    "TopicAnnotations": _object(
+        {
+            "enabled": {"type": "boolean", "description": "Whether annotations count (a setting)."},
+            "problem": {"type": ["string", "null"], "description": "Why they are not known now."},
+            "functions": {
+                "type": "array",
+                "items": _object(
+                    {
+                        "function": _TEXT,
+                        "topic": {
+                            "type": "string",
+                            "description": "The annotation: topic filters with commas between.",
+                        },
+                        "problem": {"type": ["string", "null"]},
+                        "mappings": {"type": "object", "additionalProperties": {"type": "object"}},
+                    }
+                ),
+            },
+        },
+        description="What cannot be read now changes nothing: `mappings` are then what was good before.",
+    ),
     "ClusterNode": _CLUSTER_NODE,
     "ClusterNodes": _object(
         {"nodes": {"type": "array", "items": {"$ref": "#/components/schemas/ClusterNode"}}, "warnings": _NAMES},
