@@ -26,6 +26,7 @@ SHARED = {
     "config",
     "clock",
     "mapping_file",
+    "openfaas",
     "ulid",
     "inline",
 }
@@ -64,9 +65,8 @@ NOT_IN_AN_AGENT = ("aiohttp", "fastapi", "pydantic", "httpx", "cel", "common_exp
 
 OF_THE_RUNTIME = {
     "bridge.runtime.http": PROGRAMS | SHARED,  # the one small HTTP server
-    "bridge.runtime.settings": {
-        "gateway"
-    },  # it starts the runtime, and reads a function's settings as the runtime does
+    # The gateway starts the runtime; a deployment's settings are read as the runtime reads them.
+    "bridge.runtime.settings": {"gateway", "openfaas"},
 }
 
 OWN_TIME = {

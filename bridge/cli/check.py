@@ -142,7 +142,7 @@ def _loader(kind: Kind) -> Callable[[Path], object]:
         from bridge.testing.scenarios.document import read_scenarios
 
         return read_scenarios
-    from bridge.gateway.stack_file import load_stack
+    from bridge.openfaas.stack_file import load_stack
 
     return lambda file: load_stack(file, os.environ)
 

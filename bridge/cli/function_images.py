@@ -15,8 +15,8 @@ from bridge.cli.stack_selection import STACK, Filter, Names, Regex, Stack, Tag, 
 if TYPE_CHECKING:
     from docker import APIClient
 
-    from bridge.gateway.stack_file import StackFunction
     from bridge.images.context import Context
+    from bridge.openfaas.stack_file import StackFunction
 
 BuildArgs = Annotated[
     list[str] | None, typer.Option("--build-arg", "-b", help="NAME=VALUE for the Dockerfile; may be repeated.")

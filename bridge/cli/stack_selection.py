@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from bridge.gateway.stack_file import StackFile, StackFunction
+    from bridge.openfaas.stack_file import StackFile, StackFunction
 
 Names = Annotated[list[str] | None, typer.Argument(help="Which functions; without any, all of the file.")]
 Stack = Annotated[Path, typer.Option("--file", "-f", help="The stack file.", dir_okay=False)]
@@ -31,7 +31,7 @@ STACK = Path("functions/stack.yml")
 
 def selected(file: Path, names: list[str] | None, pattern: str | None, regex: str | None) -> StackFile:
     """The stack file with the functions that are wanted, which are some. Raises ConfigError, typer.BadParameter."""
-    from bridge.gateway.stack_file import load_stack_file
+    from bridge.openfaas.stack_file import load_stack_file
 
     stack = load_stack_file(file, os.environ)
     found = {function.deployment.service: function for function in stack.functions}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from bridge.config.yaml12 import Node, compose
@@ -29,6 +29,14 @@ def composed(text: str, name: str, environ: Mapping[str, str]) -> Node:
     except ConfigError as error:
         document = replaced.relocated(error.document) if isinstance(error.document, Node) else error.document
         raise ConfigError([replaced.problem(problem) for problem in error.problems], document) from error
+
+
+def unset(text: str, environ: Mapping[str, str]) -> Iterator[tuple[str, int, int]]:
+    """The variables that become nothing, because they are not set and have no default: name, line and column from 1."""
+    for match in _VARIABLE.finditer(text):
+        if match[2] is None and match[1] not in environ:
+            begin = text.rfind("\n", 0, match.start()) + 1
+            yield match[1], text.count("\n", 0, begin) + 1, match.start() - begin + 1
 
 
 @dataclass(frozen=True, slots=True)

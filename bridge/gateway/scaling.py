@@ -10,8 +10,8 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-from bridge.gateway.deployment import TYPE_LABEL, ZERO_AFTER_LABEL, Deployment
 from bridge.gateway.settings import ScalingSettings
+from bridge.openfaas.deployment import TYPE_LABEL, ZERO_AFTER_LABEL, Deployment
 from bridge.runtime.settings import duration_s
 
 

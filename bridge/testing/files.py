@@ -21,10 +21,10 @@ from bridge.core.mapping import MappingSet
 from bridge.core.topics import DEFAULT_ROOT
 from bridge.dispatcher.settings import DispatcherSettings
 from bridge.errors import ConfigError, Problem
-from bridge.gateway.deployment import Deployment
-from bridge.gateway.stack_file import load_stack
 from bridge.mapping_file import decode_mappings
 from bridge.mapping_file.timezone import local_timezone
+from bridge.openfaas.deployment import Deployment
+from bridge.openfaas.stack_file import load_stack
 from bridge.testing import MAPPINGS
 
 Source: TypeAlias = str | Path | Mapping[str, Any]

@@ -16,9 +16,9 @@ from pathlib import Path
 from types import ModuleType
 
 from bridge.errors import FunctionNotFound, FunctionUnavailable
-from bridge.gateway.deployment import Deployment
-from bridge.gateway.stack_file import HANDLER_ANNOTATION
 from bridge.inline import Inline
+from bridge.openfaas.deployment import Deployment
+from bridge.openfaas.stack_file import HANDLER_ANNOTATION
 from bridge.runtime.app import App
 from bridge.runtime.exchange import BrokenOff, Request, dispose
 from bridge.runtime.function import FunctionNotLoaded

@@ -6,7 +6,7 @@ import pytest
 
 from bridge.cli import exit_codes, run
 from bridge.cli.starter import NotMade, make
-from bridge.gateway.stack_file import load_stack
+from bridge.openfaas.stack_file import load_stack
 
 STACK = """\
 # My functions.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bridge.clock import VirtualClock
 from bridge.gateway.backends import LogQuery
 from bridge.gateway.backends.local.logs import LineSplitter, LogBook
-from bridge.gateway.deployment import LogLine
+from bridge.openfaas.deployment import LogLine
 
 
 @given(st.lists(st.binary(max_size=50)))

@@ -10,10 +10,10 @@ from prometheus_client import CollectorRegistry
 
 from bridge.clock import VirtualClock
 from bridge.errors import EngineUnavailable, FunctionError, FunctionNotFound
-from bridge.gateway.deployment import Deployment
 from bridge.gateway.metrics import GatewayMetrics
 from bridge.gateway.scaler import Scaler
 from bridge.gateway.settings import ScalingSettings
+from bridge.openfaas.deployment import Deployment
 from tests.gateway.workbench import Bench, both_backends, until
 
 SETTINGS = ScalingSettings(enabled=True, window_s=3.0, in_flight=2, down_after_s=10.0, idle_s=20.0)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.gateway.deployment import Deployment
 from bridge.gateway.scaling import Course, Look, after_alert, follow
 from bridge.gateway.settings import ScalingSettings
+from bridge.openfaas.deployment import Deployment
 
 
 def deployment(low: int = 1, high: int = 20, factor: int = 20) -> Deployment:

@@ -11,8 +11,8 @@ from typing import Final
 import h11
 
 import bridge.runtime
-from bridge.gateway.deployment import Deployment
-from bridge.gateway.stack_file import HANDLER_ANNOTATION, load_stack
+from bridge.openfaas.deployment import Deployment
+from bridge.openfaas.stack_file import HANDLER_ANNOTATION, load_stack
 from tests.lab import images, wheels
 from tests.lab.lab import Lab
 

@@ -11,9 +11,9 @@ from bridge.errors import FunctionError, FunctionNotFound
 from bridge.gateway.answers import Refusal, document, empty
 from bridge.gateway.backends import Backend
 from bridge.gateway.body import read_document
-from bridge.gateway.deployment import parse_deployment
 from bridge.gateway.metrics import GatewayMetrics
-from bridge.gateway.names import NAMESPACE, resolve
+from bridge.openfaas.deployment import parse_deployment
+from bridge.openfaas.names import NAMESPACE, resolve
 
 _READ_S = 30.0
 

@@ -20,9 +20,9 @@ from bridge.gateway.backends import Backend
 from bridge.gateway.body import Body
 from bridge.gateway.headers import CALL_ID, SERVED_BY, START_TIME, UnsendableHeader, to_client, to_function
 from bridge.gateway.metrics import GatewayMetrics
-from bridge.gateway.names import resolve
 from bridge.gateway.settings import GatewaySettings
 from bridge.gateway.upstream import Answer, Call, Upstream
+from bridge.openfaas.names import resolve
 
 _log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from bridge.errors import FunctionNotFound
 from bridge.gateway.answers import SERVER, Refusal
 from bridge.gateway.backends import Backend, LogQuery
 from bridge.gateway.cors import GRANTED
-from bridge.gateway.deployment import LogLine
-from bridge.gateway.names import resolve
+from bridge.openfaas.deployment import LogLine
+from bridge.openfaas.names import resolve
 
 _TRUE, _FALSE = frozenset({"1", "t", "true"}), frozenset({"", "0", "f", "false"})
 _FRACTION = re.compile(r"(\.\d{6})\d+")

@@ -14,7 +14,7 @@ from bridge.errors import FunctionError
 from bridge.gateway.answers import Refusal, document, empty
 from bridge.gateway.backends import Secrets
 from bridge.gateway.body import read_document
-from bridge.gateway.names import NAMESPACE, is_secret
+from bridge.openfaas.names import NAMESPACE, is_secret
 
 _READ_S = 30.0
 _MAX_BYTES = 1024 * 1024

@@ -13,9 +13,9 @@ from bridge.errors import FunctionError
 from bridge.gateway.answers import Refusal, document, empty
 from bridge.gateway.backends import Backend
 from bridge.gateway.body import read_document
-from bridge.gateway.names import NAMESPACE, resolve
 from bridge.gateway.scaling import after_alert
 from bridge.gateway.settings import GatewaySettings
+from bridge.openfaas.names import NAMESPACE, resolve
 
 _log = logging.getLogger(__name__)
 

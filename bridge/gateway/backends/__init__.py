@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol, Self
 
-from bridge.gateway.deployment import Deployment, FunctionStatus, LogLine
+from bridge.openfaas.deployment import Deployment, FunctionStatus, LogLine
 
 
 class Lease(Protocol):

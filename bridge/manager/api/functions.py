@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
@@ -11,20 +12,24 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from starlette.responses import StreamingResponse
 
 from bridge.clock import Clock
+from bridge.errors import ConfigError, FunctionError
 from bridge.manager.access.roles import Role
-from bridge.manager.api.bodies import read_object
+from bridge.manager.api import places
+from bridge.manager.api.bodies import read_object, read_yaml
 from bridge.manager.api.caller import Desk, caller_of
 from bridge.manager.api.entity import answer, document
 from bridge.manager.api.lines import Lines
-from bridge.manager.api.schemas import BODY, EVERYWHERE, gives, takes
+from bridge.manager.api.schemas import BODY, EVERYWHERE, EXAMPLE_FUNCTIONS, gives, takes, takes_yaml
 from bridge.manager.functions import Functions
 from bridge.manager.problems import Place, Refusal
+from bridge.openfaas.deployment import Deployment, parse_deployment
+from bridge.openfaas.stack_file import received_stack_file
 
 MAX_REPLICAS: Final = 10_000
 _PASSED_ON: Final = ("content-type", "accept")
 
 FunctionPath = Annotated[
-    str, Path(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$", description="The function's name.")
+    str, Path(pattern=r"^[a-zA-Z0-9]([-a-zA-Z_0-9]{0,61}[a-zA-Z0-9])?$", description="The function's name.")
 ]
 
 
@@ -38,7 +43,7 @@ class FunctionsApi:
     def routes(self, desk: Desk) -> APIRouter:
         """The paths of this file."""
         router = APIRouter(prefix="/functions", tags=["functions"])
-        viewer, operator = [desk.of(Role.VIEWER)], [desk.of(Role.OPERATOR)]
+        viewer, operator, admin = ([desk.of(role)] for role in (Role.VIEWER, Role.OPERATOR, Role.ADMIN))
         add = router.add_api_route
         add(
             "",
@@ -47,6 +52,37 @@ class FunctionsApi:
             dependencies=viewer,
             summary="The functions that the gateway knows, by name.",
             responses=gives("Functions", *EVERYWHERE, 304, 404, 409, 503),
+        )
+        add(
+            "",
+            self.deploy_file,
+            methods=["POST"],
+            dependencies=admin,
+            summary="Deploy the functions of a stack.yml, or replace those that are there.",
+            responses=gives("DeployedFunctions", *EVERYWHERE, *BODY, 404, 409, 503),
+            openapi_extra=takes_yaml(EXAMPLE_FUNCTIONS),
+        )
+        add(
+            "/{name}",
+            self.deploy,
+            methods=["PUT"],
+            dependencies=admin,
+            summary="Deploy one function, or replace it: a deployment as OpenFaaS' gateway takes it.",
+            responses={
+                **gives("DeployedFunction", *EVERYWHERE, *BODY, 409, 503),
+                201: gives("DeployedFunction", success=201)[201],
+            },
+            openapi_extra=takes(("application/json", "FunctionDeployment")),
+        )
+        add(
+            "/{name}",
+            self.remove,
+            methods=["DELETE"],
+            dependencies=admin,
+            summary="Remove a function.",
+            status_code=204,
+            response_class=Response,
+            responses=gives(None, *EVERYWHERE, 404, 409, 422, 503, success=204),
         )
         add(
             "/{name}",
@@ -92,6 +128,60 @@ class FunctionsApi:
     async def read(self, request: Request, name: FunctionPath) -> Response:
         """One of them."""
         return document(request, await self._read(name))
+
+    async def deploy_file(self, request: Request) -> Response:
+        """All functions of a file; those that can be deployed are, whatever becomes of the others."""
+        text = await read_yaml(request)
+        try:
+            stack = await asyncio.to_thread(received_stack_file, text, "the stack file that was sent")
+        except ConfigError as error:
+            raise places.of_file(error, "the stack file has mistakes") from error
+        done: dict[str, str] = {}
+        failed: list[tuple[Refusal, Place]] = []
+        for function in stack.functions:
+            name = function.deployment.service
+            try:
+                done[name] = await self._deploy(request, function.deployment)
+            except Refusal as refusal:
+                failed.append((refusal, Place(f"{name} ({function.place}): {refusal}")))
+        if failed:
+            told = "; ".join(place.detail for _, place in failed)
+            detail = f"{told}; deployed: {', '.join(done) or 'none'}"
+            raise Refusal(failed[0][0].status, detail, errors=[place for _, place in failed])
+        return answer({"functions": [{"name": name, "outcome": outcome} for name, outcome in done.items()]})
+
+    async def deploy(self, request: Request, name: FunctionPath) -> Response:
+        """One function; the same again changes nothing."""
+        body = await read_object(request)
+        try:
+            wanted = parse_deployment({"service": name, **body})
+        except FunctionError as error:
+            raise Refusal(422, str(error), errors=[Place(str(error), pointer="")]) from error
+        if wanted.service != name:
+            detail = f"service: must be {name}, as the path says, or left out"
+            raise Refusal(422, detail, errors=[Place(detail, pointer="/service")])
+        outcome = await self._deploy(request, wanted)
+        return answer({"name": name, "outcome": outcome}, 201 if outcome == "deployed" else 200)
+
+    async def remove(self, request: Request, name: FunctionPath) -> Response:
+        """One less."""
+        await self._functions.ask("DELETE", "/system/functions", json={"functionName": name})
+        caller_of(request).note("function removed", name)
+        return Response(status_code=204)
+
+    async def _deploy(self, request: Request, wanted: Deployment) -> str:
+        """As faas-cli does: replace first, because that is what mostly happens; create where there is nothing yet."""
+        document = wanted.document()
+        try:
+            await self._functions.ask("PUT", "/system/functions", json=document)
+            outcome = "updated"
+        except Refusal as refusal:
+            if refusal.status != 404:
+                raise
+            await self._functions.ask("POST", "/system/functions", json=document)
+            outcome = "deployed"
+        caller_of(request).note(f"function {outcome}", f"{wanted.service}: {wanted.image}")
+        return outcome
 
     async def scale(self, request: Request, name: FunctionPath) -> Response:
         """One of them with other replicas."""

@@ -31,6 +31,15 @@ EXAMPLE_STACK: Final = """services:
 volumes:
   data: {}
 """
+EXAMPLE_FUNCTIONS: Final = """version: 1.0
+provider:
+  name: openfaas
+functions:
+  intruder-alert:
+    image: registry.local:5000/intruder-alert:1
+    labels:
+      com.openfaas.scale.max: "3"
+"""
 EXAMPLE_NODE: Final[dict[str, Any]] = {
     "name": "pi-1",
     "state": "online",
@@ -63,6 +72,7 @@ EXAMPLE_SENSOR: Final[dict[str, Any]] = {
 _TEXT: Final = {"type": "string"}
 _MAYBE: Final[dict[str, Any]] = {"type": ["string", "null"]}
 _COUNT: Final = {"type": "integer", "minimum": 0}
+_TEXTS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
 _NAMES: Final = {"type": "array", "items": _TEXT}
 _CHANGES: Final = {
     "type": "object",
@@ -112,6 +122,9 @@ _FUNCTION: Final = _object(
     },
     description="A function as the gateway knows it; `replicas` are wanted, `available` can be called.",
 )
+
+
+_DEPLOYED_FUNCTION: Final = _object({"name": _TEXT, "outcome": {"enum": ["deployed", "updated"]}})
 
 
 def _page(name: str, schema: str, more: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -280,6 +293,26 @@ COMPONENTS: Final[dict[str, Any]] = {
     ),
     "Function": _FUNCTION,
     "Functions": _object({"functions": {"type": "array", "items": {"$ref": "#/components/schemas/Function"}}}),
+    "FunctionDeployment": {
+        "type": "object",
+        "properties": {
+            "service": {"type": "string", "description": "The function's name, as in the path."},
+            "image": _TEXT,
+            "envProcess": _TEXT,
+            "envVars": _TEXTS,
+            "labels": _TEXTS,
+            "annotations": _TEXTS,
+            "secrets": _NAMES,
+            "constraints": _NAMES,
+            "readOnlyRootFilesystem": {"type": "boolean"},
+        },
+        "description": "As OpenFaaS' gateway takes it; other keys of its are passed over.",
+        "example": {"image": "registry.local:5000/intruder-alert:1", "envVars": {"LEVEL": "high"}},
+    },
+    "DeployedFunction": _DEPLOYED_FUNCTION,
+    "DeployedFunctions": _object(
+        {"functions": {"type": "array", "items": {"$ref": "#/components/schemas/DeployedFunction"}}}
+    ),
     "Scale": _object(
         {"replicas": {"type": "integer", "minimum": 0, "maximum": 10_000}},
         additionalProperties=False,

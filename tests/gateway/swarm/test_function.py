@@ -16,8 +16,8 @@ from bridge.errors import EngineUnavailable, FunctionUnavailable
 from bridge.gateway.backends.swarm.function import SwarmFunction
 from bridge.gateway.backends.swarm.translation import PORT
 from bridge.gateway.background import Background
-from bridge.gateway.deployment import Deployment
 from bridge.gateway.settings import SwarmSettings
+from bridge.openfaas.deployment import Deployment
 from bridge.runtime.http import Request, Response, Server
 from bridge.swarm.networks import Network
 from bridge.swarm.services import read_service

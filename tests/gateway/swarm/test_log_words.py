@@ -10,7 +10,7 @@ from aiohttp import web
 from bridge.clock import RealClock
 from bridge.gateway.backends import LogQuery
 from bridge.gateway.backends.swarm.logs import FunctionLog
-from bridge.gateway.deployment import LogLine
+from bridge.openfaas.deployment import LogLine
 from bridge.swarm.address import EngineAddress
 from bridge.swarm.engine import Engine
 from bridge.swarm.last_words import last_words

@@ -11,8 +11,8 @@ import pytest
 
 from bridge.errors import FunctionError
 from bridge.gateway.backends.swarm.probe import command, health_check
-from bridge.gateway.deployment import Deployment
 from bridge.gateway.settings import HealthSettings
+from bridge.openfaas.deployment import Deployment
 from bridge.runtime.http import Request, Response, Server
 from tests.real_parts import require_none_missing
 

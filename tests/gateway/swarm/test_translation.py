@@ -19,8 +19,8 @@ from bridge.gateway.backends.swarm.translation import (
     functions_of,
     service_spec,
 )
-from bridge.gateway.deployment import Deployment, Resources, parse_deployment
 from bridge.gateway.settings import SecretFileSettings, SwarmSettings
+from bridge.openfaas.deployment import Deployment, Resources, parse_deployment
 from bridge.swarm.secrets import KeptSecret
 from bridge.swarm.services import Service, read_service
 from bridge.swarm.specification import ServiceSpec

@@ -92,6 +92,98 @@ async def test_functions_are_listed_invoked_scaled_and_read(desk: Desk, bench: B
         assert (away.status_code, f"the gateway at {url} does not answer" in away.json()["detail"]) == (503, True)
 
 
+STACK = """version: 1.0
+provider: {{name: openfaas}}
+functions:
+  first:
+    image: example/first:1
+    handler: ./nowhere/here
+    annotations: {{io.gpio-bridge.handler: "{folder}"}}
+    environment: {{LEVEL: "${{LEVEL:-high}}"}}
+  second:
+    image: example/second:1
+    {secrets}
+    annotations: {{io.gpio-bridge.handler: "{folder}"}}
+"""
+
+
+async def test_a_stack_file_is_deployed_and_deployed_again(desk: Desk, bench: Bench) -> None:
+    folder = bench.handler("shared", HANDLER)
+    desk.settings = dataclasses.replace(desk.settings, gateway=FunctionGateway(bench.gateway.url))
+    await desk.start()
+    client = desk.client
+    text = STACK.format(folder=folder, secrets="")
+    for outcome in ("deployed", "updated"):
+        done = await client.post(FUNCTIONS, content=text, headers={"Content-Type": "application/yaml"})
+        assert done.status_code == 200, done.text
+        assert done.json() == {"functions": [{"name": name, "outcome": outcome} for name in ("first", "second")]}
+    await bench.ready("first")
+    assert (await client.post(f"{FUNCTIONS}/first/invoke", content="tea")).json()["status"] == 418
+    assert (await bench.status("first"))["envVars"] == {"LEVEL": "high"}
+
+    third = {"image": "example/third:1", "annotations": {"io.gpio-bridge.handler": str(folder)}}
+    assert (await client.put(f"{FUNCTIONS}/third", json=third)).status_code == 201
+    again = await client.put(f"{FUNCTIONS}/third", json=third)
+    assert (again.status_code, again.json()) == (200, {"name": "third", "outcome": "updated"})
+    assert (await client.delete(f"{FUNCTIONS}/third")).status_code == 204
+    assert (await client.delete(f"{FUNCTIONS}/third")).status_code == 404
+    done_to = [one for one in await what_was_done(desk) if one[1].startswith("third")]
+    assert done_to == [
+        ("function deployed", "third: example/third:1", 200),
+        ("function updated", "third: example/third:1", 200),
+        ("function removed", "third", 200),
+    ]
+    token = create_token(desk.settings.state_dir, "operator", Role.OPERATOR, "2026-11-22T12:00:00Z")
+    headers = {"Authorization": f"Bearer {token}"}
+    assert (await client.put(f"{FUNCTIONS}/third", json=third, headers=headers)).status_code == 403
+    assert (await client.post(FUNCTIONS, content=text, headers=headers)).status_code == 403
+
+
+async def test_what_cannot_be_deployed_is_told_with_its_place_and_the_rest_is_deployed(
+    desk: Desk, bench: Bench
+) -> None:
+    folder = bench.handler("shared", HANDLER)
+    desk.settings = dataclasses.replace(desk.settings, gateway=FunctionGateway(bench.gateway.url))
+    await desk.start()
+    text = STACK.format(folder=folder, secrets="secrets: [missing]")
+    refused = await desk.client.post(FUNCTIONS, content=text, headers={"Content-Type": "application/yaml"})
+    assert refused.status_code == 409
+    (error,) = refused.json()["errors"]
+    assert error["detail"].startswith("second (the stack file that was sent:9): ")
+    assert "missing" in error["detail"]
+    assert refused.json()["detail"].endswith("; deployed: first")
+    assert [one["name"] for one in (await desk.client.get(FUNCTIONS)).json()["functions"]] == ["first"]
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("functions: 1", "functions: must be a map"),
+        ("functions: {a: {image: '${HOME}'}}", "${HOME} is not set"),
+        ("functions: {a: {image: x, environment_file: [/etc/passwd]}}", "is not read from another machine"),
+        ("functions: {a: {handler: /etc}}", "functions.a.image: is missing"),
+        ("functions: {'../a': {image: x}}", "cannot be a function's name"),
+        ("functions: {a: {image: x, imagine: y}}", "imagine"),
+        ("[", "the stack file has mistakes"),
+    ],
+)
+async def test_a_stack_file_with_mistakes_deploys_nothing(desk: Desk, text: str, why: str) -> None:
+    await desk.start()
+    refused = await desk.client.post(
+        FUNCTIONS,
+        content=f"version: 1.0\nprovider: {{name: openfaas}}\n{text}\n",
+        headers={"Content-Type": "text/yaml"},
+    )
+    assert (refused.status_code, why in refused.json()["detail"]) == (422, True), refused.text
+    assert refused.json()["errors"][0]["line"] >= 1
+
+
+@pytest.mark.parametrize("body", [{"service": "other"}, {"labels": 1}, {"envVars": {"A=B": "c"}}])
+async def test_a_deployment_with_mistakes_is_refused(desk: Desk, body: dict[str, object]) -> None:
+    await desk.start()
+    assert (await desk.client.put(f"{FUNCTIONS}/a", json=body)).status_code == 422
+
+
 async def test_the_password_of_the_gateway_is_shown_to_it_and_one_that_is_wrong_is_told(
     desk: Desk, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from bridge.gateway.deployment import Deployment
+from bridge.openfaas.deployment import Deployment
 from tests.lab import function_images
 from tests.lab.lab import Lab
 from tests.lab.machine import until

@@ -25,9 +25,9 @@ from bridge.gateway.backends.local.rollout import Phase
 from bridge.gateway.backends.local.secrets import FileSecrets
 from bridge.gateway.backends.local.usage import cpu_s, resident_bytes
 from bridge.gateway.background import Background
-from bridge.gateway.deployment import Deployment, FunctionStatus, LogLine, Usage
 from bridge.gateway.settings import GatewaySettings
-from bridge.gateway.stack_file import fingerprint, load_stack
+from bridge.openfaas.deployment import Deployment, FunctionStatus, LogLine, Usage
+from bridge.openfaas.stack_file import fingerprint, load_stack
 
 _log = logging.getLogger(__name__)
 

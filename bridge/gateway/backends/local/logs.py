@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 
 from bridge.clock import Clock
 from bridge.gateway.backends import LogQuery
-from bridge.gateway.deployment import LogLine
+from bridge.openfaas.deployment import LogLine
 
 _MAX_LINE = 16 * 1024
 _FOLLOWER_LINES = 10_000

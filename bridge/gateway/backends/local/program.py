@@ -23,8 +23,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from bridge.errors import FunctionError
-from bridge.gateway.deployment import Deployment
-from bridge.gateway.stack_file import HANDLER_ANNOTATION
+from bridge.openfaas.deployment import Deployment
+from bridge.openfaas.stack_file import HANDLER_ANNOTATION
 
 _LOCAL_IMAGE = re.compile(r"(?:local:|gpio-bridge/)([-a-zA-Z_0-9]+)(?::[-\w.]+)?")
 _TAG = re.compile(r":[\w][-\w.]*$")

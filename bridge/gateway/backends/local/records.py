@@ -13,7 +13,7 @@ import orjson
 
 from bridge.errors import FunctionError
 from bridge.gateway.backends.local.files import write_whole
-from bridge.gateway.deployment import Deployment, parse_deployment
+from bridge.openfaas.deployment import Deployment, parse_deployment
 
 _log = logging.getLogger(__name__)
 

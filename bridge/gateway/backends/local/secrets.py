@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bridge.gateway.backends.local.files import write_whole
-from bridge.gateway.names import is_secret
+from bridge.openfaas.names import is_secret
 
 
 class FileSecrets:

@@ -21,9 +21,9 @@ from bridge.gateway.backends.swarm.upkeep import Upkeep
 from bridge.gateway.backends.swarm.usage import UsageMeter
 from bridge.gateway.backends.swarm.watch import Watch
 from bridge.gateway.background import Background
-from bridge.gateway.deployment import Deployment, FunctionStatus, LogLine
 from bridge.gateway.settings import GatewaySettings
-from bridge.gateway.stack_file import load_stack
+from bridge.openfaas.deployment import Deployment, FunctionStatus, LogLine
+from bridge.openfaas.stack_file import load_stack
 from bridge.swarm import registry, revision
 from bridge.swarm.engine import Engine
 from bridge.swarm.last_words import last_words

@@ -15,8 +15,8 @@ from bridge.gateway.backends import health
 from bridge.gateway.backends.swarm import balance, pace
 from bridge.gateway.backends.swarm.translation import PORT
 from bridge.gateway.background import Background
-from bridge.gateway.deployment import Deployment
 from bridge.gateway.settings import SwarmSettings
+from bridge.openfaas.deployment import Deployment
 from bridge.swarm.networks import Network
 from bridge.swarm.services import Service
 from bridge.swarm.tasks import Task, newest_complaint

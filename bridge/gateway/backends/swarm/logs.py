@@ -12,7 +12,7 @@ from bridge.clock import Clock
 from bridge.errors import EngineError
 from bridge.gateway.backends import LogQuery
 from bridge.gateway.backends.swarm.function import SwarmFunction
-from bridge.gateway.deployment import LogLine
+from bridge.openfaas.deployment import LogLine
 from bridge.swarm.engine import Engine
 from bridge.swarm.log_reader import asked, entries_of, held
 from bridge.swarm.logs import Entry

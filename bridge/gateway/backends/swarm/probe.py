@@ -6,8 +6,8 @@ import re
 import shlex
 
 from bridge.errors import FunctionError
-from bridge.gateway.deployment import Deployment
 from bridge.gateway.settings import HealthSettings
+from bridge.openfaas.deployment import Deployment
 from bridge.swarm.specification import HealthCheck
 
 HEALTH_ANNOTATION = "io.gpio-bridge.health"

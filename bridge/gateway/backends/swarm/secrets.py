@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 from bridge.errors import EngineError, EngineUnavailable, FunctionError
-from bridge.gateway.names import is_secret
+from bridge.openfaas.names import is_secret
 from bridge.swarm import revision
 from bridge.swarm import secrets as versions
 from bridge.swarm.engine import Engine

@@ -14,9 +14,9 @@ import orjson
 
 from bridge.errors import FunctionError
 from bridge.gateway.backends.swarm import probe
-from bridge.gateway.deployment import Deployment, Resources, parse_deployment, placed
-from bridge.gateway.names import resolve
 from bridge.gateway.settings import SwarmSettings
+from bridge.openfaas.deployment import Deployment, Resources, parse_deployment, placed
+from bridge.openfaas.names import resolve
 from bridge.swarm.quantities import cpu_nanos, cpu_text, memory_bytes, memory_text
 from bridge.swarm.secrets import KeptSecret
 from bridge.swarm.services import Service, without_digest

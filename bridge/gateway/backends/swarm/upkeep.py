@@ -11,8 +11,8 @@ from bridge.errors import EngineError, EngineUnavailable, FunctionError, Functio
 from bridge.gateway.backends.swarm.secrets import DockerSecrets
 from bridge.gateway.backends.swarm.translation import STACK_LABEL
 from bridge.gateway.backends.swarm.watch import Watch
-from bridge.gateway.deployment import Deployment
-from bridge.gateway.stack_file import fingerprint
+from bridge.openfaas.deployment import Deployment
+from bridge.openfaas.stack_file import fingerprint
 
 _log = logging.getLogger(__name__)
 

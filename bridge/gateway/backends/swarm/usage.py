@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from bridge.errors import EngineError
-from bridge.gateway.deployment import Usage
+from bridge.openfaas.deployment import Usage
 from bridge.swarm.engine import Engine
 from bridge.swarm.services import moment
 from bridge.swarm.tasks import Task

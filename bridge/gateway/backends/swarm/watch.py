@@ -20,8 +20,8 @@ from bridge.errors import EngineError, EngineUnavailable
 from bridge.gateway.backends.swarm import pace
 from bridge.gateway.backends.swarm.function import SwarmFunction
 from bridge.gateway.backends.swarm.translation import functions_of
-from bridge.gateway.deployment import Deployment
 from bridge.gateway.settings import SwarmSettings
+from bridge.openfaas.deployment import Deployment
 from bridge.swarm.engine import Engine
 from bridge.swarm.membership import read_membership
 from bridge.swarm.networks import Network, ensure_overlay

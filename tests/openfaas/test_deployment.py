@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.errors import FunctionError
-from bridge.gateway.deployment import FunctionStatus, parse_deployment
+from bridge.openfaas.deployment import FunctionStatus, parse_deployment
 
 TEXTS = st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 KEYS = st.from_regex(r"[a-z][a-z0-9_]{0,10}", fullmatch=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.gateway import names
+from bridge.openfaas import names
 
 
 @pytest.mark.parametrize("name", ["echo", "echo.openfaas-fn", "Echo_2", "a", "node-info"])

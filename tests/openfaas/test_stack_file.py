@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import ConfigError
-from bridge.gateway.deployment import Deployment, Resources
-from bridge.gateway.stack_file import load_stack, load_stack_file
+from bridge.openfaas.deployment import Deployment, Resources
+from bridge.openfaas.stack_file import load_stack, load_stack_file
 
 HEAD = "version: 1.0\nprovider:\n  name: openfaas\n  gateway: http://127.0.0.1:8080\n"
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bridge.errors import FunctionError
-from bridge.gateway.names import NAMESPACE, complaint, resolve
+from bridge.openfaas.names import NAMESPACE, complaint, resolve
 from bridge.runtime.settings import duration_s
 
 MIN_LABEL, MAX_LABEL = "com.openfaas.scale.min", "com.openfaas.scale.max"

@@ -17,9 +17,10 @@ from pathlib import Path
 import orjson
 
 from bridge.config import INVALID, Invalid, Node, Reader, composed, read, text_of
-from bridge.errors import ConfigError, FunctionError
-from bridge.gateway.deployment import Deployment, Resources, parse_deployment
-from bridge.gateway.names import NAMESPACE
+from bridge.config.substitution import unset
+from bridge.errors import ConfigError, FunctionError, Problem
+from bridge.openfaas.deployment import Deployment, Resources, parse_deployment
+from bridge.openfaas.names import NAMESPACE
 
 HANDLER_ANNOTATION = "io.gpio-bridge.handler"
 """Names the folder (or handler.py) of a function's code on this machine."""
@@ -106,8 +107,25 @@ def load_stack(path: Path, environ: Mapping[str, str]) -> tuple[Deployment, ...]
 
 def load_stack_file(path: Path, environ: Mapping[str, str]) -> StackFile:
     """As `load_stack`, with what else the file says of its functions."""
-    node = composed(text_of(path), str(path), environ)
-    reader = Reader(path.absolute().parent)
+    return _stack_file(composed(text_of(path), str(path), environ), Reader(path.absolute().parent), here=True)
+
+
+def received_stack_file(text: str, name: str) -> StackFile:
+    """As `load_stack_file`, for a text that came from another machine; `name` is what messages call it.
+
+    Images are what runs: handlers stand on that other machine, and are left alone. Nothing of this machine
+    goes into it: `${NAME:-default}` is its default; `${NAME}` and files of variables are mistakes. Raises ConfigError.
+    """
+    reader = Reader(Path("/"))
+    for variable, line, column in unset(text, {}):
+        why = f"${{{variable}}} is not set: variables are replaced where the file is, before it is sent"
+        reader.found.append(Problem(name, line, column, "", why))
+    if reader.found:
+        raise ConfigError(reader.found)
+    return _stack_file(composed(text, name, {}), reader, here=False)
+
+
+def _stack_file(node: Node, reader: Reader, *, here: bool) -> StackFile:
     if not isinstance(node.value, dict):
         reader.problem(node, "", "must be a map with the key functions")
         raise ConfigError(reader.found)
@@ -124,7 +142,7 @@ def load_stack_file(path: Path, environ: Mapping[str, str]) -> StackFile:
         reader.problem(functions or node, "functions", "must be a map of functions by their names")
     else:
         for name, child in functions.value.items():
-            function = _function(name, child, reader)
+            function = _function(name, child, reader, here=here)
             if function is not None:
                 found.append(function)
     if reader.found:
@@ -154,7 +172,7 @@ def _provided(node: Node | None, document: Node, reader: Reader) -> str | None:
     return gateway.value
 
 
-def _function(name: str, node: Node, reader: Reader) -> StackFunction | None:
+def _function(name: str, node: Node, reader: Reader, *, here: bool) -> StackFunction | None:
     key = f"functions.{name}"
     if isinstance(node.value, dict):
         kept = {given: child for given, child in node.value.items() if given not in _NOT_USED}
@@ -166,12 +184,19 @@ def _function(name: str, node: Node, reader: Reader) -> StackFunction | None:
     if entry is INVALID or len(reader.found) > before:
         return None
     assert not isinstance(entry, Invalid)
-    if entry.handler is not None and not entry.handler.exists():
+    if here and entry.handler is not None and not entry.handler.exists():
         reader.problem(_child(node, "handler"), f"{key}.handler", f"there is nothing at {entry.handler}")
+    if not here and not entry.image:
+        reader.problem(node, f"{key}.image", "is missing: on another machine an image is what runs")
+        return None
+    if not here and entry.environment_file:
+        why = "is not read from another machine; write the variables under environment"
+        reader.problem(_child(node, "environment_file"), f"{key}.environment_file", why)
+        return None
     variables = dict(_environment_files(entry, node, key, reader))
     variables |= entry.environment or {}
     annotations: dict[str, str] = dict(entry.annotations or {})
-    if entry.handler is not None:
+    if here and entry.handler is not None:
         annotations.setdefault(HANDLER_ANNOTATION, str(entry.handler.resolve()))
     deployment = Deployment(
         service=name,
