@@ -19,7 +19,7 @@ from bridge.errors import JournalError
 from bridge.journal.engine import Journal
 from bridge.manager.access.audit import Audit
 from bridge.manager.access.guard import Guard
-from bridge.manager.api import audit, dead_letters, dispatchers, dry_run, events, nodes, topic_annotations
+from bridge.manager.api import audit, dead_letters, dispatchers, dry_run, events, nodes, secrets, topic_annotations
 from bridge.manager.api.caller import Desk
 from bridge.manager.api.cluster import Cluster
 from bridge.manager.api.file import MappingFileApi
@@ -97,6 +97,7 @@ def make(parts: Parts) -> FastAPI:
         Mappings(shelf).routes(desk),
         dispatchers.routes(parts.bus, desk),
         FunctionsApi(parts.functions, parts.clock).routes(desk),
+        secrets.routes(parts.functions, desk),
         Cluster(parts.swarm).routes(desk),
         Stacks(parts.swarm, parts.deployments, parts.clock).routes(desk),
         nodes.routes(parts.nodes, parts.clock, desk),

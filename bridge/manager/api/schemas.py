@@ -313,6 +313,18 @@ COMPONENTS: Final[dict[str, Any]] = {
     "DeployedFunctions": _object(
         {"functions": {"type": "array", "items": {"$ref": "#/components/schemas/DeployedFunction"}}}
     ),
+    "Secrets": _object({"secrets": _NAMES}, description="Their names; values are never shown."),
+    "Secret": _object({"name": _TEXT}),
+    "SecretValue": {
+        "oneOf": [
+            _object({"value": {"type": "string", "minLength": 1}}, additionalProperties=False),
+            _object(
+                {"value_base64": {"type": "string", "minLength": 1, "contentEncoding": "base64"}},
+                additionalProperties=False,
+            ),
+        ],
+        "example": {"value": "s3cret"},
+    },
     "Scale": _object(
         {"replicas": {"type": "integer", "minimum": 0, "maximum": 10_000}},
         additionalProperties=False,

@@ -92,6 +92,36 @@ async def test_functions_are_listed_invoked_scaled_and_read(desk: Desk, bench: B
         assert (away.status_code, f"the gateway at {url} does not answer" in away.json()["detail"]) == (503, True)
 
 
+async def test_secrets_go_in_and_never_come_out(desk: Desk, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    desk.settings = dataclasses.replace(desk.settings, gateway=FunctionGateway(bench.gateway.url))
+    await desk.start()
+    client, path = desk.client, "/api/v1/secrets"
+    for body, status in (({"value": "hush-1"}, 201), ({"value_base64": "aHVzaC0yAP8="}, 200)):
+        done = await client.put(f"{path}/mail.key", json=body)
+        assert (done.status_code, done.json()) == (status, {"name": "mail.key"})
+    (kept,) = [each for each in bench.folder.rglob("mail.key") if each.is_file()]
+    assert kept.read_bytes() == b"hush-2\0\xff"
+    assert (await client.get(path)).json() == {"secrets": ["mail.key"]}
+    for wrong in (
+        {"value": 5},
+        {"value": ""},
+        {"value_base64": "hush-3"},
+        {},
+        {"value": "hush-4", "value_base64": "aHVzaA=="},
+        {"value": "hush-5", "name": "x"},
+    ):
+        refused = await client.put(f"{path}/mail.key", json=wrong)
+        assert (refused.status_code, "hush" in refused.text) == (422, False), refused.text
+    assert (await client.put(f"{path}/..%2Fa", json={"value": "hush-6"})).status_code in (404, 422)
+    assert (await client.delete(f"{path}/mail.key")).status_code == 204
+    assert (await client.delete(f"{path}/mail.key")).status_code == 404
+    assert [what for what, _, _ in await what_was_done(desk)] == ["secret created", "secret changed", "secret removed"]
+    assert "hush" not in "".join(str(vars(record)) for record in caplog.records)
+    token = create_token(desk.settings.state_dir, "operator", Role.OPERATOR, "2026-11-22T12:00:00Z")
+    headers = {"Authorization": f"Bearer {token}"}
+    assert (await client.put(f"{path}/mail.key", json={"value": "x"}, headers=headers)).status_code == 403
+
+
 STACK = """version: 1.0
 provider: {{name: openfaas}}
 functions:
