@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = 1000
 """How many dead letters one call replays at most; the answer says how many are left."""
+_NUMBER: Final = re.compile("[0-9]{1,18}")
+"""As far as a database counts."""
 
 
 class DeadLetterApi:
@@ -52,7 +54,7 @@ class DeadLetterApi:
         return json_answer({"dead_letters": letters, "total": await self._journal.read(counted(chosen))})
 
     async def _show(self, asked: Asked) -> Response:
-        if not re.fullmatch("[0-9]{1,18}", asked.place):
+        if not _NUMBER.fullmatch(asked.place):
             return problem(404, "a dead letter has a number, see /v1/deadletters")
         number = int(asked.place)
         found = await self._journal.read(listed(Chosen(numbers=(number,)), limit=1))
@@ -111,6 +113,6 @@ def _numbers(value: object) -> tuple[int, ...] | None:
     if value is None:
         return None
     parts = value.split(",") if isinstance(value, str) else value
-    if not isinstance(parts, list) or not all(str(part).isascii() and str(part).isdigit() for part in parts):
-        raise ValueError("numbers must be a list of whole numbers")
+    if not isinstance(parts, list) or not all(_NUMBER.fullmatch(str(part)) for part in parts):
+        raise ValueError("numbers must be a list of whole numbers, as /v1/deadletters shows them")
     return tuple(int(part) for part in parts)

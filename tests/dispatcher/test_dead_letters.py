@@ -130,6 +130,13 @@ async def test_a_purge_needs_to_be_told_what(site: Site) -> None:
     [
         ("GET", "/v1/deadletters?limit=x", None, "limit must be a whole number from 0 to 1000, not 'x'"),
         ("GET", "/v1/deadletters?maping=x", None, "maping is not known here"),
+        ("GET", "/v1/deadletters?numbers=9999999999999999999", None, "numbers must be a list of whole numbers"),
+        (
+            "POST",
+            "/v1/deadletters/replay",
+            b'{"numbers": [18446744073709551616]}',
+            "numbers must be a list of whole numbers",
+        ),
         ("GET", "/v1/deadletters?older_than=x", None, "'x' is not a duration"),
         ("POST", "/v1/deadletters/replay", b"{", "the body is not JSON"),
         ("POST", "/v1/deadletters/replay", b"[]", "the body is not a JSON object"),
