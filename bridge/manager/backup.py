@@ -68,13 +68,20 @@ def restore(settings: ManagerSettings, source: Path, *, force: bool = False) -> 
         settings.mappings.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as held:
             held.callback(Lock(state / DATABASE).release)
+            fresh: list[tuple[Path, Path]] = []
+            for name, content in contents.items():
+                path = settings.mappings if name == MAPPINGS else state / Path(name).name
+                beside = path.with_name(f".{path.name}.restored")
+                held.callback(beside.unlink, missing_ok=True)
+                _write(beside, content, 0o644 if name == MAPPINGS else 0o600)
+                fresh.append((beside, path))
+            # All of it is on the disk: from here on only names change.
             for suffix in ("-wal", "-shm"):
                 (state / f"{DATABASE}{suffix}").unlink(missing_ok=True)
             if f"state/{TOKENS}" not in contents:
                 (state / TOKENS).unlink(missing_ok=True)
-            for name, content in contents.items():
-                path = settings.mappings if name == MAPPINGS else state / Path(name).name
-                _put(path, content, 0o644 if name == MAPPINGS else 0o600)
+            for beside, path in fresh:
+                beside.replace(path)
     except OSError as error:
         if isinstance(error, BridgeError):
             raise BackupRefused(f"{error}; stop the manager first") from error
@@ -121,15 +128,13 @@ def _read(source: Path) -> dict[str, bytes]:
     return found
 
 
-def _put(path: Path, content: bytes, mode: int) -> None:
-    """Replace a file as a whole; it belongs to whom its folder does."""
-    fresh = path.with_name(f".{path.name}.restored")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+def _write(path: Path, content: bytes, mode: int) -> None:
+    """Write a new file to the disk; it belongs to whom its folder does."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         if os.geteuid() == 0:
             owner = path.parent.stat()
             os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    fresh.replace(path)

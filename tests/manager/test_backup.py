@@ -80,3 +80,23 @@ def test_what_is_no_archive_and_a_folder_without_a_state_are_told(desk: Desk, tm
     with pytest.raises(BackupRefused, match="holds no state of a manager"):
         back_up(desk.settings, tmp_path / "y")
     assert not (tmp_path / "y").exists()
+
+
+async def test_a_restore_that_fails_at_its_last_file_changes_none(desk: Desk, tmp_path: Path) -> None:
+    await desk.start()
+    create_token(desk.settings.state_dir, "anna", Role.ADMIN, "2026-11-22T12:00:00Z")
+    await desk.stop()
+    archive = tmp_path / "backup.tar.gz"
+    back_up(desk.settings, archive)
+    create_token(desk.settings.state_dir, "later", Role.ADMIN, "2026-11-22T12:00:00Z")
+    state = desk.settings.state_dir
+    before = {path.name: path.read_bytes() for path in state.iterdir()}
+    in_the_way = desk.file.with_name(".mappings.yaml.restored")
+    in_the_way.mkdir()
+    with pytest.raises(BackupRefused, match="cannot restore"):
+        restore(desk.settings, archive, force=True)
+    assert {path.name: path.read_bytes() for path in state.iterdir()} == before
+    in_the_way.rmdir()
+    restore(desk.settings, archive, force=True)
+    assert b"later" not in (state / "tokens.json").read_bytes()
+    assert not [*state.glob(".*"), *desk.file.parent.glob(".*")]
