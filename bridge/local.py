@@ -10,12 +10,10 @@ Stopping is the way back: the agents first, while the broker is still there to t
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import itertools
-import shutil
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,7 +29,7 @@ from bridge.dispatcher.dispatcher import Dispatcher
 from bridge.dispatcher.invoker import HttpInvoker
 from bridge.dispatcher.settings import DispatcherSettings
 from bridge.dispatcher.settings import GatewaySettings as GatewayAddress
-from bridge.errors import BridgeError, ConfigError, Problem
+from bridge.errors import ConfigError, Problem
 from bridge.gateway.gateway import Gateway
 from bridge.gateway.settings import GatewaySettings
 from bridge.manager.manager import Manager
@@ -43,6 +41,7 @@ from bridge.testing.faults import Faults
 from bridge.testing.stand_ins import StandIns
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.control import Control
+from bridge.virtual.folder import emptied, held
 from bridge.virtual.sessions import Sessions
 
 HOST = "127.0.0.1"
@@ -166,8 +165,15 @@ class Local:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            stack.enter_context(_alone(self.plan.state))
-            boards = _emptied(self.plan.state / "virtual")
+            state = self.plan.state
+            stack.enter_context(
+                held(
+                    state / "lock",
+                    f"another gpio-bridge up works in {state}; stop it,"
+                    " or give this one a folder of its own with --state",
+                )
+            )
+            boards = emptied(state / "virtual")
             await stack.enter_async_context(self.broker)
             # iotcore speaks MQTT 5 on a port of its own; with Mosquitto both are the same.
             mqtt = MqttSettings(host=HOST, port=self.broker.port_5, protocol="5")
@@ -265,28 +271,6 @@ class _Ports:
             return documented
         self.taken.append(f"port {documented} is taken, so the {what} listens on another one")
         return 0
-
-
-@contextmanager
-def _alone(state: Path) -> Iterator[None]:
-    """Hold the state folder for this process; the lock goes with the process, however it ends (flock(2))."""
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (state / "lock").open("a+b") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BridgeError(
-                f"another gpio-bridge up works in {state}; stop it, or give this one a folder of its own with --state"
-            ) from error
-        yield
-
-
-def _emptied(folder: Path) -> Path:
-    """A folder, without what an `up` that was killed has left in it. Only who holds the state folder may call this."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir()
-    return folder
 
 
 def _placed(

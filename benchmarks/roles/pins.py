@@ -31,7 +31,7 @@ def _bare(command: Command) -> Answer:
         nonlocal seen
         seen += 1
 
-    factory = VirtualFactory()
+    factory = VirtualFactory(time.monotonic)
     with DigitalInputDevice(4, pin_factory=factory) as device:
         device.when_activated = device.when_deactivated = changed
         pin = factory.pin(4)

@@ -46,6 +46,9 @@ class Board(Protocol):
     def takes(self, seconds: float) -> float:
         """How long what takes `seconds` in the world takes on this board: a capacitor to drain, an echo to come."""
 
+    def lasted(self, seconds: float) -> None:
+        """A reading took so long in the world; where nobody has waited for it, that time is still to pass."""
+
     def read_text(self, file: Path) -> str:
         """What a file of the kernel says; blocks as long as the kernel does. Raises OSError."""
 
@@ -94,6 +97,9 @@ class RealBoard:
 
     def takes(self, seconds: float) -> float:
         return seconds
+
+    def lasted(self, seconds: float) -> None:
+        """It has."""
 
     def read_text(self, file: Path) -> str:
         return read_text(file)

@@ -101,7 +101,7 @@ def init(
 ) -> None:
     """Write a project to begin with: an agent, mappings, a function, a test and a scenario that pass as they stand.
 
-    A folder that is not empty is left as it is.
+    A folder that is not empty is left as it is; a virtual environment, and what begins with a dot, do not count.
     """
     for file in write(folder):
         print(f"{file}: written")
@@ -109,12 +109,17 @@ def init(
     print(f"\nNext: {there}pytest, then gpio-bridge up. README.md has more.")
 
 
+def _beside(path: Path) -> bool:
+    """Whether something is what people make before they have a project: `git init`, a virtual environment."""
+    return path.name.startswith(".") or (path / "pyvenv.cfg").is_file()
+
+
 def write(folder: Path) -> Iterator[Path]:
     """Write the project, and name each file once it is there. Raises NotMade, before anything is written."""
     from bridge.cli.starter import NotMade, make
 
     try:
-        in_the_way = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+        in_the_way = sorted(path.name for path in folder.iterdir() if not _beside(path)) if folder.exists() else []
         if in_the_way:
             more = f" and {len(in_the_way) - _SHOWN} more" if len(in_the_way) > _SHOWN else ""
             listed = ", ".join(in_the_way[:_SHOWN])

@@ -99,9 +99,9 @@ def _agents(files: Files, reading: _Reading) -> Iterator[AgentSettings]:
     if not sources:
         reading.missing("agents", AGENTS)
         return
-    expanded = [one for source in sources for one in _expanded(files.root, source)]
+    each = [one for source in sources for one in expanded(files.root, source)]
     seen: dict[tuple[str, str], str] = {}
-    for number, source in enumerate(expanded, 1):
+    for number, source in enumerate(each, 1):
         name, found = reading.read(source, f"agent {number} of the test", AgentSettings)
         if found is None:
             continue
@@ -224,7 +224,7 @@ def _first(root: Path, places: Sequence[str]) -> list[Path]:
     return []
 
 
-def _expanded(root: Path, source: Source) -> list[Source]:
+def expanded(root: Path, source: Source) -> list[Source]:
     """A glob as the files it finds; one that finds none stays, and is told as a file that cannot be read."""
     if isinstance(source, str) and "\n" not in source and any(letter in source for letter in "*?["):
         below = Path(Path(source).anchor) if Path(source).is_absolute() else root

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Self
 
-from bridge.agent.models import Ds18b20, HcSr501, ModelSettings
+from bridge.agent.models import Ds18b20, HcSr501, Ldr, ModelSettings
 from bridge.agent.sensors import SensorSettings
 from bridge.agent.sensors.button import Button
 from bridge.agent.sensors.digital import Digital
-from bridge.agent.sensors.laser_tripwire import LaserTripwire
+from bridge.agent.sensors.laser_tripwire import DISCHARGE_S, LaserTripwire
 from bridge.agent.sensors.pir import Pir
 from bridge.agent.sensors.settings import InputPin, Measured
+from bridge.agent.sensors.thermometer import Thermometer
 from bridge.core.event import Event
 from bridge.testing.virtual_time import Span, span_s
 from bridge.virtual.board import VirtualBoard
@@ -94,6 +95,18 @@ class Sensor:
         """Nobody moves any more."""
         return self._level("still", ("pir",), "still")
 
+    def power_on(self) -> Self:
+        """It gets its power anew: an HC-SR501 warms up, and a DS18B20 tells 85 °C until the next number.
+
+        Only these two parts do anything about it, the PIR with `model: hc-sr501`.
+        """
+        if "power_on" not in VERBS[self.kind]:
+            raise self._no("power_on")
+        one_wire = isinstance(self._settings, Thermometer) and self._settings.sensor == "ds18b20"
+        if not one_wire and not isinstance(self._model, HcSr501):
+            raise TypeError(f"{self.name} has no power_on(): only a ds18b20, or a pir with `model: hc-sr501`, has")
+        return self.drive("power-on")
+
     # laser-tripwire
 
     def break_beam(self, *, for_: Span | None = None) -> Self:
@@ -103,6 +116,14 @@ class Sensor:
     def restore(self) -> Self:
         """The beam is whole again."""
         return self._level("restore", ("laser-tripwire",), "restore")
+
+    def lux(self, light: float) -> Self:
+        """So much light falls on the resistor: of a tripwire with `model: ldr`."""
+        if "lux" not in VERBS[self.kind]:
+            raise self._no("lux")
+        if not isinstance(self._model, Ldr):
+            raise TypeError(f"{self.name} has no lux(): only a laser-tripwire with `model: ldr` has")
+        return self.drive(f"{light:.9g} lux")
 
     # button
 
@@ -214,11 +235,11 @@ class Sensor:
 
 
 VERBS: dict[str, tuple[str, ...]] = {
-    "pir": ("motion", "still", "bounce", "stuck", "unstuck", "drive"),
-    "laser-tripwire": ("break_beam", "restore", "bounce", "stuck", "unstuck", "drive"),
+    "pir": ("motion", "still", "power_on", "bounce", "stuck", "unstuck", "drive"),
+    "laser-tripwire": ("break_beam", "restore", "lux", "bounce", "stuck", "unstuck", "drive"),
     "button": ("press", "release", "bounce", "stuck", "unstuck", "drive"),
     "digital": ("on", "off", "bounce", "stuck", "unstuck", "drive"),
-    "thermometer": ("temperature", "ramp", "noise", "stuck", "unstuck", "drive"),
+    "thermometer": ("temperature", "power_on", "ramp", "noise", "stuck", "unstuck", "drive"),
     "distance": ("distance", "ramp", "noise", "stuck", "unstuck", "drive"),
     "analog": ("value", "ramp", "noise", "stuck", "unstuck", "drive"),
 }
@@ -235,7 +256,10 @@ def notices_s(settings: SensorSettings, model: ModelSettings | None = None) -> f
         readings = max(settings.median // 2 + 1, settings.average)
         return max(settings.every_s, conversion_s) * readings + conversion_s + _MARGIN_S
     assert isinstance(settings, InputPin | LaserTripwire | Pir | Button | Digital)
-    polled_s = settings.every_s if isinstance(settings, LaserTripwire) and settings.wiring != "digital" else 0.0
+    polled_s = 0.0
+    if isinstance(settings, LaserTripwire) and settings.wiring != "digital":
+        reading_s = DISCHARGE_S + settings.charge_limit_s if settings.wiring == "rc" else 0.0
+        polled_s = max(settings.every_s, reading_s) + reading_s
     return settings.debounce_s + polled_s + _MARGIN_S
 
 

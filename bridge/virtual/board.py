@@ -50,11 +50,11 @@ class VirtualBoard:
     def __init__(
         self, settings: AgentSettings, *, virtual_clock: VirtualClock | None = None, within: Path | None = None
     ) -> None:
-        self.pin_factory: Any = VirtualFactory(settings.pins.revision or PI_5)
         self._threads = virtual_clock is None
         # One thread for all pins: two people's wishes happen one after the other, and never on the loop's thread.
         self._driver = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"pins of {settings.node}")
         self._timers: Timers = ThreadTimers(self._driver) if virtual_clock is None else ClockTimers(virtual_clock)
+        self.pin_factory: Any = VirtualFactory(self._timers.now_s, settings.pins.revision or PI_5)
         info = self.pin_factory.board_info
         self.description = f"virtual Raspberry Pi {info.model} rev {info.pcb_revision} ({info.revision})"
         self._folder = tempfile.TemporaryDirectory(prefix="gpio-bridge-virtual-", dir=within)
@@ -83,11 +83,11 @@ class VirtualBoard:
 
     def start(self) -> None:
         """Its agent starts, for the first time or again."""
-        self._started_at: float = self.pin_factory.ticks()
+        self._started_s = self._timers.now_s()
 
     def started_s(self) -> float:
         """How long ago its agent started."""
-        return float(self.pin_factory.ticks()) - self._started_at
+        return self._timers.now_s() - self._started_s
 
     def is_stuck(self, sensor: str) -> bool:
         """Whether a sensor keeps what it has, whatever is done to it."""
@@ -96,7 +96,12 @@ class VirtualBoard:
     def driven(self, sensor: str) -> tuple[str, float] | None:
         """What a sensor was made to see last, and how many seconds ago; None when it never was."""
         found = self._driven.get(sensor)
-        return None if found is None else (found[0], float(self.pin_factory.ticks()) - found[1])
+        return None if found is None else (found[0], self._timers.now_s() - found[1])
+
+    def warms_up_s(self, sensor: str) -> float:
+        """How much longer a sensor's device warms up."""
+        device = self._devices[sensor]
+        return device.warms_up_s if isinstance(device, MotionDetector) else 0.0
 
     async def drive(self, sensor: str, value: str) -> None:
         """Make a sensor see something; returns when its pins have changed. Raises NotAccepted.
@@ -121,7 +126,7 @@ class VirtualBoard:
                 catch_up = self._stuck.pop(sensor, None)
                 if catch_up is not None:
                     catch_up()
-                    self._driven[sensor] = self._driven[sensor][0], self.pin_factory.ticks()
+                    self._driven[sensor] = self._driven[sensor][0], self._timers.now_s()
                 return
         try:
             change = device.understand(value)
@@ -132,10 +137,14 @@ class VirtualBoard:
                 self._stuck[sensor] = change.end
         else:
             change.make()
-        self._driven[sensor] = value, self.pin_factory.ticks()
+        self._driven[sensor] = value, self._timers.now_s()
 
     def takes(self, seconds: float) -> float:
         return seconds if self._threads else 0.0
+
+    def lasted(self, seconds: float) -> None:
+        if not self._threads:
+            self._took_s += seconds
 
     def read_text(self, file: Path) -> str:
         if self._threads or not file.is_relative_to(self.w1_root):

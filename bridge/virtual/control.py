@@ -103,6 +103,7 @@ class Control:
             "rest": rest_word(settings),
             "seen": seen,
             "driven_s": driven_s,
+            "warms_up_s": board.warms_up_s(name),
             "stuck": board.is_stuck(name),
         }
 

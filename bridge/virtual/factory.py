@@ -35,9 +35,10 @@ class WiredPin(MockPWMPin):  # type: ignore[misc] # gpiozero ships no type infor
     Remembers its last states only; a mock pin keeps all of them, which a program that runs for weeks cannot afford.
     """
 
-    def __init__(self, factory: MockFactory, info: Any) -> None:
+    def __init__(self, factory: VirtualFactory, info: Any) -> None:
         self._held = False
         super().__init__(factory, info)
+        self._last_change: float = factory.ticks()
 
     def _set_pull(self, value: str) -> None:
         if not self._held:
@@ -53,9 +54,12 @@ class WiredPin(MockPWMPin):  # type: ignore[misc] # gpiozero ships no type infor
             super()._set_frequency(value)
 
     def _change_state(self, value: float) -> bool:
-        changed: bool = super()._change_state(value)
+        if not super()._change_state(value):
+            return False
+        # The mock takes its own time, and not its factory's (gpiozero 2.0.1, `MockPin._change_state`).
+        self._last_change = self.factory.ticks()
         del self.states[:-_REMEMBERED_STATES]
-        return changed
+        return True
 
     def hold(self, *, high: bool) -> None:
         """Drive the level from outside, from now on; callbacks run on this thread before it returns."""
@@ -74,7 +78,7 @@ class EchoPin(WiredPin):
     The pulse's edges carry computed times instead of slept ones, so that a distance reads exactly.
     """
 
-    def __init__(self, factory: MockFactory, info: Any) -> None:
+    def __init__(self, factory: VirtualFactory, info: Any) -> None:
         super().__init__(factory, info)
         self.distance_cm: float | None = 100.0
         """How far the obstacle is; None: none that echoes."""
@@ -99,9 +103,9 @@ class EchoPin(WiredPin):
         if early or took_s is None or not self.plugged or self.function != "input":
             return
         self.drive_high()
-        rose: float = self._last_change
+        rose = self._last_change
         self._change_state(False)
-        self._last_change: float = rose + took_s
+        self._last_change = rose + took_s
         if self._when_changed is not None:
             self._call_when_changed()
 
@@ -109,7 +113,7 @@ class EchoPin(WiredPin):
 class TriggerPin(WiredPin):
     """The trigger of an HC-SR04: its falling edge starts the measurement, on a thread of its own as in the world."""
 
-    def __init__(self, factory: MockFactory, info: Any) -> None:
+    def __init__(self, factory: VirtualFactory, info: Any) -> None:
         super().__init__(factory, info)
         self.echo: EchoPin | None = None
         self.at_once = False
@@ -129,7 +133,7 @@ class TriggerPin(WiredPin):
 class ChargingPin(WiredPin):
     """A pin with a light-dependent resistor and a capacitor on it: discharged as an output, it charges as an input."""
 
-    def __init__(self, factory: MockFactory, info: Any) -> None:
+    def __init__(self, factory: VirtualFactory, info: Any) -> None:
         super().__init__(factory, info)
         self.charge_s = 0.001
         """How long charging takes: short in the light, long in the dark."""
@@ -154,7 +158,7 @@ class ChargingPin(WiredPin):
     def _charged(self, since: float) -> None:
         """The level is high, with the time at which it became so: a busy machine's timers come late."""
         if self.function == "input" and self._change_state(True):
-            self._last_change: float = since + self.charge_s
+            self._last_change = since + self.charge_s
             if self._when_changed is not None:
                 self._call_when_changed()
 
@@ -191,11 +195,16 @@ class VirtualSpi(SPI):  # type: ignore[misc] # gpiozero ships no type informatio
 
 
 class VirtualFactory(MockFactory):  # type: ignore[misc] # gpiozero ships no type information
-    """A mock factory with chips on its SPI bus, told apart by their select pin."""
+    """A mock factory with chips on its SPI bus, told apart by their select pin; edges have the times of `now_s`."""
 
-    def __init__(self, revision: str = PI_5) -> None:
+    def __init__(self, now_s: Callable[[], float], revision: str = PI_5) -> None:
         super().__init__(revision=revision, pin_class=WiredPin)
+        self._now_s = now_s
         self._chips: dict[int, Mcp3008] = {}
+
+    def ticks(self) -> float:
+        """Seconds since some moment."""
+        return self._now_s()
 
     def chip(self, select: int | str) -> Mcp3008:
         """The chip that is selected by this pin; put there when it is first asked for."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from typing import Self
 
 from bridge.agent.agent import Agent
@@ -11,10 +11,13 @@ from bridge.clock import Clock
 from bridge.mqtt.transport import Connector
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.control import Control
+from bridge.virtual.folder import emptied, held
 
 
 class VirtualNode:
     """An agent on a virtual board; a program (bridge.service.Program).
+
+    What its board keeps stands in the state folder, of which it must be the only user. Raises BridgeError.
 
     Stops the agent first, then the control, so that nobody drives a pin that nobody watches without being told; the
     board last, because the agent's outputs hold its pins until then.
@@ -23,7 +26,13 @@ class VirtualNode:
     name = "agent"
 
     def __init__(self, settings: AgentSettings, *, clock: Clock, connect: Connector, control_port: int = 0) -> None:
-        self.board = VirtualBoard(settings)
+        state = settings.state_dir
+        taken = f"another virtual Pi works in {state}; stop it, or give this one another state_dir"
+        with ExitStack() as made:
+            made.enter_context(held(state / "virtual.lock", taken))
+            self.board = VirtualBoard(settings, within=emptied(state / "virtual"))
+            made.callback(self.board.close)
+            self._made = made.pop_all()
         self.control = Control({settings.node: self.board}, control_port)
         self.agent = Agent(self.board.settings, clock=clock, connect=connect, board=self.board)
         self.health = self.agent.health
@@ -31,7 +40,7 @@ class VirtualNode:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            stack.callback(self.board.close)
+            stack.push(self._made)
             await stack.enter_async_context(self.control)
             await stack.enter_async_context(self.agent)
             self._stack = stack.pop_all()

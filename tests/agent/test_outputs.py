@@ -262,6 +262,9 @@ async def test_a_led_on_a_pin_that_cannot_be_dimmed_is_switched() -> None:
         def takes(self, seconds: float) -> float:
             return seconds
 
+        def lasted(self, seconds: float) -> None:
+            pass
+
         def read_text(self, file: Path) -> str:
             return read_text(file)
 

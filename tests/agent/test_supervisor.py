@@ -35,6 +35,9 @@ class NoBoard:
     def takes(self, seconds: float) -> float:
         return seconds
 
+    def lasted(self, seconds: float) -> None:
+        pass
+
     def read_text(self, file: Path) -> str:
         return read_text(file)
 

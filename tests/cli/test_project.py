@@ -75,9 +75,19 @@ def test_a_folder_that_is_not_empty_is_left_as_it_is(tmp_path: Path, command: Co
     (folder / ".git").mkdir()
     result = command("init", str(folder))
     assert result.returncode == exit_codes.FAILED
-    assert f"{folder} is not empty: it holds .git, notes.txt; choose another folder" in result.stderr
+    assert f"{folder} is not empty: it holds notes.txt; choose another folder" in result.stderr
     assert sorted(path.name for path in folder.iterdir()) == [".git", "notes.txt"]
     assert (folder / "notes.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_repository_and_a_virtual_environment_are_not_in_the_way(tmp_path: Path, command: Command) -> None:
+    folder = tmp_path / "house"
+    (folder / ".git").mkdir(parents=True)
+    (folder / "venv").mkdir()
+    (folder / "venv" / "pyvenv.cfg").write_text("", encoding="utf-8")
+    result = command("init", str(folder))
+    assert result.returncode == exit_codes.OK, result
+    assert (folder / "agent.yaml").exists()
 
 
 def test_a_folder_that_is_not_there_is_made_and_where_none_can_be_that_is_said(

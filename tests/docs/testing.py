@@ -63,10 +63,10 @@ def forms() -> Rows:
         for form in words.forms_of(kind):
             told.add(form)
             yield f"`{kind}`", f"`{form}`", words.MEANINGS[form]
-    for form, kind in words.FAULTS.items():
-        told.add(form)
-        yield kind, f"`{form}`", words.MEANINGS[form]
     assert told == words.MEANINGS.keys()
+    for part, own in words.PARTS.items():
+        for form, meaning in own.items():
+            yield part, f"`{form}`", meaning
 
 
 def answers() -> Rows:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.errors import ConfigError
 from bridge.testing import Files, House
 from bridge.testing.scenarios.document import read_scenarios
 from bridge.testing.scenarios.run import prepare, run
@@ -66,6 +67,87 @@ def test_a_stuck_one_keeps_its_level_while_its_life_goes_on(build: Build) -> Non
     assert names(house) == ["motion.detected"]
     hall.unstuck()
     assert names(house) == ["motion.detected", "motion.ended"]
+
+
+def test_a_power_cut_makes_it_warm_up_again_and_see_nothing_until_then(build: Build) -> None:
+    house = build(None, AGENT.format(warm_up="0s", hold="0s"))
+    hall = house.pi("pi-1").sensor("hall").power_on()
+    house.advance("59s")
+    of_nothing = names(house)
+    assert "motion.detected" in of_nothing
+    hall.motion()
+    assert names(house) == of_nothing
+    house.advance("1s")
+    assert names(house) == [*of_nothing, "motion.detected"]
+
+
+PARTS = """
+version: 1
+node: pi-1
+sensors:
+  hall: {kind: pir, pin: 17, warm_up: 0s}
+  porch: {kind: pir, pin: 18, warm_up: 0s}
+  boiler: {kind: thermometer, sensor: ds18b20, device: 28-0316a2795cff}
+  cpu: {kind: thermometer, sensor: cpu}
+  gate: {kind: laser-tripwire, wiring: mcp3008, channel: 0}
+  rc-gate: {kind: laser-tripwire, wiring: rc, pin: 22}
+  plain-gate: {kind: laser-tripwire, pin: 27}
+virtual:
+  hall: {model: hc-sr501}
+  gate: {model: ldr}
+  rc-gate: {model: ldr}
+"""
+
+
+def test_the_light_on_a_resistor_decides_by_its_divider_and_its_capacitor(build: Build) -> None:
+    """10 kohm at 10 lux and gamma 0.7: half of the divider's voltage, or half of 10 ms for 1 uF up to 2 V."""
+    pi = build(None, PARTS).pi("pi-1")
+    for name, whole, broken in (("gate", 18, 9.9), ("rc-gate", 34, 24)):
+        gate = pi.sensor(name).lux(whole)
+        assert gate.events == []
+        gate.lux(broken)
+        assert [event.name for event in gate.events] == ["beam.broken"]
+        gate.lux(whole)
+        assert [event.name for event in gate.events] == ["beam.broken", "beam.restored"]
+
+
+def test_power_and_light_belong_to_the_parts_that_know_them(build: Build) -> None:
+    pi = build(None, PARTS).pi("pi-1")
+    boiler = pi.sensor("boiler").power_on()
+    assert [event.name for event in boiler.events] == ["sensor.fault"]
+    for sensor in ("porch", "cpu"):
+        with pytest.raises(TypeError, match=rf"{sensor} has no power_on\(\): only a ds18b20, or a pir with `model: "):
+            pi.sensor(sensor).power_on()
+    with pytest.raises(TypeError, match=r"plain-gate is a laser-tripwire and has no power_on\(\); it has break_beam"):
+        pi.sensor("plain-gate").power_on()
+    with pytest.raises(TypeError, match=r"plain-gate has no lux\(\): only a laser-tripwire with `model: ldr` has"):
+        pi.sensor("plain-gate").lux(3)
+    with pytest.raises(TypeError, match=r"hall is a pir and has no lux\(\); it has motion"):
+        pi.sensor("hall").lux(3)
+
+
+def test_a_scenario_tells_power_and_light_and_what_a_device_cannot_do_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "it.scenario.yaml"
+    (tmp_path / "agent.yaml").write_text(PARTS, encoding="utf-8")
+    seen = "version: 1\nmappings:\n  all: {select: [{event: motion.detected}, {event: beam.broken}], invoke: seen}\n"
+    (tmp_path / "mappings.yaml").write_text(seen, encoding="utf-8")
+
+    def failures(*steps: str) -> tuple[str, ...]:
+        lines = "".join(f"  - {step}\n" for step in steps)
+        path.write_text(f"version: 1\nname: it\nsteps:\n{lines}", encoding="utf-8")
+        (scenario,) = read_scenarios(path)
+        return run(prepare(scenario, Files(root=tmp_path))).failures
+
+    assert not failures(
+        "{sensor: hall, do: power-on}",
+        "{at: 50s, sensor: hall, do: motion}",
+        "expect: {sensor: hall, times: 0, within: 9s}",
+        "{at: 59s, expect: {sensor: hall, times: 1, within: 2s}}",
+        "{sensor: rc-gate, do: lux 24}",
+        "expect: {sensor: rc-gate, times: 1, within: 1s}",
+    )
+    with pytest.raises(ConfigError, match=r"it\.scenario\.yaml:4:5: gate does not know '-3 lux'; it accepts break"):
+        failures("{sensor: gate, do: lux -3}", "expect: none")
 
 
 BOILER = """

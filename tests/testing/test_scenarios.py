@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge.agent.models import HcSr501, Ldr, ModelSettings
 from bridge.agent.sensors import SensorSettings
 from bridge.agent.settings import AgentSettings
 from bridge.config import compose, decode
@@ -15,7 +16,7 @@ from bridge.testing.functions import Function
 from bridge.testing.scenarios.document import find_scenarios, read_scenarios
 from bridge.testing.scenarios.run import Result, prepare, run
 from bridge.testing.scenarios.steps import scheduled
-from bridge.testing.scenarios.words import FAULTS, MEANINGS, Drive, answer, drives, forms
+from bridge.testing.scenarios.words import MEANINGS, PARTS, Drive, answer, drives, forms
 from bridge.virtual.contact import Contact
 from tests.testing import conftest as house
 from tests.testing.conftest import NIGHT
@@ -23,6 +24,7 @@ from tests.testing.conftest import NIGHT
 AGENT = house.AGENT.replace(
     "outputs:",
     """  gate: {kind: laser-tripwire, pin: 27}
+  adc-gate: {kind: laser-tripwire, wiring: mcp3008, channel: 3}
   cpu: {kind: thermometer, sensor: cpu, every: 10s}
   tank: {kind: distance, trigger: 20, echo: 21, every: 10s, near: 20}
   soil: {kind: analog, channel: 2, every: 10s}
@@ -159,15 +161,46 @@ def test_words_that_a_sensor_does_not_take_are_refused(sensor: str, text: str) -
 def test_every_form_has_a_meaning_and_every_sensor_takes_what_it_lists() -> None:
     examples = {"TIME": "10s", "NUMBER": "20"}
     listed = set()
-    for settings in sensors().values():
-        for form in forms(settings):
-            listed.add(form)
-            text = form.replace("[", "").replace("]", "")
-            for word, example in examples.items():
-                text = text.replace(word, example)
-            assert drives(settings, text, Contact("it"))
-    assert listed == MEANINGS.keys()
-    assert FAULTS.keys() < listed
+    for name, settings in sensors().items():
+        for model in (None, MODELS.get(name)):
+            for form in forms(settings, model):
+                listed.add(form)
+                text = form.replace("[", "").replace("]", "")
+                for word, example in examples.items():
+                    text = text.replace(word, example)
+                assert drives(settings, text, Contact("it"), model)
+    assert listed == MEANINGS.keys() | {form for part in PARTS.values() for form in part}
+
+
+MODELS: dict[str, ModelSettings] = {"front-door": HcSr501(), "adc-gate": Ldr()}
+
+
+def test_light_is_told_to_a_resistor_and_power_to_what_warms_up() -> None:
+    assert drives(sensors()["adc-gate"], "lux 12.5", Contact("it"), Ldr()) == (Drive(0.0, "12.5 lux"),)
+    assert drives(sensors()["front-door"], "power-on", Contact("it"), HcSr501()) == (Drive(0.0, "power-on"),)
+
+
+@pytest.mark.parametrize(
+    ("sensor", "text", "model"),
+    [
+        ("front-door", "power-on", None),
+        ("front-door", "bounce for 5ms", HcSr501()),
+        ("front-door", "motion bouncing for 5ms", HcSr501()),
+        ("adc-gate", "lux 20", None),
+        ("adc-gate", "lux bright", Ldr()),
+        ("adc-gate", "break beam bouncing for 5ms", None),
+        ("gate", "lux 20", None),
+    ],
+)
+def test_words_are_refused_that_the_part_behind_the_sensor_does_not_take(
+    sensor: str, text: str, model: ModelSettings | None
+) -> None:
+    with pytest.raises(ValueError, match="it takes: ") as refused:
+        drives(sensors()[sensor], text, Contact(sensor), model)
+    assert ("lux NUMBER" in str(refused.value)) is isinstance(model, Ldr)
+    assert ("bouncing for TIME" in str(refused.value).partition("takes: ")[2]) is (
+        model is None and sensor != "adc-gate"
+    )
 
 
 @pytest.mark.parametrize(
@@ -262,12 +295,12 @@ def test_each_mistake_in_a_step_is_told_with_its_place(folder: Path, step: str, 
     ("head", "told"),
     [
         ("nam: it", "nam: unknown key; did you mean name?"),
-        ("name: ''", "name: must be text, not text"),
+        ("name: ''", "name: must not be empty"),
         ("name: it\nstarts: tonight", "starts: must be a moment such as 2026-11-22T23:10:00+00:00: *"),
         ("name: it\nstarts: 2026-11-22T23:10:00", "starts: must be a moment *has no zone*"),
         ("name: it\nmappings: [a, b]", "mappings: must be a path, not a list"),
-        ("name: it\nmappings: away.yaml", "*away.yaml: cannot be read: No such file or directory"),
-        ("name: it\nagents: away-*.yaml", "*away-*.yaml: cannot be read: No such file or directory"),
+        ("name: it\nmappings: away.yaml", "3:11: mappings: there is no *away.yaml"),
+        ("name: it\nagents: [agent.yaml, away-*.yaml]", "3:22: agents: there is no *away-*.yaml"),
     ],
 )
 def test_each_mistake_of_a_scenario_is_told(folder: Path, head: str, told: str) -> None:
@@ -382,6 +415,9 @@ def test_scenario_files_are_found_below_a_folder(folder: Path) -> None:
         ("{node: pi-7, do: offline}", "node: there is no node pi-7; there are pi-1"),
         ("{function: wring, answers: 503}", "function: no mapping invokes wring; they invoke intruder-alert, ring, "),
         ("expect: wring", "expect: no mapping invokes wring; they invoke intruder-alert, ring, complain, cool"),
+        ("expect: {sensor: cellar, times: 0}", "expect: there is no sensor cellar; there are pi-1/front-door, pi-1/"),
+        ("expect: {sensor: pi-2/gate}", "expect: there is no sensor pi-2/gate; there are pi-1/front-door, "),
+        ("expect: {event: beam.broke}", "no event is called beam.broke; did you mean beam.broken?"),
         ("expect: {mapping: x}", "expect: there is no mapping x; there are intruder, bell, too-hot"),
         ("{sensor: boiler, do: temperature 500}", ": boiler does not know '500'; it accepts °C from -55 to 125, "),
     ],

@@ -22,7 +22,7 @@ version: 1
 node: pi-1
 sensors:
   front-door: {kind: pir, pin: 17}
-  window: {kind: laser-tripwire, wiring: mcp3008, channel: 1}
+  window: {kind: laser-tripwire, pin: 27}
 """
 MAPPINGS = """
 version: 1
@@ -184,7 +184,10 @@ THERE = There({"pi-1": {"sensors": SENSORS}}, POSTS, FUNCTIONS)
         ("{function: alarm, answers: hangs times 2}", None),
         ("{node: pi-1, do: restart}", None),
         ("{node: pi-1, do: offline}", "the cable of a running virtual Pi cannot be pulled; "),
+        ("{node: pi-1, do: online}", "the cable of a running virtual Pi cannot be pulled; "),
+        ("{node: pi-1, do: kill}", "an agent of a running house shares its process with everything else, and cannot "),
         ("{dispatcher: kill}", "the dispatcher of a running house stays: "),
+        ("{dispatcher: restart}", "the dispatcher of a running house stays: "),
         ("{clock: jump 1h}", "the clock of a running house cannot jump"),
     ],
 )

@@ -56,6 +56,7 @@ async def test_nodes_are_listed_with_sensors_and_what_they_accept(client: httpx.
         "rest": "still",
         "seen": None,
         "driven_s": None,
+        "warms_up_s": 0.0,
         "stuck": False,
     }
     assert 0 <= nodes[0]["started_s"] < 60

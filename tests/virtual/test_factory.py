@@ -16,7 +16,7 @@ from bridge.virtual.factory import ChargingPin, EchoPin, TriggerPin, VirtualFact
 
 @pytest.fixture
 def factory() -> Iterator[VirtualFactory]:
-    made = VirtualFactory()
+    made = VirtualFactory(time.monotonic)
     yield made
     made.close()
 
@@ -91,7 +91,7 @@ def test_chips_are_told_apart_by_their_select_pin(factory: VirtualFactory) -> No
 
 
 def test_two_factories_share_neither_pins_nor_chips() -> None:
-    one, other = VirtualFactory(), VirtualFactory()
+    one, other = VirtualFactory(time.monotonic), VirtualFactory(time.monotonic)
     one.chip(8).wire(3, lambda: 1.0)
     one.pin(17).hold(high=True)
     with (
@@ -126,4 +126,4 @@ def test_a_light_sensor_sees_light_and_darkness_by_the_charging_time(factory: Vi
 
 
 def test_a_board_knows_which_pi_it_pretends_to_be() -> None:
-    assert VirtualFactory("902120").board_info.model == "Zero2W"
+    assert VirtualFactory(time.monotonic, "902120").board_info.model == "Zero2W"

@@ -127,7 +127,7 @@ def test_a_capacitor_charges_as_long_as_its_resistor_lets_it(build: Build, word:
     board.drive_now("rc-gate", word)
     took_s = -resistance * 1e-6 * math.log(1 - 2.0 / 3.3)
     assert took_s < 0.01
-    assert polled(board, "rc-gate")() == pytest.approx(1 - took_s / 0.01, abs=0.01)
+    assert polled(board, "rc-gate")() == pytest.approx(1 - took_s / 0.01, abs=1e-6)
 
 
 def test_a_capacitor_that_is_not_charged_within_the_limit_is_darkness(build: Build) -> None:

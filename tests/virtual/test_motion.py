@@ -26,7 +26,7 @@ class Bench:
 
     def __init__(self, model: HcSr501, *, name: str = "hall", active_high: bool = True) -> None:
         self.clock = VirtualClock()
-        self.pin = VirtualFactory().pin(17)
+        self.pin = VirtualFactory(self.clock.monotonic).pin(17)
         self.edges: list[tuple[float, bool]] = []
         self.pin.edges = "both"
         self.pin.when_changed = self._edge

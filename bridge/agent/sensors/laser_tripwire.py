@@ -31,7 +31,7 @@ NO_RC_WITH_LGPIO = (
     "use a receiver with a digital output (wiring: digital), or the resistor on an MCP3008 (wiring: mcp3008)"
 )
 
-_DISCHARGE_S = 0.1
+DISCHARGE_S = 0.1
 """How long gpiozero's LightSensor drains the capacitor (1 uF)."""
 
 
@@ -123,6 +123,7 @@ class ChargedPin:
         self._limit_s = limit_s
         self._factory = board.pin_factory
         self._takes = board.takes
+        self._lasted = board.lasted
         self._charged = threading.Event()
         self._charged_at: Any = None
         with explained(f"opening {pin.name} as an input"):
@@ -135,16 +136,17 @@ class ChargedPin:
             pin = self._device.pin
             pin.function = "output"
             pin.state = False
-            if (discharge_s := self._takes(_DISCHARGE_S)) > 0:
+            if (discharge_s := self._takes(DISCHARGE_S)) > 0:
                 time.sleep(discharge_s)
             self._charged_at = None
             self._charged.clear()
             started_at = self._factory.ticks()
             pin.function = "input"
-            if not self._charged.wait(self._takes(self._limit_s)) or self._charged_at is None:
-                return 0.0
-            took_s = float(self._factory.ticks_diff(self._charged_at, started_at))
-        return 1.0 - min(1.0, max(0.0, took_s / self._limit_s))
+            took_s = self._limit_s
+            if self._charged.wait(self._takes(self._limit_s)) and self._charged_at is not None:
+                took_s = min(took_s, max(0.0, float(self._factory.ticks_diff(self._charged_at, started_at))))
+        self._lasted(DISCHARGE_S + took_s)
+        return 1.0 - took_s / self._limit_s
 
     def close(self) -> None:
         self._device.close()

@@ -15,7 +15,7 @@ from typing import TypeAlias
 from bridge.config import Invalid, Node, Reader, checked, decode, duration
 from bridge.errors import ConfigError, Problem
 from bridge.testing import SCENARIO_SUFFIXES
-from bridge.testing.files import Files
+from bridge.testing.files import Files, expanded, shown
 from bridge.testing.scenarios.steps import Step, Steps, Words, scheduled
 from bridge.testing.virtual_time import moment
 
@@ -130,6 +130,12 @@ def read_scenarios(path: Path) -> tuple[Scenario, ...]:
     base = path.absolute().parent
 
     def understand(node: Node) -> tuple[Scenario, ...]:
+        scenarios = scenarios_in(node)
+        if missing := list(_missing(node, base)):
+            raise ConfigError(missing)
+        return scenarios
+
+    def scenarios_in(node: Node) -> tuple[Scenario, ...]:
         if isinstance(node.value, dict) and "scenarios" in node.value:
             shared = decode(node, ScenariosMap, base=base)
             if not shared.scenarios:
@@ -161,6 +167,25 @@ def find_scenarios(paths: Sequence[Path], *, there_must_be_one: bool = True) -> 
     if problems:
         raise ConfigError(problems)
     return list(found)
+
+
+def _missing(node: Node, base: Path) -> Iterator[Problem]:
+    """The files that a scenario file names, where there is none."""
+    assert isinstance(node.value, dict)
+    listed = node.value.get("scenarios")
+    places = [("", node), *((f"scenarios[{at}].", one) for at, one in enumerate(listed.value if listed else ()))]
+    for prefix, one in places:
+        for key in ("agents", "mappings", "dispatcher", "functions"):
+            named = one.value.get(key)
+            for each in () if named is None else named.value if isinstance(named.value, list) else (named,):
+                if each.value is None:
+                    continue
+                path = str(base / Path(each.value).expanduser())
+                there = expanded(base, path) if key == "agents" else [path]
+                if not all(Path(str(file)).exists() for file in there):
+                    yield Problem(
+                        each.file, each.line, each.column, f"{prefix}{key}", f"there is no {shown(Path(path))}"
+                    )
 
 
 def _scenario(said: ScenarioMap, shared: SharedMap, base: Path) -> Scenario:

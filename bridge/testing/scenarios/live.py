@@ -174,6 +174,8 @@ class LiveHouse:
                 left_s = max(left_s, rest_s(*found) - there.nodes[node]["started_s"])
                 if sensor["driven_s"] is not None:
                     left_s = max(left_s, settles_s(*found) - sensor["driven_s"])
+                if sensor["warms_up_s"] > 0:  # its last pulse may be one of nothing
+                    left_s = max(left_s, sensor["warms_up_s"] + settles_s(*found))
         return left_s
 
     async def _quiet(self) -> list[str]:

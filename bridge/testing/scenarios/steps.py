@@ -12,6 +12,8 @@ from datetime import timedelta
 from typing import Annotated, Final, Literal
 
 from bridge.config import INVALID, Invalid, Name, Node, Reader, Seconds, Within, seconds
+from bridge.core.event_names import EVENTS
+from bridge.mapping_file.examples import unknown_event
 from bridge.testing.functions import Function
 from bridge.testing.scenarios.words import answer
 
@@ -34,8 +36,10 @@ class Words:
     @classmethod
     def from_node(cls, node: Node, reader: Reader, key: str) -> Words | Invalid:
         text = node.written if isinstance(node.value, int) and not isinstance(node.value, bool) else node.value
-        if not isinstance(text, str) or not text.strip():
+        if not isinstance(text, str):
             return reader.problem(node, key, f"must be text, not {node.kind()}")
+        if not text.strip():
+            return reader.problem(node, key, "must not be empty")
         return cls(" ".join(text.split()), node)
 
 
@@ -109,6 +113,8 @@ class ExpectMap:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What the keys must agree on."""
+        if self.event is not None and self.event not in EVENTS:
+            yield "event", unknown_event(self.event)
         if self.dead_letter:
             for key in ("sensor", "event", "value"):
                 if getattr(self, key) is not None:

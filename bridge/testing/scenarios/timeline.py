@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from bridge.agent.models import ModelSettings
 from bridge.agent.sensors import SensorSettings
 from bridge.config import Node, compose, duration
 from bridge.core.mapping import MappingSet
@@ -97,13 +98,14 @@ class _Plan:
         if isinstance(found, str):
             self._problem(said.sensor.node, "sensor", found)
             return
-        where, sensor, settings = *found[0], found[1]
+        (where, sensor), settings, model = found
         try:
-            series = drives(settings, said.do.text, self._contacts.setdefault(found[0], Contact(found[0][1])))
+            contact = self._contacts.setdefault((where, sensor), Contact(sensor))
+            series = drives(settings, said.do.text, contact, model)
         except ValueError as error:
             self._problem(said.do.node, "do", str(error))
             return
-        busy = self._busy.get(found[0])
+        busy = self._busy.get((where, sensor))
         if busy is not None and at_s <= busy.until_s:
             self._problem(
                 node,
@@ -111,7 +113,7 @@ class _Plan:
                 f"{sensor} is still at what line {busy.node.line} says, until {duration(round(busy.until_s, 6))};"
                 " begin later, with at or after",
             )
-        self._busy[found[0]] = _Busy(at_s + series[-1].after_s, node)
+        self._busy[where, sensor] = _Busy(at_s + series[-1].after_s, node)
         for number, drive in enumerate(series):
             sees = Sees(where, sensor, drive.word, drive.burst, first=number == 0)
             yield Moment(at_s + drive.after_s, _HAPPEN, sees, node)
@@ -152,17 +154,25 @@ class _Plan:
         if wanted.mapping is not None and wanted.mapping not in self.mappings.mappings:
             there = ", ".join(self.mappings.mappings)
             self._problem(node, "expect", f"there is no mapping {wanted.mapping}; there are {there}")
+        sensors = [(agent.node, name) for agent in self.house.agents for name in agent.sensors]
+        if wanted.sensor is not None and not any(wanted.sensor in (name, f"{at}/{name}") for at, name in sensors):
+            listed = ", ".join("/".join(one) for one in sensors)
+            self._problem(node, "expect", f"there is no sensor {wanted.sensor}; there are {listed}")
 
     def _no_function(self, name: str) -> str:
         return f"no mapping invokes {name}; they invoke {', '.join(self.functions)}"
 
-    def _sensor(self, written: str) -> tuple[tuple[str, str], SensorSettings] | str:
-        """Node, name and settings of a sensor; or what is wrong."""
-        there = {(agent.node, name): one for agent in self.house.agents for name, one in agent.sensors.items()}
+    def _sensor(self, written: str) -> tuple[tuple[str, str], SensorSettings, ModelSettings | None] | str:
+        """Node and name of a sensor, its settings and its model; or what is wrong."""
+        there = {
+            (agent.node, name): (one, agent.virtual.get(name))
+            for agent in self.house.agents
+            for name, one in agent.sensors.items()
+        }
         node, slash, name = written.partition("/")
         found = [key for key in there if key == (node, name)] if slash else [key for key in there if key[1] == written]
         if len(found) == 1:
-            return found[0], there[found[0]]
+            return found[0], *there[found[0]]
         listed = ", ".join("/".join(key) for key in (found or there))
         if found:
             return f"{written} is the name of several sensors; write one of {listed}"

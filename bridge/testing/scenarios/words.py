@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from bridge.agent.models import HcSr501, ModelSettings
 from bridge.agent.sensors import SensorSettings
+from bridge.agent.sensors.laser_tripwire import LaserTripwire
 from bridge.agent.sensors.settings import Measured
 from bridge.agent.sensors.thermometer import Thermometer
 from bridge.config import duration, seconds
@@ -76,15 +78,20 @@ MEANINGS: Final = {
     "noise NUMBER for TIME": "it wavers for so long around its last number, by at most so much up or down",
     "stuck": "it keeps the level or number that it has, whatever is done to it",
     "unstuck": "it is stuck no more, and sees what was done to it last meanwhile",
-    "crc": "each reading has a wrong checksum, until the next number",
-    "missing": "the thermometer is not on the bus, until the next number",
-    "power-on": "it tells the 85 °C of a thermometer that has just got its power",
-    "unplugged": "no echo comes back, until the next number",
 }
-"""Every form, and what it means."""
+"""Every form that all sensors of a kind take, and what it means."""
 
-FAULTS: Final = {"crc": "ds18b20", "missing": "ds18b20", "power-on": "ds18b20", "unplugged": "distance"}
-"""Faults, and which device may have them."""
+PARTS: Final = {
+    "ds18b20": {
+        "crc": "each reading has a wrong checksum, until the next number",
+        "missing": "the thermometer is not on the bus, until the next number",
+        "power-on": "it tells the 85 °C of a thermometer that has just got its power",
+    },
+    "distance": {"unplugged": "no echo comes back, until the next number"},
+    "hc-sr501": {"power-on": "it gets its power anew, and warms up: a pulse now and then, and it sees nothing"},
+    "ldr": {"lux NUMBER": "so much light falls on the resistor"},
+}
+"""What only some devices take, and what it means there."""
 
 ANSWERS: Final = {
     "STATUS": "answers with this status, such as `503`",
@@ -100,40 +107,54 @@ _NUMBER = r"([-+]?[0-9]+(?:\.[0-9]+)?)"
 _ANSWER = re.compile(r"(\d{3}|hangs|unreachable|unknown)(?: after (\S+))?(?: times (\d+))?")
 
 
-def forms(settings: SensorSettings) -> tuple[str, ...]:
-    """What may be written for a sensor."""
+def forms(settings: SensorSettings, model: ModelSettings | None = None) -> tuple[str, ...]:
+    """What may be written for a sensor, of that model if it has one."""
     kind: str = settings.KIND
-    device = settings.sensor if isinstance(settings, Thermometer) else kind
-    return (*forms_of(kind), *(word for word, at in FAULTS.items() if at == device))
+    parts = (settings.sensor if isinstance(settings, Thermometer) else kind, model.KIND if model is not None else None)
+    own = [form for part, its in PARTS.items() if part in parts for form in its]
+    return (*forms_of(kind, contact=_has_contact(settings, model)), *own)
 
 
-def forms_of(kind: str) -> tuple[str, ...]:
-    """What may be written for every sensor of a kind."""
+def forms_of(kind: str, *, contact: bool = True) -> tuple[str, ...]:
+    """What may be written for every sensor of a kind; `contact` says whether it has one, which can bounce."""
     if kind in LEVELS:
         level = LEVELS[kind]
         bouncing = (f"{word} bouncing for TIME" for word in (level.active, level.rest))
-        return f"{level.active} [for TIME]", level.rest, "bounce for TIME", *bouncing, *STICKING
+        return f"{level.active} [for TIME]", level.rest, *(("bounce for TIME", *bouncing) if contact else ()), *STICKING
     return f"{NUMBERS[kind]} NUMBER", "ramp NUMBER to NUMBER over TIME", "noise NUMBER for TIME", *STICKING
 
 
-def drives(settings: SensorSettings, written: str, contact: Contact) -> Sequence[Drive]:
+def _has_contact(settings: SensorSettings, model: ModelSettings | None) -> bool:
+    """Whether an edge can bounce: not where a part decides on its output itself, nor where light is measured."""
+    measured = isinstance(settings, LaserTripwire) and settings.wiring != "digital"
+    return not measured and not isinstance(model, HcSr501)
+
+
+def drives(
+    settings: SensorSettings, written: str, contact: Contact, model: ModelSettings | None = None
+) -> Sequence[Drive]:
     """What the device is told. Raises ValueError that lists what this sensor takes.
 
     `contact` stands as the steps before have left it, and afterwards as this one does.
     """
     text = " ".join(written.split())
     kind: str = settings.KIND
-    if kind in LEVELS:
+    if kind in LEVELS and (_has_contact(settings, model) or read_bounces(text) is None):
         found = tuple(_levels(LEVELS[kind], text, contact))
         for drive in found:
             contact.move(active=drive.word == LEVELS[kind].active_word)
-    else:
+    elif kind in NUMBERS:
         found = tuple(_numbers(settings, NUMBERS[kind], text, contact))
+    else:
+        found = ()
     if found:
         return found
-    if text in forms(settings):
+    taken = forms(settings, model)
+    if text in taken:
         return (Drive(0.0, text),)
-    raise ValueError(f"{text!r} is nothing that a {kind} does; it takes: {', '.join(forms(settings))}")
+    if "lux NUMBER" in taken and (light := re.fullmatch(f"lux {_NUMBER}", text)):
+        return (Drive(0.0, f"{light[1]} lux"),)
+    raise ValueError(f"{text!r} is nothing that a {kind} does; it takes: {', '.join(taken)}")
 
 
 def _levels(level: Level, text: str, contact: Contact) -> Iterator[Drive]:

@@ -41,6 +41,7 @@ class MotionDetector:
         self._phase: Literal["warming up", "ready", "high", "blind"] = "warming up"
         self._pending: list[Timer] = []
         self._powered = 0
+        self._ready_at_s = 0.0
         self._output = False
         self._stuck = False
         self._power_on()
@@ -53,6 +54,11 @@ class MotionDetector:
             raise refusal(value, self.accepts)
         moving = word == "motion" or word in ON
         return Change.at_once(lambda: self._move(moving=moving))
+
+    @property
+    def warms_up_s(self) -> float:
+        """How much longer it warms up."""
+        return max(0.0, self._ready_at_s - self._timers.now_s())
 
     def stick(self, *, stuck: bool) -> None:
         """Keep the pin's level whatever the sensor would put out, or show that again."""
@@ -70,6 +76,7 @@ class MotionDetector:
     def _power_on(self) -> None:
         self._cancel()
         self._phase = "warming up"
+        self._ready_at_s = self._timers.now_s() + self._model.warm_up_s
         self._show(high=False)
         self._powered += 1
         chance = Random(f"{self._name} {self._powered}")  # noqa: S311 - pulses that are the same in every run
