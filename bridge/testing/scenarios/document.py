@@ -172,19 +172,22 @@ def find_scenarios(paths: Sequence[Path], *, there_must_be_one: bool = True) -> 
 def _missing(node: Node, base: Path) -> Iterator[Problem]:
     """The files that a scenario file names, where there is none."""
     assert isinstance(node.value, dict)
-    listed = node.value.get("scenarios")
-    places = [("", node), *((f"scenarios[{at}].", one) for at, one in enumerate(listed.value if listed else ()))]
-    for prefix, one in places:
+    listed = node.value["scenarios"].value if "scenarios" in node.value else None
+    several = listed if isinstance(listed, list) else []
+    for prefix, one in [("", node), *((f"scenarios[{number}].", one) for number, one in enumerate(several))]:
+        assert isinstance(one.value, dict)
         for key in ("agents", "mappings", "dispatcher", "functions"):
             named = one.value.get(key)
-            for each in () if named is None else named.value if isinstance(named.value, list) else (named,):
-                if each.value is None:
+            if named is None:
+                continue
+            for file in named.value if isinstance(named.value, list) else (named,):
+                if not isinstance(file.value, str):
                     continue
-                path = str(base / Path(each.value).expanduser())
+                path = str(base / Path(file.value).expanduser())
                 there = expanded(base, path) if key == "agents" else [path]
-                if not all(Path(str(file)).exists() for file in there):
+                if not all(Path(str(each)).exists() for each in there):
                     yield Problem(
-                        each.file, each.line, each.column, f"{prefix}{key}", f"there is no {shown(Path(path))}"
+                        file.file, file.line, file.column, f"{prefix}{key}", f"there is no {shown(Path(path))}"
                     )
 
 

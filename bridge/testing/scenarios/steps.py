@@ -113,7 +113,7 @@ class ExpectMap:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What the keys must agree on."""
-        if self.event is not None and self.event not in EVENTS:
+        if self.event is not None and self.event not in EVENTS and not self.dead_letter:
             yield "event", unknown_event(self.event)
         if self.dead_letter:
             for key in ("sensor", "event", "value"):
