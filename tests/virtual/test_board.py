@@ -249,3 +249,11 @@ def test_a_board_tells_which_pi_it_is() -> None:
     assert board.description == "virtual Raspberry Pi Zero2W rev 1.0 (902120)"
     board.close()
     board.close()
+
+
+def test_the_boards_of_tests_leave_nothing_outside_of_pytest_s_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    board = VirtualBoard(settings())
+    try:
+        assert board.w1_root.is_relative_to(tmp_path_factory.getbasetemp())
+    finally:
+        board.close()
