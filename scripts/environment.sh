@@ -3,6 +3,9 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root" || exit 1
+# Some machines tell Python to keep no compiled files; every start of a program would then compile all of it again, which
+# is more than a third of what a start costs, and the tests start hundreds.
+unset PYTHONDONTWRITEBYTECODE
 
 find_python() {
     local candidate
