@@ -13,7 +13,7 @@ from tests.contract.bench import Wire
 settings.register_profile("everywhere", deadline=None, derandomize=True)
 settings.load_profile("everywhere")
 
-pytest_plugins = ("tests.lab.fixtures",)
+pytest_plugins = ("tests.lab.fixtures", "tests.side_by_side")
 
 
 @pytest.fixture(scope="session", autouse=True)
