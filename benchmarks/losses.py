@@ -22,8 +22,6 @@ PACED = 1_600
 EVENTS_PER_S = 400
 FAILS_S = 3.0
 _SLOW_MS = 10
-_STUCK_S = 12.0
-"""A retry may be some seconds away; only then is an event that has not come lost."""
 _FAILS_AFTER_S = 0.5
 _COLUMNS: Final = ("", "kill -9: lost", "repeated", f"500 for {FAILS_S:g} s: lost", "repeated")
 
@@ -83,7 +81,7 @@ def _killed(program: Peer, on: Bench) -> None:
         child.process.send_signal(signal.SIGKILL)
         child.process.wait()
     with program.start(on.place) as child:
-        on.arrivals(on.work.events, _STUCK_S)
+        on.arrivals(on.work.events, program.retry_s)
         on.until_quiet()
         child.check()
 
@@ -97,5 +95,5 @@ def _failing(program: Peer, on: Bench) -> None:
         time.sleep(_FAILS_AFTER_S)
         on.sink.ask("fail", for_s=FAILS_S)
         on.publisher.answer()
-        on.arrivals(on.work.events, _STUCK_S)
+        on.arrivals(on.work.events, program.retry_s)
         on.until_quiet()

@@ -105,17 +105,21 @@ class Bench:
 
 def run(size: Size, folder: Path) -> list[Table]:
     """A table for each work."""
-    return measure(size, folder, PEERS)
+    return measure(size, folder, PEERS, works(size))
 
 
-def measure(size: Size, folder: Path, programs: Sequence[Peer]) -> list[Table]:
-    """The first program is ours; one that cannot be installed or started has a row that says why."""
+def works(size: Size) -> tuple[Work, ...]:
+    """What all programs do."""
     count, slow = size.of(EVENTS, 100), size.of(SLOW_EVENTS, 100)
-    works = (
+    return (
         Work(f"Peers: events of {SENSORS} sensors, an instant function", count),
         Work(f"Peers: messages on {SENSORS} foreign topics, an instant function", count, foreign=True),
         Work(f"Peers: events of {SENSORS} sensors, a function of {SLOW_MS} ms", slow, delay_ms=SLOW_MS),
     )
+
+
+def measure(size: Size, folder: Path, programs: Sequence[Peer], works: Sequence[Work]) -> list[Table]:
+    """The first program is ours; one that cannot be installed or started has a row that says why."""
     refused = unusable(programs)
     tables = []
     for number, work in enumerate(works):

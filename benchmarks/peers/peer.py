@@ -44,6 +44,8 @@ class Peer:
     share: float = 1.0
     told: str = ""
     """How it is configured, in one sentence for the table's notes."""
+    retry_s: float = 12.0
+    """So far away one of its retries may be: only after that is an event that has not come lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def _refuses() -> None:
     raise NotInstalledError("npm is missing; install it: sudo apt-get install npm")
 
 
-FAKE = Peer("fake", _fake, share=0.5, told="The fake knows nothing.")
+FAKE = Peer("fake", _fake, share=0.5, told="The fake knows nothing.", retry_s=1.0)  # it never tries again
 MISSING = Peer("missing", _fake, _refuses)
 BROKEN = Peer("broken", _ends_at_once)
 
@@ -50,7 +50,7 @@ def _row(table: Table, name: str) -> Sequence[str]:
 
 
 def test_our_dispatcher_and_a_peer_are_measured_side_by_side_and_lose_nothing(tmp_path: Path) -> None:
-    tables = peers_burst.measure(TINY, tmp_path, [DISPATCHER, FAKE])
+    tables = peers_burst.measure(TINY, tmp_path, [DISPATCHER, FAKE], peers_burst.works(TINY))
 
     assert len(tables) == 3
     for table in tables:
@@ -69,7 +69,7 @@ def test_a_slow_peer_gets_its_share_of_the_events_but_never_fewer_than_a_hundred
 
 
 def test_a_peer_that_cannot_be_had_has_a_row_that_says_why_and_the_rest_goes_on(tmp_path: Path) -> None:
-    table = peers_burst.measure(TINY, tmp_path, [FAKE, MISSING, BROKEN])[0]
+    [table] = peers_burst.measure(TINY, tmp_path, [FAKE, MISSING, BROKEN], peers_burst.works(TINY)[:1])
 
     assert _row(table, "fake")[1] == "100"
     assert _row(table, "missing") == ["missing (see below)", *[""] * 8]
