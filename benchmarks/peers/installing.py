@@ -31,8 +31,10 @@ def python_with(name: str, requirements: Sequence[str]) -> Path:
     python = folder / "bin" / "python"
     wanted = "\n".join([sys.version, *requirements])
     if not _complete(folder, wanted):
-        _run([sys.executable, "-m", "venv", str(folder)])
-        _run([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements])
+        # Our pip installs into it: one of its own would take longer to come than most of what is installed.
+        _run([sys.executable, "-m", "venv", "--without-pip", str(folder)])
+        pip = [sys.executable, "-m", "pip", "--python", str(python), "--disable-pip-version-check"]
+        _run([*pip, "install", "--quiet", *requirements])
         _completed(folder, wanted)
     return python
 

@@ -49,6 +49,7 @@ def _row(table: Table, name: str) -> Sequence[str]:
     return next(row for row in table.rows if row[0].startswith(name))
 
 
+@pytest.mark.long
 def test_our_dispatcher_and_a_peer_are_measured_side_by_side_and_lose_nothing(tmp_path: Path) -> None:
     tables = peers_burst.measure(TINY, tmp_path, [DISPATCHER, FAKE], peers_burst.works(TINY))
 
@@ -80,6 +81,7 @@ def test_a_peer_that_cannot_be_had_has_a_row_that_says_why_and_the_rest_goes_on(
     assert why_broken.startswith("broken: a process ended with 1")
 
 
+@pytest.mark.long
 def test_our_agent_and_a_bare_script_are_measured_side_by_side(tmp_path: Path) -> None:
     nowhere = AgentPeer("nowhere", BARE.start, "none", _refuses)
 
@@ -93,6 +95,7 @@ def test_our_agent_and_a_bare_script_are_measured_side_by_side(tmp_path: Path) -
     assert table.notes[-1] == "nowhere: npm is missing; install it: sudo apt-get install npm"
 
 
+@pytest.mark.long
 def test_a_kill_and_a_failing_function_lose_nothing_of_ours_and_most_of_who_forgets(tmp_path: Path) -> None:
     [table] = losses.measure(TINY, tmp_path, [DISPATCHER, FAKE, MISSING])
 

@@ -116,6 +116,7 @@ def test_the_machine_reaches_a_published_port_at_the_node_s_address(three_pis: L
         node.docker("rm", "--force", container)
 
 
+@pytest.mark.long
 def test_lost_nodes_are_down_and_their_tasks_move_and_the_nodes_come_back(here: Lab) -> None:
     killed, cut = here.node("pi-2"), here.node("pi-3")
     killed.kill()
@@ -133,6 +134,7 @@ def test_lost_nodes_are_down_and_their_tasks_move_and_the_nodes_come_back(here: 
     until(lambda: not cut.docker("ps", "--quiet"), "what moved away ends where it was", 30)
 
 
+@pytest.mark.long
 def test_what_a_killed_run_has_left_is_cleared_away_by_the_next_one() -> None:
     require_lab()
     left = subprocess.Popen([sys.executable, "-c", BRING_UP_AND_HANG], stdout=subprocess.PIPE, text=True, cwd=ROOT)
