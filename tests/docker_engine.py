@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import io
 import json
 import os
@@ -57,6 +58,8 @@ _LEFT_OUT = {
     "turtledemo",
     "pydoc_data",
 }
+_NOBODY_IMPORTS = ("_tkinter.", "_test", "_ctypes_test.", "_xxtest")
+"""Beginnings of extension modules: the libraries of the first alone are a tenth of an image."""
 _PROGRAMS = ("cat", "id", "rm", "touch", "wc")
 _CLONE_NEWNET = 0x40000000
 _STARTED_S, _STOPPED_S = 40.0, 20.0
@@ -272,6 +275,7 @@ def _state(thread: Path) -> str:
     return (thread / "stat").read_text(encoding="utf-8").rpartition(") ")[2][0]
 
 
+@functools.cache
 def _image() -> bytes:
     """A root file system with this Python, its libraries, a shell and the function server."""
     raw = io.BytesIO()
@@ -302,7 +306,11 @@ def _base(wheels: Path) -> bytes:
 def _add_python(archive: tarfile.TarFile, *programs: str) -> None:
     stdlib = Path(sysconfig.get_path("stdlib"))
     shell = os.path.realpath("/bin/sh")
-    parts = [path for path in stdlib.rglob("*.so") if not _LEFT_OUT & set(path.relative_to(stdlib).parts)]
+    parts = [
+        path
+        for path in stdlib.rglob("*.so")
+        if not _LEFT_OUT & set(path.relative_to(stdlib).parts) and not path.name.startswith(_NOBODY_IMPORTS)
+    ]
     for library in sorted(_libraries([_PYTHON, shell, *programs, *map(str, parts)])):
         archive.add(os.path.realpath(library), library)
     archive.add(_PYTHON, _PYTHON)
@@ -324,7 +332,10 @@ def _add_folders(archive: tarfile.TarFile, *names: str) -> None:
 
 def _wanted(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     name = Path(member.name).name
-    return None if name in _LEFT_OUT or name.startswith("config-") or name.endswith(".a") else member
+    if name in _LEFT_OUT or name.startswith(("config-", *_NOBODY_IMPORTS)):
+        return None
+    # Nobody starts Python with -O there.
+    return None if name.endswith((".a", ".opt-1.pyc", ".opt-2.pyc")) else member
 
 
 def _libraries(programs: Iterable[str]) -> set[str]:
