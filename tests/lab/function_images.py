@@ -21,6 +21,7 @@ _RUNTIME: Final = """
 ARG BASE
 FROM ${BASE}
 COPY app /app
+RUN python3 -m compileall -q /app
 ENV PYTHONPATH=/app PYTHONUNBUFFERED=1
 USER 65534
 ENTRYPOINT ["python3", "-m", "bridge.runtime"]

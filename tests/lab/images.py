@@ -47,7 +47,7 @@ def build_programs(lab: Lab) -> str:
     with TemporaryDirectory(prefix="wheels-", dir=lab.plan.folder) as folder:
         wheels.collect(Path(folder), "server", PYTHON)
         parts = {"Dockerfile": wheels.ROOT / "stack" / "Dockerfile", "dist": Path(folder)}
-        return build(lab, "gpio-bridge:checkout", parts, {"PIP_OPTIONS": "--no-index --no-compile"})
+        return build(lab, "gpio-bridge:checkout", parts, {"PIP_OPTIONS": "--no-index"})
 
 
 def _context(parts: Mapping[str, Path | str]) -> io.BytesIO:
