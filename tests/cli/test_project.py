@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,14 +15,21 @@ from bridge.cli import exit_codes
 from tests.cli.conftest import COMMAND, Command, Start
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> Path:
-    folder = tmp_path / "house"
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the command has written, which nobody changes."""
+    folder = tmp_path_factory.mktemp("written") / "house"
     folder.mkdir()
     done = subprocess.run([*COMMAND, "init"], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (exit_codes.OK, "")
     assert done.stdout.splitlines()[0] == "agent.yaml: written"
     return folder
+
+
+@pytest.fixture
+def house(written: Path, tmp_path: Path) -> Path:
+    """A folder with all of it for each test."""
+    return shutil.copytree(written, tmp_path / "house")
 
 
 def test_the_test_of_a_new_project_passes_as_it_stands(house: Path) -> None:

@@ -60,21 +60,15 @@ def timeless(text: str) -> list[str]:
     return re.sub(r"in [0-9.]+ s", "in X s", text).splitlines()
 
 
-def process(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, "test", *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=60
-    )
-
-
 def test_every_scenario_below_the_folder_is_run(folder: Path) -> None:
-    ran = process(folder)
+    ran = subprocess.run([*COMMAND, "test"], cwd=folder, capture_output=True, text=True, check=False, timeout=60)
     assert (ran.returncode, ran.stderr) == (exit_codes.OK, "")
     assert timeless(ran.stdout) == ["ok      by night  (11m in X s)  good.scenario.yaml:2", "", "1 passed, 0 failed"]
 
 
-def test_an_expectation_that_fails_is_exit_code_1_with_its_place_and_its_reason(folder: Path) -> None:
+def test_an_expectation_that_fails_is_exit_code_1_with_its_place_and_its_reason(folder: Path, command: Command) -> None:
     add_failing(folder)
-    ran = process(folder)
+    ran = command("test")
     assert (ran.returncode, ran.stderr) == (exit_codes.FAILED, "")
     assert timeless(ran.stdout) == [
         "ok      by night  (11m in X s)  good.scenario.yaml:2",
@@ -86,10 +80,10 @@ def test_an_expectation_that_fails_is_exit_code_1_with_its_place_and_its_reason(
     ]
 
 
-def test_mistakes_of_all_files_are_exit_code_78_and_nothing_is_run(folder: Path) -> None:
+def test_mistakes_of_all_files_are_exit_code_78_and_nothing_is_run(folder: Path, command: Command) -> None:
     (folder / "tests" / "a.scenario.yaml").write_text(GOOD.replace("steps", "stesp"), encoding="utf-8")
     (folder / "tests" / "b.scenario.yaml").write_text(GOOD.replace("front-door", "back-door"), encoding="utf-8")
-    ran = process(folder)
+    ran = command("test")
     assert (ran.returncode, ran.stdout) == (exit_codes.CONFIG, "")
     assert ran.stderr.splitlines() == [
         "tests/a.scenario.yaml:1:1: steps: is missing",
