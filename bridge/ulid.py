@@ -23,14 +23,32 @@ def mint(at: datetime, randomness: bytes | None = None) -> str:
     """An id made at this (aware) time; `randomness` is 10 bytes, from the system where none are given."""
     milliseconds = min(max((at - _EPOCH) // _MILLISECOND, 0), _MAX_MS)
     bits = milliseconds << 80 | int.from_bytes(randomness if randomness is not None else os.urandom(10), "big")
-    return "".join([_PAIRS[bits >> shift & 1023] for shift in range(120, -1, -10)])
+    return _text(bits)
 
 
 def made_at(ulid: str) -> datetime:
     """When an id was made, to the millisecond. Raises ValueError when it is none."""
+    return _EPOCH + (_bits(ulid) >> 80) * _MILLISECOND
+
+
+def packed(ulid: str) -> bytes:
+    """An id in 16 bytes, which sort as it does. Raises ValueError when it is none."""
+    return _bits(ulid).to_bytes(16, "big")
+
+
+def unpacked(ulid: bytes) -> str:
+    """The id that `packed` was given."""
+    return _text(int.from_bytes(ulid, "big"))
+
+
+def _text(bits: int) -> str:
+    return "".join([_PAIRS[bits >> shift & 1023] for shift in range(120, -1, -10)])
+
+
+def _bits(ulid: str) -> int:
     if len(ulid) != LENGTH or any(digit not in _VALUES for digit in ulid) or ulid[0] > "7":
         raise ValueError(f"{ulid!r} is no ULID")
-    milliseconds = 0
-    for digit in ulid[:10]:
-        milliseconds = milliseconds << 5 | _VALUES[digit]
-    return _EPOCH + milliseconds * _MILLISECOND
+    bits = 0
+    for digit in ulid:
+        bits = bits << 5 | _VALUES[digit]
+    return bits

@@ -45,3 +45,9 @@ def test_a_time_before_1970_is_written_as_1970() -> None:
 def test_what_is_no_ulid_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no ULID"):
         ulid.made_at(text)
+
+
+@given(TIMES, st.binary(min_size=10, max_size=10))
+def test_an_id_fits_into_sixteen_bytes_and_comes_back(at: datetime, randomness: bytes) -> None:
+    made = ulid.mint(at, randomness)
+    assert (len(ulid.packed(made)), ulid.unpacked(ulid.packed(made))) == (16, made)

@@ -23,6 +23,7 @@ from bridge.cli import (
     record,
     replay,
     scenarios,
+    sensors,
     simulate,
     stack,
     tokens,
@@ -69,6 +70,7 @@ app.command("events", short_help="Print the events of all sensors, live.")(event
 app.command("record", short_help="Write what the dispatcher reads into a file.")(record.record)
 app.command("replay", short_help="Say what other mappings would have done with a recording.")(replay.replay)
 app.command("explain", short_help="Say why an event fires or does not.")(explain.explain)
+app.add_typer(sensors.app, name="sensors", short_help="What sensors told in the last hours.")
 app.command("trace", short_help="Tell what happened to one event.")(trace.trace)
 app.command("why", short_help="Show the last events a mapping did not fire for.")(trace.why)
 app.command("audit", short_help="Name every gap, duplicate and drop.")(audit.audit)

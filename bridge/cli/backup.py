@@ -17,7 +17,8 @@ File = Annotated[Path, typer.Argument(help="The archive, a .tar.gz.", dir_okay=F
 def backup(file: File, config: Config) -> None:
     """Put the manager's state and its mapping file into one archive, while it runs or not.
 
-    The archive holds the hashes of tokens; only its owner may read it.
+    The archive holds the hashes of tokens; only its owner may read it. The sensor history is not in it: it would be out
+    of date within a day, and is large.
     """
     from bridge.manager.backup import back_up
 

@@ -34,6 +34,7 @@ _BY_KEY = (
     ("functions:map", Kind.STACK),
     ("functions:text", Kind.GATEWAY),
     ("history", Kind.MANAGER),
+    ("sensor_history", Kind.MANAGER),
     ("auth", Kind.MANAGER),
     ("mappings:map", Kind.MAPPINGS),
     ("mappings:text", Kind.DISPATCHER),

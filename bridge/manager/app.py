@@ -19,7 +19,7 @@ from bridge.errors import JournalError
 from bridge.journal.engine import Journal
 from bridge.manager.access.audit import Audit
 from bridge.manager.access.guard import Guard
-from bridge.manager.api import audit, dead_letters, dispatchers, dry_run, events, nodes, secrets, topic_annotations
+from bridge.manager.api import audit, dead_letters, dispatchers, dry_run, events, history, nodes, secrets, topic_annotations
 from bridge.manager.api.caller import Desk
 from bridge.manager.api.cluster import Cluster
 from bridge.manager.api.file import MappingFileApi
@@ -33,6 +33,7 @@ from bridge.manager.door import REQUEST_ID
 from bridge.manager.feed import Feed
 from bridge.manager.functions import Functions
 from bridge.manager.mappings.in_force import InForce
+from bridge.manager.history.recorder import Recorder
 from bridge.manager.mappings.store import MappingStore
 from bridge.manager.nodes import Nodes
 from bridge.manager.problems import MEDIA_TYPE, Place, Refusal, problem
@@ -58,6 +59,7 @@ class Parts:
     swarm: Swarm
     deployments: Deployments
     nodes: Nodes
+    recorder: Recorder
     feed: Feed
     dropped: Callable[[str], None]
     dispatcher_url: Callable[[], str]
@@ -101,6 +103,7 @@ def make(parts: Parts) -> FastAPI:
         Cluster(parts.swarm).routes(desk),
         Stacks(parts.swarm, parts.deployments, parts.clock).routes(desk),
         nodes.routes(parts.nodes, parts.clock, desk),
+        history.routes(parts.recorder, parts.nodes, parts.clock, desk),
         dead_letters.routes(dispatcher, desk),
         events.routes(parts.feed, parts.dropped, desk),
         audit.routes(parts.audit, desk),

@@ -2,8 +2,8 @@
 
 Order of stopping, and why: whoever listens to the feed is let go, since the HTTP server waits for them; that ends next
 (nothing new comes in, what is under way gets a moment), because everything else serves it; deployments of stacks are
-given up, as nobody can follow them any more; then the connection to the broker ends, the mapping file is watched no
-more, and the journal, which notes its history, is last.
+given up, as nobody can follow them any more; then the connections to the broker end, the sensor history with its own
+once it has kept what it heard; the mapping file is watched no more, and the journal, which notes its history, is last.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from bridge.manager.bus import Bus
 from bridge.manager.door import Application, Door
 from bridge.manager.feed import Feed
 from bridge.manager.functions import Functions
+from bridge.manager.history.recorder import Recorder
 from bridge.manager.mappings import history
 from bridge.manager.mappings.in_force import InForce
 from bridge.manager.mappings.store import MappingStore
@@ -96,6 +97,7 @@ class Manager:
         )
         self._in_force = InForce(self.store, self.annotations)
         self.bus = Bus(settings, self._in_force, clock, connect, self.nodes)
+        self.recorder = Recorder(settings, clock, connect, self.metrics.dropped)
         self._dispatcher_url = dispatcher_url or (lambda: settings.dispatcher.url)
         self.feed = Feed(clock, self._dispatcher_url)
         self._door = Door(self._application, self._page, self.metrics, clock)
@@ -118,6 +120,7 @@ class Manager:
             self._asking = asyncio.create_task(self.annotations.watch(), name="manager topic annotations")
             stack.push_async_callback(_ended, self._asking)
             await stack.enter_async_context(self.bus)
+            await stack.enter_async_context(self.recorder)
             stack.push_async_callback(self._deployments.close)
             if self._eager:
                 await self._door.application()
@@ -145,10 +148,12 @@ class Manager:
         await asyncio.Event().wait()  # it ends at once where annotations do not count
 
     def _check_health(self) -> None:
-        store, journal = self.store, self._journal
+        store, journal, recorder = self.store, self._journal, self.recorder
         self.health.require_alive("http", lambda: self._web.problem)
-        self.health.require_alive("journal", lambda: "damaged, restart to set it aside" if journal.corrupt else None)
+        self.health.require_alive("journal", lambda: _damage(journal))
+        self.health.require_alive("sensor history", lambda: _damage(recorder.journal))
         self.health.require_ready("journal", lambda: journal.problem)
+        self.health.require_ready("sensor history", lambda: recorder.problem)
         self.health.require_ready("mappings", lambda: str(store.problem) if store.problem else None)
         self.health.require_ready("mqtt", self.bus.problem)
         self.health.require_ready("topic_annotations", lambda: self.annotations.problem)
@@ -176,6 +181,7 @@ class Manager:
                 swarm=self._swarm,
                 deployments=self._deployments,
                 nodes=self.nodes,
+                recorder=self.recorder,
                 feed=self.feed,
                 dropped=self.metrics.dropped,
                 dispatcher_url=self._dispatcher_url,
@@ -185,6 +191,10 @@ class Manager:
 
     def _page(self, path: str) -> tuple[int, str, bytes] | None:
         return page(path, self.health, self.registry)
+
+
+def _damage(journal: Journal) -> str | None:
+    return "damaged, restart to set it aside" if journal.corrupt else None
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -9,8 +9,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-DROPPED: Final = ("node", "sensor", "listener")
-"""What bounds drop: messages of a node, or of a sensor, that is one too many; a client of the feed that is too slow."""
+DROPPED: Final = ("node", "sensor", "listener", "history")
+"""What bounds drop: messages of a node, or of a sensor, that is one too many; what a client of the feed was too slow
+for; events that the sensor history has no room for."""
 
 
 class Metrics:

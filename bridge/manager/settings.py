@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-from bridge.config import Name, Port, Seconds, Within
+from bridge.config import Bytes, Name, Port, Seconds, Within
 from bridge.config.hosts import is_loopback
 from bridge.core.topics import DEFAULT_ROOT, DEFAULT_SITE, check_topic
 from bridge.errors import TopicError
@@ -33,6 +33,20 @@ class HistorySettings:
 
     revisions: Annotated[int, Within(2, 100_000)] = 1000
     """So many; the oldest make room for new ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class SensorHistorySettings:
+    """What every sensor told in the last hours, for charts; in a file of its own in the state folder."""
+
+    enabled: bool = True
+    """Whether it is kept."""
+    keep_s: Annotated[float, Seconds(60, 7 * 86400)] = 86400.0
+    """How far back it reaches."""
+    max_events: Annotated[int, Within(1000, 10_000_000)] = 1_000_000
+    """How many events it holds at most, of all sensors; beyond it, or the size, the sensor with most loses its oldest."""
+    max_size_bytes: Annotated[int, Bytes(1024**2)] = 64 * 1024**2
+    """How much of the disk it takes at most; an event takes about 45 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +132,7 @@ class ManagerSettings:
     auth: AuthSettings = field(default_factory=AuthSettings)
     dispatcher: DispatcherAddress = field(default_factory=DispatcherAddress)
     history: HistorySettings = field(default_factory=HistorySettings)
+    sensor_history: SensorHistorySettings = field(default_factory=SensorHistorySettings)
     gateway: FunctionGateway = field(default_factory=FunctionGateway)
     topic_annotations: TopicAnnotationSettings = field(default_factory=TopicAnnotationSettings)
     swarm: SwarmSettings | None = None

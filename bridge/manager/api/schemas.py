@@ -69,7 +69,37 @@ EXAMPLE_SENSOR: Final[dict[str, Any]] = {
     "told_at": "2026-11-22T17:30:00.123456Z",
     "age_s": 4.2,
 }
+EXAMPLE_HISTORY: Final[dict[str, Any]] = {
+    "node": "pi-1",
+    "sensor": "attic",
+    "unit": "Cel",
+    "shows": "numbers",
+    "from": "2026-11-22T17:30:00.000000Z",
+    "to": "2026-11-22T17:35:00.000000Z",
+    "step_s": 300.0,
+    "events": 2,
+    "buckets": [
+        {
+            "at": "2026-11-22T17:30:00.000000Z",
+            "events": 2,
+            "last": 21.5,
+            "count": 2,
+            "min": 21.0,
+            "max": 21.5,
+            "mean": 21.25,
+        }
+    ],
+}
+EXAMPLE_POINT: Final[dict[str, Any]] = {
+    "at": "2026-11-22T17:30:00.123456Z",
+    "event_id": "01M82H1EZBNXHNVDENNKK81R47",
+    "event": "temperature.changed",
+    "value": 21.5,
+    "received": False,
+    "initial": False,
+}
 _TEXT: Final = {"type": "string"}
+_VALUE: Final[dict[str, Any]] = {"type": ["boolean", "number", "string", "null"]}
 _MAYBE: Final[dict[str, Any]] = {"type": ["string", "null"]}
 _COUNT: Final = {"type": "integer", "minimum": 0}
 _TEXTS: Final = {"type": "object", "additionalProperties": {"type": "string"}}
@@ -403,7 +433,7 @@ COMPONENTS: Final[dict[str, Any]] = {
         {
             "name": _NAME,
             "kind": _MAYBE,
-            "value": {"type": ["boolean", "number", "string", "null"]},
+            "value": _VALUE,
             "unit": _MAYBE,
             "event": _MAYBE,
             "level": _MAYBE,
@@ -416,6 +446,68 @@ COMPONENTS: Final[dict[str, Any]] = {
         example=EXAMPLE_SENSOR,
     ),
     "Sensors": _page("sensors", "Sensor", {"node": _NAME, "state": _TEXT}),
+    "SensorHistory": _object(
+        {
+            "node": _NAME,
+            "sensor": _NAME,
+            "unit": _MAYBE,
+            "shows": {
+                "enum": ["numbers", "states", "nothing"],
+                "description": "What the sensor told in this time: numbers have min, max and mean, states have times.",
+            },
+            "from": {**_TEXT, "description": "Buckets begin at multiples of the step."},
+            "to": _TEXT,
+            "step_s": {"type": "number"},
+            "events": _COUNT,
+            "buckets": {"type": "array", "items": {"$ref": "#/components/schemas/Bucket"}},
+        },
+        example=EXAMPLE_HISTORY,
+    ),
+    "Bucket": _object(
+        {
+            "at": {**_TEXT, "description": "When it begins."},
+            "events": _COUNT,
+            "last": {**_VALUE, "description": "What the sensor showed at its end, also when it was told before."},
+        },
+        {
+            "count": {**_COUNT, "description": "How many numbers there are in it."},
+            "min": {"type": ["number", "null"]},
+            "max": {"type": ["number", "null"]},
+            "mean": {"type": ["number", "null"]},
+            "changes": {**_COUNT, "description": "How often the state became another one."},
+            "states_s": {
+                "type": "object",
+                "additionalProperties": {"type": "number"},
+                "description": "How long each state lasted in it.",
+            },
+            "unknown_s": {"type": "number", "description": "How long nobody knows the state."},
+        },
+    ),
+    "Point": _object(
+        {
+            "at": _TEXT,
+            "event_id": _TEXT,
+            "event": _TEXT,
+            "value": _VALUE,
+            "received": {
+                "type": "boolean",
+                "description": "Whether `at` is when it was received, as its node did not know the time.",
+            },
+            "initial": {"type": "boolean", "description": "Whether it was found at start."},
+        },
+        example=EXAMPLE_POINT,
+    ),
+    "Points": _object(
+        {
+            "node": _NAME,
+            "sensor": _NAME,
+            "unit": _MAYBE,
+            "points": {"type": "array", "items": {"$ref": "#/components/schemas/Point"}},
+            "total": {**_COUNT, "description": "In the whole time that was asked for."},
+            "limit": _COUNT,
+            "next": {**_MAYBE, "description": "What to give as `after` for the next page, if there is one."},
+        }
+    ),
     "DeadLetter": _object(
         {"number": {"type": "integer", "minimum": 1}, "id": _TEXT, "at": _TEXT, "reason": _TEXT},
         {
