@@ -312,7 +312,7 @@ def test_every_endpoint_of_the_gateway_stands_on_the_page() -> None:
 def test_every_endpoint_of_the_manager_stands_on_the_page() -> None:
     from bridge.manager.app import Parts, make
 
-    anything = cast("Any", SimpleNamespace(root="gpio-bridge", gateway=None))
+    anything = cast("Any", SimpleNamespace(root="gpio-bridge", gateway=None, http=SimpleNamespace(origins=())))
     parts = Parts(**dict.fromkeys(Parts.__dataclass_fields__, anything))
     paths = make(parts).openapi()["paths"]
     code = {

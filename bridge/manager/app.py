@@ -5,13 +5,14 @@ Loaded in a thread when it is first needed; nothing of it is imported with the p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter, FastAPI, Request, Response, WebSocket
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 
 from bridge import __version__
 from bridge.clock import Clock
@@ -86,9 +87,10 @@ def make(parts: Parts) -> FastAPI:
     )
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(WebSocketRequestValidationError, _invalid_socket)
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(JournalError, _no_disk)
-    shelf, desk = Shelf(parts.store), Desk(parts.guard, parts.audit)
+    shelf, desk = Shelf(parts.store), Desk(parts.guard, parts.audit, parts.settings.http.origins)
     dispatcher = DispatcherApi(parts.dispatcher_url)
     api = APIRouter(prefix="/api/v1")
     for router in (
@@ -119,15 +121,18 @@ def make(parts: Parts) -> FastAPI:
     return app
 
 
-def answer(request: Request, refusal: Refusal) -> Response:
+def answer(request: HTTPConnection, refusal: Refusal) -> Response:
     """The problem document of a refusal."""
     body = problem(refusal.status, str(refusal), request.scope[REQUEST_ID], refusal.errors)
     return Response(body, refusal.status, {"Content-Type": MEDIA_TYPE, **refusal.headers})
 
 
-def _refused(request: Request, error: Exception) -> Response:
+async def _refused(connection: HTTPConnection, error: Exception) -> Response:
     assert isinstance(error, Refusal)
-    return answer(request, error)
+    response = answer(connection, error)
+    if isinstance(connection, WebSocket):
+        await connection.send_denial_response(response)
+    return response
 
 
 def _no_disk(request: Request, error: Exception) -> Response:
@@ -144,8 +149,16 @@ def _http(request: Request, error: Exception) -> Response:
 def _invalid(request: Request, error: Exception) -> Response:
     """What is wrong with parameters: each with its name."""
     assert isinstance(error, RequestValidationError)
+    return answer(request, _places(error.errors()))
+
+
+async def _invalid_socket(websocket: WebSocket, error: Exception) -> None:
+    assert isinstance(error, WebSocketRequestValidationError)
+    await websocket.send_denial_response(answer(websocket, _places(error.errors())))
+
+
+def _places(errors: Sequence[Any]) -> Refusal:
     places = [
-        Place(f"{'/'.join(str(part) for part in one['loc'][1:])} ({one['loc'][0]}): {one['msg']}")
-        for one in error.errors()
+        Place(f"{'/'.join(str(part) for part in one['loc'][1:])} ({one['loc'][0]}): {one['msg']}") for one in errors
     ]
-    return answer(request, Refusal(422, "; ".join(place.detail for place in places), errors=places))
+    return Refusal(422, "; ".join(place.detail for place in places), errors=places)

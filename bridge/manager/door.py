@@ -62,13 +62,18 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        assert scope["type"] == "http", "neither WebSocket nor lifespan is switched on"
+        assert scope["type"] in ("http", "websocket"), "lifespan is not switched on"
+        socket = scope["type"] == "websocket"
+        method = "GET" if socket else scope["method"]  # as a WebSocket begins
         request_id = _given_id(scope) or mint(self._clock.now())
         scope[REQUEST_ID] = request_id
-        answer = _Answer(send, request_id)
+        answer = _Answer(send, request_id, "websocket." if socket else "")
         begun = self._clock.monotonic()
         try:
-            await self._answer(scope, _limited(receive), answer)
+            if socket:
+                await (await self.application())(scope, receive, answer)
+            else:
+                await self._answer(scope, _limited(receive), answer)
         except Refusal as refusal:
             await answer.problem(refusal)
         except Exception:  # noqa: BLE001 - the outermost place of a request; the traceback is logged
@@ -76,12 +81,12 @@ class Door:
             await answer.problem(Refusal(500, "the manager failed at this request; its log has the reason"))
         finally:
             duration_s = self._clock.monotonic() - begun
-            self._metrics.answered(scope["method"], answer.status, duration_s)
+            self._metrics.answered(method, answer.status, duration_s)
             _log.debug(
                 "request answered",
                 extra={
                     "op": "http",
-                    "method": scope["method"],
+                    "method": method,
                     "path": scope["path"],
                     "status": answer.status,
                     "duration_s": duration_s,
@@ -104,16 +109,25 @@ class Door:
 
 
 class _Answer:
-    """The way out: adds the headers that every answer has, and notes its status."""
+    """The way out: adds the headers that every answer has, and notes its status.
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    `kind` is what the messages of a refusal begin with: those of a WebSocket that is not let in have a name of their
+    own (ASGI, "WebSocket Denial Response").
+    """
+
+    def __init__(self, send: Send, request_id: str, kind: str) -> None:
+        self._kind = kind
         self._send = send
         self._request_id = request_id
         self.status = 500
         self._begun = False
 
     async def __call__(self, message: MutableMapping[str, Any]) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] == "websocket.accept":
+            self._begun = True
+            self.status = 101
+            message = {**message, "headers": [*message["headers"], (b"x-request-id", self._request_id.encode())]}
+        elif message["type"] == f"{self._kind}http.response.start":
             self._begun = True
             self.status = message["status"]
             headers = [*message["headers"], (b"x-request-id", self._request_id.encode()), *_SECURITY]
@@ -126,8 +140,8 @@ class _Answer:
         """One answer with its body."""
         raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
         raw.append((b"content-length", str(len(body)).encode()))
-        await self({"type": "http.response.start", "status": status, "headers": raw})
-        await self({"type": "http.response.body", "body": body})
+        await self({"type": f"{self._kind}http.response.start", "status": status, "headers": raw})
+        await self({"type": f"{self._kind}http.response.body", "body": body})
 
     async def problem(self, refusal: Refusal) -> None:
         """A problem document, unless an answer has begun already: then the connection breaks off."""

@@ -53,6 +53,8 @@ class Wanted:
     event: str | None = None
     type: str | None = None
     mapping: str | None = None
+    function: str | None = None
+    event_id: str | None = None
 
     def includes(self, line: dict[str, Any]) -> bool:
         """Whether a line is meant."""
@@ -66,6 +68,8 @@ class Wanted:
                 ("event", self.event),
                 ("type", self.type),
                 ("mapping", self.mapping),
+                ("function", self.function),
+                ("event_id", self.event_id),
             )
         )
 

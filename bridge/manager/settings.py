@@ -6,15 +6,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
-from bridge.config import Bytes, Name, Port, Seconds, Within
+from bridge.config import Bytes, Name, Pattern, Port, Seconds, Within
 from bridge.config.hosts import is_loopback
 from bridge.core.topics import DEFAULT_ROOT, DEFAULT_SITE, check_topic
 from bridge.errors import TopicError
 from bridge.mqtt.settings import MqttSettings
 from bridge.swarm.address import DEFAULT_HOST
 from bridge.swarm.settings import ENGINE_HOST, EngineTlsSettings, host_problems
+
+ORIGIN: Final = Pattern(r"https?://[A-Za-z0-9.\[\]:_-]+", "an origin such as https://house.example:8443")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class HttpSettings:
     """Where to listen; `0.0.0.0` for other machines too."""
     port: Port = 8088
     """Port 0 takes a free one."""
+    origins: tuple[Annotated[str, ORIGIN], ...] = ()
+    """Whose pages may open a WebSocket here, besides those of the manager's own address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class SensorHistorySettings:
     keep_s: Annotated[float, Seconds(60, 7 * 86400)] = 86400.0
     """How far back it reaches."""
     max_events: Annotated[int, Within(1000, 10_000_000)] = 1_000_000
-    """How many events it holds at most, of all sensors; beyond it, or the size, the sensor with most loses its oldest."""
+    """How many events it holds at most; beyond that, or the size, the sensor with most of them loses its oldest."""
     max_size_bytes: Annotated[int, Bytes(1024**2)] = 64 * 1024**2
     """How much of the disk it takes at most; an event takes about 45 bytes."""
 

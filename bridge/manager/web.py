@@ -17,6 +17,11 @@ DRAIN_S: Final = 3
 """How long answers under way may go on when the manager stops."""
 _KEEPALIVE_S: Final = 75
 _BACKLOG: Final = 512
+_SAID_BYTES: Final = 4096
+"""What a client of a WebSocket says is of no concern, and so may be no more than this."""
+_PING_S: Final = 20.0
+_UNTAKEN_MS: Final = 60_000
+"""A connection whose other end takes nothing for so long is cut off by the kernel, whatever still waits to be sent."""
 
 
 class Web:
@@ -42,7 +47,11 @@ class Web:
             uvicorn.Config(
                 door,
                 http="h11",
-                ws="none",
+                ws="websockets-sansio",
+                ws_max_size=_SAID_BYTES,
+                ws_ping_interval=_PING_S,
+                ws_ping_timeout=_PING_S,
+                ws_per_message_deflate=False,  # it costs memory for each client
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -83,6 +92,7 @@ class Web:
             listening = socket.socket(family, kind, protocol)
             try:
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNTAKEN_MS)  # whom it accepts too
                 listening.bind(address)
             except OSError:
                 listening.close()

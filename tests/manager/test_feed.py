@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 
 import orjson
@@ -13,10 +13,11 @@ from starlette.types import Message
 
 from bridge.clock import RealClock, VirtualClock
 from bridge.core.event import rfc3339
-from bridge.manager.api.events import EventStream
+from bridge.manager.api.streams import EventStream
 from bridge.manager.door import ONLY_HEAD
 from bridge.manager.feed import LINGER_S, Decision, Feed, Wanted
 from bridge.manager.feed_listener import listen
+from bridge.manager.following import Decisions, Follower
 from bridge.runtime.http import Request, Response, Server
 from tests.dispatcher.conftest import until
 
@@ -255,20 +256,34 @@ async def streaming(stream: EventStream, wire: Wire, **scope: Any) -> AsyncItera
         await asyncio.gather(task, return_exceptions=True)
 
 
+def stream_of(
+    feed: Feed,
+    wanted: Wanted,
+    dropped: Callable[[str], None],
+    *,
+    stands: Callable[[], bool] = lambda: True,
+    last_id: str | None = None,
+    heartbeat_s: float = 15.0,
+    stall_s: float = 20.0,
+) -> EventStream:
+    follower = Follower(feed, Decisions(feed, wanted), dropped, last_id=last_id, heartbeat_s=heartbeat_s)
+    return EventStream(feed, follower, stands, dropped, stall_s=stall_s, standing_s=0.01)
+
+
 def never(what: str) -> None:
     pytest.fail(f"{what} was dropped")
 
 
 async def test_a_quiet_stream_sends_comments_with_the_place_one_is_at() -> None:
     wire, feed = Wire(), filled(15)
-    async with feed, streaming(EventStream(feed, EVERYTHING, never, heartbeat_s=0.01), wire):
+    async with feed, streaming(stream_of(feed, EVERYTHING, never, heartbeat_s=0.01), wire):
         await until(lambda: f": nothing new\nid: {feed.id_of(15)}\n\n" in wire.text, "a heartbeat")
         assert wire.text.startswith("retry: 2000\n\n")
 
 
 async def test_a_stream_goes_on_where_the_client_was_and_filters() -> None:
     wire, feed = Wire(), filled(15)
-    stream = EventStream(feed, Wanted(node="pi-1"), never, last_id=feed.id_of(3))
+    stream = stream_of(feed, Wanted(node="pi-1"), never, last_id=feed.id_of(3))
     async with feed, streaming(stream, wire):
         await until(lambda: wire.text, "it has begun")
         feed._hear(orjson.dumps(line(16, node="pi-2")))
@@ -280,10 +295,10 @@ async def test_a_stream_goes_on_where_the_client_was_and_filters() -> None:
         assert len(blocks) == 2
 
 
-async def test_a_client_that_falls_behind_what_is_kept_is_let_go_and_counted() -> None:
+async def test_a_client_that_falls_behind_what_is_kept_is_told_how_much_and_counted() -> None:
     wire, feed = Wire(), filled(1)
     dropped: list[str] = []
-    async with feed, streaming(EventStream(feed, EVERYTHING, dropped.append), wire) as task:
+    async with feed, streaming(stream_of(feed, EVERYTHING, dropped.append), wire):
         await until(lambda: wire.text, "it has begun")
         wire.open.clear()
         feed._hear(orjson.dumps(line(2)))
@@ -291,14 +306,28 @@ async def test_a_client_that_falls_behind_what_is_kept_is_let_go_and_counted() -
         for number in range(3, 20):
             feed._hear(orjson.dumps(line(number)))
         wire.open.set()
+        await until(lambda: "e-19" in wire.text, "it is told the newest")
+        told = [orjson.loads(one[6:]) for one in wire.text.splitlines() if one.startswith("data: ")]
+    (at,) = [number for number, one in enumerate(told) if one["type"] == "missed"]
+    last = int(told[at - 1]["event_id"].removeprefix("e-")) if at else 1
+    assert int(told[at + 1]["event_id"].removeprefix("e-")) - last == told[at]["count"] + 1
+    assert dropped == ["listener"]
+
+
+async def test_a_stream_ends_when_its_token_is_revoked() -> None:
+    wire, feed = Wire(), filled(1)
+    standing = [True]
+    async with feed, streaming(stream_of(feed, EVERYTHING, never, stands=lambda: standing[0]), wire) as task:
+        await until(lambda: wire.text, "it has begun")
+        standing[0] = False
         await asyncio.wait_for(task, 5)
-    assert (dropped, wire.complete) == (["listener"], True)
+    assert (wire.complete, feed.listeners) == (True, 0)
 
 
 async def test_a_client_that_takes_nothing_is_cut_off_and_counted() -> None:
     wire, feed = Wire(), filled(1)
     dropped: list[str] = []
-    async with feed, streaming(EventStream(feed, EVERYTHING, dropped.append, stall_s=0.02), wire) as task:
+    async with feed, streaming(stream_of(feed, EVERYTHING, dropped.append, stall_s=0.02), wire) as task:
         await until(lambda: wire.text, "it has begun")
         wire.open.clear()
         feed._hear(orjson.dumps(line(2)))
@@ -311,8 +340,8 @@ async def test_a_stream_ends_when_the_client_goes_and_when_the_manager_stops() -
     async with feed:
         leaving, staying = Wire(), Wire()
         async with (
-            streaming(EventStream(feed, EVERYTHING, never), leaving) as left,
-            streaming(EventStream(feed, EVERYTHING, never), staying) as stayed,
+            streaming(stream_of(feed, EVERYTHING, never), leaving) as left,
+            streaming(stream_of(feed, EVERYTHING, never), staying) as stayed,
         ):
             await until(lambda: leaving.text and staying.text, "both have begun")
             leaving.gone.set()
@@ -325,6 +354,6 @@ async def test_a_stream_ends_when_the_client_goes_and_when_the_manager_stops() -
 
 async def test_the_head_alone_has_no_body() -> None:
     wire, feed = Wire(), filled(1)
-    async with feed, streaming(EventStream(feed, EVERYTHING, never), wire, **{ONLY_HEAD: True}) as task:
+    async with feed, streaming(stream_of(feed, EVERYTHING, never), wire, **{ONLY_HEAD: True}) as task:
         await asyncio.wait_for(task, 5)
     assert (wire.text, wire.complete) == ("", True)

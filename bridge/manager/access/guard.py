@@ -29,6 +29,8 @@ class Bearer:
 
     name: str
     role: Role
+    token: str | None = None
+    """The id of the token that was shown; None where none is asked for."""
 
 
 ANYBODY: Final = Bearer("anybody", Role.ADMIN)
@@ -86,7 +88,15 @@ class Guard:
                 headers={"WWW-Authenticate": f'{_REALM}, error="invalid_token"'},
             )
         self._failures.pop(key, None)
-        return Bearer(token.name, token.role)
+        return Bearer(token.name, token.role, token.id)
+
+    def stands(self, bearer: Bearer) -> bool:
+        """Whether the token that a bearer has shown still opens anything: who stays for long is asked again."""
+        if bearer.token is None:
+            return True
+        self.look()
+        token = self._tokens.get(bearer.token)
+        return token is not None and token.revoked_at is None
 
     def look(self) -> None:
         """Read the token file again, if it has changed."""

@@ -609,6 +609,7 @@ _SAID: Final = {
     413: "The body is too large.",
     415: "The body is of another type.",
     422: "What was sent has mistakes; `errors` names each place.",
+    426: "It is a WebSocket, and this was no request for one.",
     428: "If-Match is needed.",
     429: "Too many failed attempts; Retry-After says how long to wait.",
     502: "What answers in the dispatcher's place is none.",
@@ -642,6 +643,17 @@ def streams(*statuses: int) -> dict[int | str, dict[str, Any]]:
         }
     }
     return found
+
+
+def sockets(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The answers of a path that is a WebSocket, of which the document's format knows nothing."""
+    return gives(None, *statuses, success=101) | {
+        101: {
+            "description": "The connection is a WebSocket from now on. Each message is JSON:"
+            ' `{"id": "01M8...-17", "data": {"type": "event", ...}}`, without `data` when nothing was new for a while.'
+            " A browser's page offers the subprotocols `gpio-bridge` and `bearer.TOKEN`."
+        }
+    }
 
 
 def takes(*schemas: tuple[str, str]) -> dict[str, Any]:
