@@ -1,4 +1,4 @@
-"""`gpio-bridge trace` and `gpio-bridge why`: what happened to one event, and why a mapping did not fire."""
+"""`gpio-bridge traces`, `trace` and `why`: what became of events, the story of one, and why a mapping did not fire."""
 
 from __future__ import annotations
 
@@ -10,7 +10,38 @@ from urllib.parse import quote
 
 import typer
 
+from bridge.cli.table import print_table
+
 Url = Annotated[str | None, typer.Option(help="The dispatcher; without it, that of the running `up`.")]
+
+
+def traces(
+    mapping: Annotated[str | None, typer.Option(help="Only those that this mapping fired for; a glob.")] = None,
+    function: Annotated[str | None, typer.Option(help="Only those that this function was invoked for; a glob.")] = None,
+    outcome: Annotated[
+        str | None, typer.Option(help="Only these: open, succeeded, dead, cancelled, dropped, or none.")
+    ] = None,
+    sensor: Annotated[str | None, typer.Option(help="Only those of this sensor; a glob.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=999, help="How many of the newest.")] = 20,
+    url: Url = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
+) -> None:
+    """List the newest events, and what became of each."""
+    given = {"mapping": mapping, "function": function, "outcome": outcome, "sensor": sensor, "limit": str(limit)}
+    params = {name: value for name, value in given.items() if value is not None}
+    document = _asked("/v1/traces", url, "listing traces", params)
+    if as_json:
+        print(json.dumps(document["traces"], indent=1))
+        return
+    print_table(
+        [
+            ("RECEIVED", "SOURCE", "VALUE", "WHAT BECAME OF IT", "ID"),
+            *(
+                (f"{_time(one['at']):%m-%d %H:%M:%S}", _source(one), _value(one), _became(one), one["event_id"])
+                for one in document["traces"]
+            ),
+        ]
+    )
 
 
 def trace(
@@ -125,6 +156,11 @@ def _no(line: Mapping[str, Any]) -> str:
     begun = "no longer waits: " if line["result"] == "cancels" else ""
     wants = f"{line['clause']} wants {line['wanted']}, found " if line["wanted"] else ""
     return f"{begun}{wants}{line['found']}"
+
+
+def _became(one: Mapping[str, Any]) -> str:
+    """Each invocation of an event in short."""
+    return ", ".join(f"{hop['mapping']} {hop['result']}" for hop in one["invocations"]) or "nothing"
 
 
 def _summary(latency: Mapping[str, Any]) -> Iterator[str]:

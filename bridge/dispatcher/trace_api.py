@@ -1,5 +1,7 @@
 """The traces' part of the dispatcher's HTTP API: what happened to one event, and why a mapping did not fire.
 
+GET /v1/traces                the newest events and what became of them: ?node= &sensor= &event= &mapping= &function=
+                              &outcome= &limit= &after=
 GET /v1/traces/{event_id}     the story of an event, and what each hop took
 GET /v1/why/{mapping}         the last evaluations that did not fire, newest first: ?limit=
 """
@@ -8,10 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bridge.core.story import OUTCOMES, Chosen, latency
 from bridge.dispatcher.answers import json_answer, whole_number
 from bridge.dispatcher.feed import RING
 from bridge.dispatcher.routes import Asked, Routes, problem
-from bridge.dispatcher.traces import latency
 from bridge.runtime.http import Response
 
 if TYPE_CHECKING:
@@ -28,8 +30,22 @@ class TraceApi:
 
     def add_routes(self, routes: Routes) -> None:
         """Put the handlers where the module says."""
+        routes.add("GET", "/v1/traces", self._traces)
         routes.add("GET", "/v1/traces/{event_id}", self._trace)
         routes.add("GET", "/v1/why/{mapping}", self._why)
+
+    async def _traces(self, asked: Asked) -> Response:
+        names = ("node", "sensor", "event", "mapping", "function", "outcome")
+        if asked.query.get("outcome") not in (None, *OUTCOMES):
+            raise ValueError(f"outcome must be one of {', '.join(OUTCOMES)}")
+        chosen = Chosen(**{name: asked.query[name] for name in names if name in asked.query})
+        limit, after, traces = whole_number(asked, "limit", 100), asked.query.get("after"), self._dispatcher.traces
+        if traces is None:
+            return problem(404, f"there are no traces: {_OFF}")
+        found = await traces.stories(chosen, limit + 1, after)
+        more = len(found) > limit
+        page = found[:limit]
+        return json_answer({"traces": page, "next": page[-1]["event_id"] if more and page else None})
 
     async def _trace(self, asked: Asked) -> Response:
         event_id, traces = asked.place, self._dispatcher.traces

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -19,10 +18,11 @@ from typing import Any, Final, Self, TypeVar
 import orjson
 
 from bridge.clock import Clock
+from bridge.core.story import Chosen, summary
 from bridge.dispatcher.feed import FIELDS, Row, lines
 from bridge.errors import JournalError
 from bridge.inline import Inline
-from bridge.journal.traces import TraceFiles, first, search
+from bridge.journal.traces import TraceFiles, everything, first, search
 
 _log = logging.getLogger(__name__)
 
@@ -129,6 +129,22 @@ class Traces:
         oldest = await self._on_thread(partial(first, segments[0])) if segments else None
         return found[:limit], next((row[1] for row in _rows([oldest])), None) if oldest else None
 
+    async def stories(self, chosen: Chosen, limit: int, after: str | None) -> list[dict[str, Any]]:
+        """Summaries of the events that are meant, newest first; behind that of the event `after`, if one is named."""
+        await self.flush()
+        found: list[dict[str, Any]] = []
+        later: dict[str, list[Row]] = {}
+        behind = after is None
+        for segment in reversed(await self._on_thread(self._files.segments)):
+            whole, later = await self._on_thread(partial(_stories, segment, later))
+            for one in whole:
+                if behind and chosen.includes(one):
+                    found.append(one)
+                    if len(found) >= limit:
+                        return found
+                behind = behind or one["event_id"] == after
+        return found
+
     async def _run(self) -> None:
         while True:
             await self._due.wait()
@@ -190,49 +206,6 @@ def evaluations(rows: Iterable[Row], mapping: str) -> Iterator[dict[str, Any]]:
 _NO: Final = frozenset({"rejected", "failed", "cancels"})
 
 
-def latency(story: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """What each hop took, in seconds; None for what is not known, such as the way here of an unset clock's event.
-
-    Below zero means that the clocks of two machines differ.
-    """
-    received: datetime | None = None
-    to_dispatcher_s = None
-    hops: dict[str, dict[str, Any]] = {}
-    for line in story:
-        at = datetime.fromisoformat(str(line["at"]))
-        if line["type"] == "event" and received is None:
-            received = at
-            if line.get("node") is not None and line.get("timesynced"):
-                to_dispatcher_s = _apart(datetime.fromisoformat(str(line["time"])), at)
-        name = line.get("invocation")
-        if name is None:
-            continue
-        hop = hops.setdefault(
-            name,
-            {
-                "mapping": line["mapping"], "function": line["function"], "result": "open", "attempts": 0,
-                "to_start_s": None, "attempt_s": None, "to_end_s": None,
-            },
-        )  # fmt: skip
-        if line["type"] == "attempt":
-            hop["result"], hop["to_end_s"] = "open", None  # also when a dead letter is tried again
-            if hop["to_start_s"] is None:
-                hop["to_start_s"] = _apart(received, at)
-        hop["attempts"] = line.get("attempt") or line.get("attempts") or hop["attempts"]
-        if line.get("duration_s") is not None:
-            hop["attempt_s"] = line["duration_s"]
-        if line["type"] in _ENDS:
-            hop["result"], hop["to_end_s"] = _ENDS[line["type"]], _apart(received, at)
-    return {"to_dispatcher_s": to_dispatcher_s, "invocations": list(hops.values())}
-
-
-_ENDS: Final = {"invocation": "succeeded", "deadletter": "dead", "cancelled": "cancelled", "dropped": "dropped"}
-
-
-def _apart(since: datetime | None, until: datetime) -> float | None:
-    return None if since is None else round((until - since).total_seconds(), 6)
-
-
 def _may_be_a_no(line: bytes) -> bool:
     """Whether a line is worth parsing; most of them say yes."""
     return any(word in line for word in (b'"rejected"', b'"failed"', b'"cancels"', b'"dropped"', b'"cancelled"'))
@@ -241,6 +214,28 @@ def _may_be_a_no(line: bytes) -> bool:
 def _story(segment: Path, event_id: str) -> list[dict[str, Any]]:
     """What one file knows of an event; on the thread."""
     return [line for row in _rows(search(segment, event_id)) if row[2] == event_id for line in lines(row)]
+
+
+def _stories(segment: Path, later: dict[str, list[Row]]) -> tuple[list[dict[str, Any]], dict[str, list[Row]]]:
+    """The summaries of the events that begin in one file, newest first, and the rows of those that began before it.
+
+    `later` has the rows of the files after it, of events that did not begin there.
+    """
+    rows: dict[str, list[Row]] = {}
+    for row in _rows(everything(segment)):
+        if isinstance(row[2], str):
+            rows.setdefault(row[2], []).append(row)
+    begun: list[dict[str, Any]] = []
+    open_: dict[str, list[Row]] = {}
+    for event_id, mine in rows.items():
+        every = mine + later.pop(event_id, [])
+        told = summary([line for row in every for line in lines(row) if line["type"] != "judgement"])
+        if told is None:
+            open_[event_id] = every
+        else:
+            begun.append(told)
+    begun.reverse()
+    return begun, {**later, **open_}
 
 
 def _why(segment: Path, mapping: str) -> list[dict[str, Any]]:

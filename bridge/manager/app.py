@@ -20,7 +20,7 @@ from bridge.errors import JournalError
 from bridge.journal.engine import Journal
 from bridge.manager.access.audit import Audit
 from bridge.manager.access.guard import Guard
-from bridge.manager.api import audit, dead_letters, dispatchers, dry_run, events, history, nodes, secrets, topic_annotations
+from bridge.manager.api import audit, dead_letters, dispatchers, dry_run, events, history, nodes, secrets, topic_annotations, traces
 from bridge.manager.api.caller import Desk
 from bridge.manager.api.cluster import Cluster
 from bridge.manager.api.file import MappingFileApi
@@ -108,6 +108,7 @@ def make(parts: Parts) -> FastAPI:
         history.routes(parts.recorder, parts.nodes, parts.clock, desk),
         dead_letters.routes(dispatcher, desk),
         events.routes(parts.feed, parts.dropped, desk),
+        traces.routes(dispatcher, parts.feed, parts.dropped, desk),
         audit.routes(parts.audit, desk),
     ):
         api.include_router(router)

@@ -180,6 +180,10 @@ class Feed:
             return None
         return [self._kept[number] for number in range(place + 1, min(place + 1 + limit, self._next))]
 
+    def until(self, place: int) -> list[Decision]:
+        """Those that are kept up to a place."""
+        return [decision for number, decision in self._kept.items() if number <= place]
+
     async def news(self) -> None:
         """Return when something has been told, or the end has come."""
         await self._news.wait()

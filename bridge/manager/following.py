@@ -8,15 +8,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import orjson
 
-from bridge.manager.feed import Decision, Feed, Wanted
+from bridge.core.story import Chosen, summary
+from bridge.manager.feed import ALWAYS, Decision, Feed, Wanted
 
 HEARTBEAT_S: Final = 15.0
 PIECE: Final = 100
 """So many decisions are told at once."""
+
+EVENTS: Final = 1000
+STORY: Final = 100
+"""Of so many events, and of each so many lines, a listener's view of stories knows at most."""
 
 
 class View(Protocol):
@@ -51,6 +56,43 @@ class Decisions:
 
     def tell(self, decision: Decision) -> bytes | None:
         return decision.text if self._wanted.includes(decision.line) else None
+
+
+class Stories:
+    """The view of who wants to see what became of events: a summary of one whenever there is news of it."""
+
+    def __init__(self, feed: Feed, chosen: Chosen) -> None:
+        self._feed = feed
+        self._chosen = chosen
+        self._known: dict[str, list[dict[str, Any]]] = {}
+
+    def begin(self, place: int) -> list[Told]:
+        for decision in self._feed.until(place):
+            self._take(decision.line)
+        return []
+
+    def tell(self, decision: Decision) -> bytes | None:
+        line = decision.line
+        if line.get("type") in ALWAYS:
+            return decision.text
+        found = summary(self._take(line))
+        if line.get("type") == "judgement" or found is None or not self._chosen.includes(found):
+            return None
+        return orjson.dumps({"type": "story", **found})
+
+    def _take(self, line: dict[str, Any]) -> list[dict[str, Any]]:
+        """The story so far, with this line; it need not hold what mappings said."""
+        event_id = line.get("event_id")
+        if not isinstance(event_id, str) or line.get("type") == "judgement":
+            return []
+        story = self._known.pop(event_id, [])
+        self._known[event_id] = story  # those of which there is news stand behind the others
+        story.append(line)
+        if len(story) > STORY:
+            del story[1]
+        if len(self._known) > EVENTS:
+            del self._known[next(iter(self._known))]
+        return story
 
 
 class Follower:

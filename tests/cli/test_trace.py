@@ -86,6 +86,20 @@ async def test_trace_and_why_as_json_are_the_answers_of_the_dispatcher(site: Sit
     assert document["evaluations"][0]["clause"] == "when"
 
 
+async def test_traces_lists_events_with_what_became_of_them(site: Site, command: Command) -> None:
+    done = await asked(command, site, "traces", "--mapping", "gr*")
+    assert done.returncode == exit_codes.OK, done.stderr
+    heads, row = done.stdout.splitlines()
+    assert heads.split() == ["RECEIVED", "SOURCE", "VALUE", "WHAT", "BECAME", "OF", "IT", "ID"]
+    assert re.fullmatch(
+        r"\d\d-\d\d \d\d:\d\d:\d\d  pi-1/front-door  motion\.detected  true +greet succeeded +event-1", row
+    )
+    done = await asked(command, site, "traces", "--outcome", "dead", "--json")
+    assert (done.returncode, json.loads(done.stdout)) == (exit_codes.OK, [])
+    done = await asked(command, site, "traces", "--outcome", "great")
+    assert (done.returncode, "outcome must be one of open" in done.stderr) == (1, True)
+
+
 async def test_an_event_without_a_trace_fails_with_advice(site: Site, command: Command) -> None:
     done = await asked(command, site, "trace", "a/b?c")
     assert done.returncode == exit_codes.FAILED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ import orjson
 
 from bridge.core.retry import Verdict
 from bridge.dispatcher.settings import TraceSettings
-from bridge.dispatcher.traces import PENDING, latency
+from bridge.dispatcher.traces import PENDING
 from tests.dispatcher.conftest import FRONT_DOOR, OK, Site, failing, motion, until
 
 ONE = """
@@ -228,37 +229,6 @@ async def test_an_event_with_a_long_value_is_told_in_short(site: Site) -> None:
     assert len(dispatcher.feed.recent(10)[0]["value"]) < 200
 
 
-def line(kind: str, at: str, **fields: object) -> dict[str, object]:
-    which = {"invocation": "e:greet", "mapping": "greet", "function": "hello"} if kind != "event" else {}
-    return {"type": kind, "at": f"2026-11-22T17:30:{at}Z", "node": "pi-1", **which, **fields}
-
-
-def test_latency_is_told_hop_by_hop() -> None:
-    story = [
-        line("event", "00.5", time="2026-11-22T17:30:00Z", timesynced=True),
-        line("attempt", "00.6", attempt=1),
-        line("retry", "01.6", attempt=1, duration_s=1.0),
-        line("attempt", "03", attempt=2),
-        line("invocation", "03.25", attempts=2, duration_s=0.25),
-    ]
-    assert latency(story) == {
-        "to_dispatcher_s": 0.5,
-        "invocations": [
-            {
-                "mapping": "greet", "function": "hello", "result": "succeeded", "attempts": 2,
-                "to_start_s": 0.1, "attempt_s": 0.25, "to_end_s": 2.75,
-            }
-        ],
-    }  # fmt: skip
-
-
-def test_latency_from_an_unset_clock_or_of_an_overwritten_beginning_is_not_known() -> None:
-    unset = latency([line("event", "00.5", time="1970-01-01T00:00:09Z", timesynced=False)])
-    assert unset["to_dispatcher_s"] is None
-    (hop,) = latency([line("attempt", "03", attempt=2)])["invocations"]
-    assert (hop["result"], hop["to_start_s"], hop["to_end_s"]) == ("open", None, None)
-
-
 async def test_a_dead_letter_that_is_replayed_is_open_again(site: Site) -> None:
     site.write_mappings(ONE)
     site.invoker.answer = lambda invocation, attempt: failing(400, Verdict.REFUSED)
@@ -277,3 +247,57 @@ async def test_a_dead_letter_that_is_replayed_is_open_again(site: Site) -> None:
     _, document = await asked(site, "/v1/traces/event-1")
     assert kinds(document["story"])[-3:] == ["replayed", "attempt", "invocation"]
     assert document["latency"]["invocations"][0]["result"] == "succeeded"
+
+
+async def test_the_newest_events_are_listed_with_what_became_of_them(site: Site) -> None:
+    site.write_mappings(ONE)
+    site.invoker.answer = lambda invocation, attempt: (
+        failing(400, Verdict.REFUSED) if invocation.id.startswith("event-2:") else OK
+    )
+    await site.start()
+    for sequence in range(1, 5):
+        name = "motion.ended" if sequence == 3 else "motion.detected"
+        site.client.publish(FRONT_DOOR.text, motion(sequence, name=name))
+    await finished(site, 3)
+
+    async def listed(query: str) -> list[tuple[str, list[str]]]:
+        status, document = await asked(site, f"/v1/traces{query}")
+        assert status == 200
+        return [(one["event_id"], [hop["result"] for hop in one["invocations"]]) for one in document["traces"]]
+
+    everything = [("event-4", ["succeeded"]), ("event-3", []), ("event-2", ["dead"]), ("event-1", ["succeeded"])]
+    assert await listed("") == everything
+    assert await listed("?mapping=gr*&function=hello&outcome=dead") == [everything[2]]
+    assert await listed("?outcome=none") == [everything[1]]
+    assert await listed("?node=pi-2") == []
+    _, page = await asked(site, "/v1/traces?limit=2")
+    assert page["next"] == "event-3"
+    assert await listed("?limit=2&after=event-3") == everything[2:]
+    assert await listed("?after=event-1") == await listed("?after=never-seen") == []
+    status, refused = await asked(site, "/v1/traces?outcome=great")
+    assert (status, "outcome must be one of open, succeeded" in refused["detail"]) == (400, True)
+
+
+async def test_a_story_that_goes_on_in_a_later_file_is_listed_whole(site: Site) -> None:
+    site.write_mappings(ONE)
+    site.invoker.hold = asyncio.Event()
+    dispatcher = await site.start()
+    assert dispatcher.traces is not None
+    site.client.publish(FRONT_DOOR.text, motion(1))
+    await until(lambda: site.invoker.calls, "an attempt")
+    await dispatcher.traces.flush()
+    dispatcher.traces._files._begin(dispatcher.traces._files._current + 1)
+    site.invoker.hold.set()
+    await finished(site, 1)
+    _, document = await asked(site, "/v1/traces")
+    assert len(dispatcher.traces._files.segments()) == 2
+    (one,) = document["traces"]
+    assert (one["event_id"], one["value"], one["invocations"][0]["result"]) == ("event-1", True, "succeeded")
+
+
+async def test_without_traces_there_is_no_list_and_it_says_why(site: Site) -> None:
+    site.settings = dataclasses.replace(site.settings, traces=TraceSettings(enabled=False))
+    site.write_mappings(ONE)
+    await site.start()
+    status, refused = await asked(site, "/v1/traces")
+    assert (status, "traces are switched off" in refused["detail"]) == (404, True)

@@ -27,8 +27,8 @@ include-name-regex = "."
 checks.negative_data_rejection.enabled = false
 
 [[operations]]
-# It never ends.
-include-path = "/api/v1/events/stream"
+# They never end.
+include-path-regex = "^/api/v1/(events|traces)/stream$"
 enabled = false
 """
 EXAMPLES = "3"

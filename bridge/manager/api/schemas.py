@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from bridge.core.story import OUTCOMES
 from bridge.manager.problems import MEDIA_TYPE
 
 _NAME: Final = {"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,62}$"}
@@ -68,6 +69,28 @@ EXAMPLE_SENSOR: Final[dict[str, Any]] = {
     "reason": None,
     "told_at": "2026-11-22T17:30:00.123456Z",
     "age_s": 4.2,
+}
+EXAMPLE_STORY: Final[dict[str, Any]] = {
+    "event_id": "01M82H1EZBNXHNVDENNKK81R47",
+    "at": "2026-11-22T17:30:00.124456Z",
+    "time": "2026-11-22T17:30:00.123456Z",
+    "node": "pi-1",
+    "sensor": "front-door",
+    "event": "motion.detected",
+    "value": True,
+    "unit": None,
+    "topic": None,
+    "invocations": [
+        {
+            "mapping": "night-intruder",
+            "function": "intruder-alert",
+            "result": "succeeded",
+            "attempts": 1,
+            "to_start_s": 0.0004,
+            "attempt_s": 0.012,
+            "to_end_s": 0.0131,
+        }
+    ],
 }
 EXAMPLE_HISTORY: Final[dict[str, Any]] = {
     "node": "pi-1",
@@ -574,6 +597,47 @@ COMPONENTS: Final[dict[str, Any]] = {
             "result": "fires",
             "text": "",
         },
+    ),
+    "Story": _object(
+        {
+            "event_id": _TEXT,
+            "at": {**_TEXT, "description": "When the dispatcher received it."},
+            "time": {**_MAYBE, "description": "When it happened."},
+            "node": _MAYBE,
+            "sensor": _MAYBE,
+            "event": _MAYBE,
+            "value": {},
+            "unit": _MAYBE,
+            "topic": {**_MAYBE, "description": "Where it came from, if it is no sensor's."},
+            "invocations": {"type": "array", "items": {"$ref": "#/components/schemas/Hop"}},
+        },
+        description="An event, and what became of it.",
+        example=EXAMPLE_STORY,
+    ),
+    "Hop": _object(
+        {
+            "mapping": _TEXT,
+            "function": _TEXT,
+            "result": {"enum": [one for one in OUTCOMES if one != "none"]},
+            "attempts": _COUNT,
+            "to_start_s": {"type": ["number", "null"]},
+            "attempt_s": {"type": ["number", "null"], "description": "How long the last attempt took."},
+            "to_end_s": {"type": ["number", "null"]},
+        }
+    ),
+    "Traces": _object(
+        {
+            "traces": {"type": "array", "items": {"$ref": "#/components/schemas/Story"}},
+            "limit": _COUNT,
+            "next": {**_MAYBE, "description": "What to give as `after` for the next page, if there is one."},
+        }
+    ),
+    "Trace": _object(
+        {
+            "event_id": _TEXT,
+            "story": {"type": "array", "items": {"type": "object"}, "description": "The decisions, in order."},
+            "latency": {"type": "object", "description": "What each hop took, in seconds."},
+        }
     ),
     "Audit": _object(
         {
