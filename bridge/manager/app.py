@@ -20,7 +20,18 @@ from bridge.errors import JournalError
 from bridge.journal.engine import Journal
 from bridge.manager.access.audit import Audit
 from bridge.manager.access.guard import Guard
-from bridge.manager.api import audit, dead_letters, dispatchers, dry_run, events, history, nodes, secrets, topic_annotations, traces
+from bridge.manager.api import (
+    audit,
+    dead_letters,
+    dispatchers,
+    dry_run,
+    events,
+    history,
+    nodes,
+    secrets,
+    topic_annotations,
+    traces,
+)
 from bridge.manager.api.caller import Desk
 from bridge.manager.api.cluster import Cluster
 from bridge.manager.api.file import MappingFileApi
@@ -33,8 +44,8 @@ from bridge.manager.dispatcher import DispatcherApi
 from bridge.manager.door import REQUEST_ID
 from bridge.manager.feed import Feed
 from bridge.manager.functions import Functions
-from bridge.manager.mappings.in_force import InForce
 from bridge.manager.history.recorder import Recorder
+from bridge.manager.mappings.in_force import InForce
 from bridge.manager.mappings.store import MappingStore
 from bridge.manager.nodes import Nodes
 from bridge.manager.problems import MEDIA_TYPE, Place, Refusal, problem

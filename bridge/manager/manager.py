@@ -138,7 +138,7 @@ class Manager:
 
     async def failed(self) -> None:
         """Wait until a task ends by an error, and raise it."""
-        await first_failed(self._web.failed, self._watched, self._asked)
+        await first_failed(self._web.failed, self.recorder.failed, self._watched, self._asked)
 
     async def _watched(self) -> None:
         await asyncio.shield(self._watching)

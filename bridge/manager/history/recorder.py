@@ -106,6 +106,10 @@ class Recorder:
         if self.enabled:
             await self.journal.__aexit__(*exc)
 
+    async def failed(self) -> None:
+        """Wait until the recording ends by an error, and raise it."""
+        await asyncio.shield(self._running)
+
     @property
     def problem(self) -> str | None:
         """Why events are not kept, if so."""
