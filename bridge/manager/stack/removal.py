@@ -13,10 +13,9 @@ from bridge.errors import EngineError, StackError
 from bridge.manager.stack.deployment import Tell
 from bridge.manager.stack.swarm_parts import documents_of
 from bridge.swarm.engine import Engine
+from bridge.swarm.function_labels import claimed_name
 
 _LOOK_S = 0.3
-_FUNCTION_LABEL = "com.openfaas.function"
-"""What the gateway calls a function's service by, as OpenFaaS does."""
 
 
 async def remove_stack(engine: Engine, stack: str, tell: Tell, clock: Clock, *, timeout_s: float = 120.0) -> bool:
@@ -65,7 +64,7 @@ async def _in_networks(engine: Engine, networks: set[str]) -> tuple[list[dict[st
     for document in await engine.get("/services") or []:
         template = document["Spec"].get("TaskTemplate") or {}
         inside = {str(each.get("Target")) for each in template.get("Networks") or ()} & networks
-        if inside and _FUNCTION_LABEL in (document["Spec"].get("Labels") or {}):
+        if inside and claimed_name(document["Spec"]) is not None:
             functions.append(document)
         else:
             others.update(dict.fromkeys(inside, str(document["Spec"]["Name"])))

@@ -17,20 +17,17 @@ from bridge.gateway.backends.swarm import probe
 from bridge.gateway.settings import SwarmSettings
 from bridge.openfaas.deployment import Deployment, Resources, parse_deployment, placed
 from bridge.openfaas.names import resolve
+from bridge.swarm.function_labels import MARK, NAMING_LABELS, claimed_name
 from bridge.swarm.quantities import cpu_nanos, cpu_text, memory_bytes, memory_text
 from bridge.swarm.secrets import KeptSecret
 from bridge.swarm.services import Service, without_digest
 from bridge.swarm.specification import Amount, SecretFile, ServiceSpec, UpdatePolicy
 
-FUNCTION_LABEL = "com.openfaas.function"
-"""On our services, and on those made by hand; `faas_function` and, with the service's name, `function: true` do too."""
-_NAMING_LABELS = (FUNCTION_LABEL, "faas_function")
-_MARK = "function"
 DEPLOYMENT_LABEL = "io.gpio-bridge.deployment"
 STACK_LABEL = "io.gpio-bridge.stack"
 """The fingerprint of the stack file's entry that a function came from."""
 _ANNOTATION_PREFIX = "com.openfaas.annotations."
-_OURS = (*_NAMING_LABELS, _MARK, DEPLOYMENT_LABEL, STACK_LABEL)
+_OURS = (*NAMING_LABELS, MARK, DEPLOYMENT_LABEL, STACK_LABEL)
 
 SECRETS_FOLDER = "/var/openfaas/secrets"
 PORT = 8080
@@ -81,7 +78,7 @@ def service_spec(
         health = None
     if problems:
         raise FunctionError(f"{deployment.service}: {'; '.join(problems)}")
-    naming = {FUNCTION_LABEL: deployment.service, "faas_function": deployment.service}
+    naming = dict.fromkeys(NAMING_LABELS, deployment.service)
     files = settings.secret_files
     return ServiceSpec(
         name=service_name,
@@ -179,17 +176,8 @@ def functions_of(services: Iterable[Service]) -> dict[str, tuple[Service, Deploy
 
 def function_name(service: Service) -> str | None:
     """The function that a service is, None where it is none: by its labels or its containers'."""
-    for labels in (service.labels, service.container.get("Labels") or {}):
-        for label in _NAMING_LABELS:
-            if label in labels:
-                return _valid(labels[label])
-        if str(labels.get(_MARK, "")).lower() in ("1", "true"):
-            return _valid(service.name)
-    return None
-
-
-def _valid(name: str) -> str | None:
-    return name if resolve(name) == name else None
+    name = claimed_name(service.spec)
+    return name if name is not None and resolve(name) == name else None
 
 
 def deployment_of(service: Service, name: str) -> Deployment:
