@@ -13,6 +13,7 @@ BridgeError                      everything below; catch it to catch them all
 ├── BrokenDecision (RuntimeError)  a decision of the ledger broke half-way: the dispatcher ends and begins anew
 ├── EngineError (RuntimeError)   the Docker Engine refused what was asked; `status` is its HTTP status
 │   └── EngineUnavailable (ConnectionError)  it cannot be asked now
+├── EngineDoorError (RuntimeError) the engine door cannot be opened
 ├── ClusterError (RuntimeError)  the cluster is not so that it can be done; the message says what to do
 ├── StackError (RuntimeError)    a stack cannot be deployed, or does not become well
 ├── ImageError (RuntimeError)    a function's image could not be built or pushed
@@ -107,6 +108,10 @@ class EngineError(BridgeError, RuntimeError):
 
 class EngineUnavailable(EngineError, ConnectionError):
     """The Docker Engine does not answer, or its swarm has nobody to decide; what was asked may be asked again."""
+
+
+class EngineDoorError(BridgeError, RuntimeError):
+    """The engine door cannot be opened: its socket cannot be made, or another door stands there."""
 
 
 class ClusterError(BridgeError, RuntimeError):

@@ -15,13 +15,14 @@ ROOT = Path(__file__).parents[1] / "bridge"
 MODULES = sorted(ROOT.rglob("*.py"))
 
 COMPOSITION = {"__main__", "cli", "local", "demo", "load", "virtual", "testing"}
-PROGRAMS = {"agent", "dispatcher", "gateway", "manager"}
+PROGRAMS = {"agent", "dispatcher", "gateway", "manager", "engine_door"}
 SHARED = {
     "mqtt",
     "journal",
     "swarm",
     "images",
     "service",
+    "http_server",
     "broker",
     "config",
     "clock",

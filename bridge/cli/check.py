@@ -20,6 +20,7 @@ class Kind(StrEnum):
     DISPATCHER = "dispatcher"
     GATEWAY = "gateway"
     MANAGER = "manager"
+    ENGINE_DOOR = "engine-door"
     MAPPINGS = "mappings"
     STACK = "stack"
     SCENARIO = "scenario"
@@ -31,6 +32,7 @@ _BY_KEY = (
     ("scenarios", Kind.SCENARIO),
     ("sensors", Kind.AGENT),
     ("outputs", Kind.AGENT),
+    ("engine", Kind.ENGINE_DOOR),
     ("functions:map", Kind.STACK),
     ("functions:text", Kind.GATEWAY),
     ("history", Kind.MANAGER),
@@ -53,8 +55,8 @@ def check(
 ) -> None:
     """Check configuration files: print every problem with its file and line.
 
-    Knows the files of agents, dispatchers, gateways and managers, mapping files, OpenFaaS stack files and scenarios.
-    Mappings are held against their examples. Exit code 78 when there is any problem.
+    Knows the files of agents, dispatchers, gateways, managers and engine doors, mapping files, OpenFaaS stack files and
+    scenarios. Mappings are held against their examples. Exit code 78 when there is any problem.
     """
     from bridge.cli.exit_codes import CONFIG
 
@@ -112,6 +114,7 @@ _NAMES = {
     Kind.DISPATCHER: "settings of a dispatcher",
     Kind.GATEWAY: "settings of a gateway",
     Kind.MANAGER: "settings of a manager",
+    Kind.ENGINE_DOOR: "settings of an engine door",
     Kind.MAPPINGS: "mappings",
     Kind.STACK: "functions",
     Kind.SCENARIO: "scenarios",
@@ -137,6 +140,10 @@ def _loader(kind: Kind) -> Callable[[Path], object]:
         from bridge.manager.settings import ManagerSettings
 
         return lambda file: load(file, ManagerSettings, environ=os.environ)
+    if kind is Kind.ENGINE_DOOR:
+        from bridge.engine_door.settings import EngineDoorSettings
+
+        return lambda file: load(file, EngineDoorSettings, environ=os.environ)
     if kind is Kind.MAPPINGS:
         return _mappings
     if kind is Kind.SCENARIO:

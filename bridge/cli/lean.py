@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from bridge.cli.logs import LEVELS
 
-PROGRAMS = ("agent", "dispatcher", "gateway", "manager")
+PROGRAMS = ("agent", "dispatcher", "gateway", "manager", "engine-door")
 
 
 def program(arguments: list[str]) -> Callable[[], int] | None:
@@ -31,6 +31,7 @@ def program(arguments: list[str]) -> Callable[[], int] | None:
         "dispatcher": long_running.dispatcher,
         "gateway": long_running.gateway,
         "manager": long_running.manager,
+        "engine-door": long_running.engine_door,
     }
     run = programs[arguments[0]]
     return lambda: run(options.config, options.log_level)

@@ -1,4 +1,4 @@
-"""The agent, the dispatcher, the gateway and the manager as processes: from a settings file to an exit code."""
+"""The programs as processes: from a settings file to an exit code."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from bridge.config import load
 if TYPE_CHECKING:
     from bridge.agent.agent import Agent
     from bridge.agent.settings import AgentSettings
+    from bridge.engine_door.engine_door import EngineDoor
     from bridge.gateway.gateway import Gateway
     from bridge.manager.manager import Manager
     from bridge.virtual.node import VirtualNode
@@ -77,6 +78,20 @@ def manager(config: Path, log_level: str | None) -> int:
         from bridge.mqtt.paho import connector
 
         return Manager(settings, clock=clock, connect=connector(settings.mqtt, clock))
+
+    return run_program(make)
+
+
+def engine_door(config: Path, log_level: str | None) -> int:
+    """Run the engine door."""
+    from bridge.engine_door.engine_door import EngineDoor
+    from bridge.engine_door.settings import EngineDoorSettings
+
+    logs.configure(log_level)
+    settings = load(config, EngineDoorSettings, environ=os.environ)
+
+    def make(clock: RealClock) -> EngineDoor:
+        return EngineDoor(settings, clock=clock)
 
     return run_program(make)
 

@@ -64,3 +64,11 @@ def manager(config: Config, log_level: LogLevel = None) -> None:
 
     set_up_logging(log_level)
     raise typer.Exit(long_running.manager(config, log_level))
+
+
+def engine_door(config: Config, log_level: LogLevel = None) -> None:
+    """Run the engine door: it alone has the Docker Engine's socket, and lets gateway and manager ask what they need."""
+    from bridge.cli import long_running
+
+    set_up_logging(log_level)
+    raise typer.Exit(long_running.engine_door(config, log_level))

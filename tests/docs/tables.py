@@ -19,6 +19,8 @@ from bridge.agent.sensors import SensorSettings
 from bridge.agent.settings import AgentSettings
 from bridge.dispatcher.metrics import Metrics as DispatcherMetrics
 from bridge.dispatcher.settings import DispatcherSettings
+from bridge.engine_door.metrics import Metrics as EngineDoorMetrics
+from bridge.engine_door.settings import EngineDoorSettings
 from bridge.gateway.metrics import GatewayMetrics
 from bridge.gateway.settings import GatewaySettings
 from bridge.manager.metrics import Metrics as ManagerMetrics
@@ -39,7 +41,13 @@ PAGES = ("docs/reference/settings.md", "docs/reference/mappings.md", "docs/refer
 SENSORS: tuple[type[Any], ...] = get_args(get_args(SensorSettings)[0])
 MODELS: tuple[type[Any], ...] = get_args(get_args(ModelSettings)[0])
 OUTPUTS: tuple[type[Any], ...] = (Led, Buzzer, Relay)
-SETTINGS: tuple[type[Any], ...] = (AgentSettings, DispatcherSettings, GatewaySettings, ManagerSettings)
+SETTINGS: tuple[type[Any], ...] = (
+    AgentSettings,
+    DispatcherSettings,
+    GatewaySettings,
+    ManagerSettings,
+    EngineDoorSettings,
+)
 
 _TABLE = re.compile(r"(<!-- table: ([^>]+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
@@ -207,11 +215,20 @@ def _manager_registry() -> CollectorRegistry:
     return registry
 
 
+def _engine_door_registry() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    metrics = EngineDoorMetrics(registry)
+    metrics.begin(["gateway"])
+    metrics.observe("gateway", lambda: 0)
+    return registry
+
+
 _REGISTRIES: dict[str, Callable[[], CollectorRegistry]] = {
     "agent": _agent_registry,
     "dispatcher": _dispatcher_registry,
     "gateway": _gateway_registry,
     "manager": _manager_registry,
+    "engine-door": _engine_door_registry,
 }
 
 _TABLES: dict[str, Callable[[], str]] = {
@@ -219,6 +236,7 @@ _TABLES: dict[str, Callable[[], str]] = {
     "settings dispatcher": lambda: _settings(DispatcherSettings),
     "settings gateway": lambda: _settings(GatewaySettings),
     "settings manager": lambda: _settings(ManagerSettings),
+    "settings engine-door": lambda: _settings(EngineDoorSettings),
     **{f"sensor {cls.KIND}": (lambda cls=cls: _device(cls)) for cls in SENSORS},  # type: ignore[misc] # bound early
     **{f"output {cls.KIND}": (lambda cls=cls: _device(cls)) for cls in OUTPUTS},  # type: ignore[misc] # bound early
     **{f"model {cls.KIND}": (lambda cls=cls: _device(cls)) for cls in MODELS},  # type: ignore[misc] # bound early
