@@ -24,13 +24,24 @@ class BoundedServer(web.Server):
     What is no request is answered in the program's own words (`told`). A client that leaves cancels its request.
     """
 
-    def __init__(self, handler: Any, *, max_connections: int, idle_s: float, full: bytes, told: Told) -> None:
+    def __init__(
+        self,
+        handler: Any,
+        *,
+        max_connections: int,
+        idle_s: float,
+        full: bytes,
+        told: Told,
+        lingering_s: float = 10.0,
+    ) -> None:
         super().__init__(
             handler,
             handler_cancellation=True,
             access_log=None,
             # Also the time that a client has for a request's whole head.
             keepalive_timeout=idle_s,
+            # For what is left of a body when its request was answered already.
+            lingering_time=lingering_s,
             # Bodies belong to who gets them, and are theirs to unpack.
             auto_decompress=False,
             max_line_size=_MAX_LINE_BYTES,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -79,9 +80,11 @@ class EngineSide:
         path, _, query = target.partition("?")
         # Built, not parsed: nothing in it is normalised.
         url = URL.build(scheme="http", host="engine", path=path, query_string=query, encoded=True)
+        # A file is written in pieces; large bytes would be written at once.
+        data = None if body is None else io.BytesIO(body)
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                answer = await self._session.request(method, url, headers=headers, data=body, allow_redirects=False)
+                answer = await self._session.request(method, url, headers=headers, data=data, allow_redirects=False)
         except TimeoutError:
             raise self._away(f"does not answer within {self._settings.timeout_s:g} s", 504) from None
         except (aiohttp.ClientError, OSError) as error:

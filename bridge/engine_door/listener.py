@@ -17,6 +17,7 @@ from bridge.http_server import BoundedServer
 
 _BACKLOG: Final = 128
 _CUT_OFF_S: Final = 1.0
+_LINGERING_S: Final = 1.0
 _FULL: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: 55\r\n"
     b"Connection: close\r\n\r\n"
@@ -27,7 +28,9 @@ _FULL: Final = (
 @asynccontextmanager
 async def listening(path: Path, handler: Any, *, max_connections: int, idle_s: float) -> AsyncIterator[BoundedServer]:
     """A server on a socket of its own, which everybody may connect to who reaches it. Raises EngineDoorError."""
-    server = BoundedServer(handler, max_connections=max_connections, idle_s=idle_s, full=_FULL, told=told)
+    server = BoundedServer(
+        handler, max_connections=max_connections, idle_s=idle_s, full=_FULL, told=told, lingering_s=_LINGERING_S
+    )
     # What is followed has no end: it is cut off when the door closes.
     runner = web.ServerRunner(server, shutdown_timeout=_CUT_OFF_S)
     await runner.setup()

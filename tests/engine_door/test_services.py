@@ -75,9 +75,7 @@ def test_a_functions_service_as_the_gateway_makes_it_is_understood(version: str)
             "least of all a folder",
         ),
         (
-            mount(
-                Type="volume", VolumeOptions={"DriverConfig": {"Options": {"type": "tmpfs", "o": "size=1m, RBind"}}}
-            ),
+            mount(Type="volume", VolumeOptions={"DriverConfig": {"Options": {"type": "tmpfs", "o": "size=1m, RBind"}}}),
             "least of all a folder",
         ),
         (
