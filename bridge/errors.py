@@ -111,7 +111,7 @@ class EngineUnavailable(EngineError, ConnectionError):
 
 
 class EngineDoorError(BridgeError, RuntimeError):
-    """The engine door cannot be opened: its socket cannot be made, or another door stands there."""
+    """The engine door cannot be opened: its socket cannot be made, or there is no such user."""
 
 
 class ClusterError(BridgeError, RuntimeError):

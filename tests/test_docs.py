@@ -49,7 +49,7 @@ from tests.docs.tables import (
 from tests.testing.faults import powerless
 
 DOCS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
-PROGRAMS = ("agent", "dispatcher", "gateway", "manager")
+PROGRAMS = ("agent", "dispatcher", "gateway", "manager", "engine-door")
 WORDS = (
     "node", "agent", "sensor", "kind", "output", "command", "reading", "filter", "event", "epoch", "outbox",
     "tombstone", "state", "health", "birth", "farewell", "marker", "broker", "take-over", "dispatcher", "mapping",

@@ -33,6 +33,7 @@ _BY_KEY = (
     ("sensors", Kind.AGENT),
     ("outputs", Kind.AGENT),
     ("engine", Kind.ENGINE_DOOR),
+    ("manager:map", Kind.ENGINE_DOOR),
     ("functions:map", Kind.STACK),
     ("functions:text", Kind.GATEWAY),
     ("history", Kind.MANAGER),

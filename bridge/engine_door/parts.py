@@ -24,6 +24,8 @@ def _network(client: Client, document: Mapping[str, Any], only: Collection[str])
         yield f"Driver: only {OVERLAY} networks; others are of the cluster node itself"
     if document.get("Ingress"):
         yield "Ingress: the swarm has one"
+    if document.get("ConfigOnly") or any(part(document, "ConfigFrom").values()):
+        yield "ConfigFrom: a network is made of what is said here"
     if part(document, "IPAM").get("Driver") not in (None, "", "default"):
         yield "IPAM.Driver: must be left as it is"
     if set(part(document, "Options")) - {"encrypted", "com.docker.network.driver.mtu"}:

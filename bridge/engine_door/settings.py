@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from bridge.config import Bytes, Pattern, Port, Seconds, Within
+from bridge.errors import EngineDoorError
 
 _USER: Final = Pattern(r"[0-9]{1,9}|[a-z_][a-z0-9_-]{0,31}", "a user's name or number")
 _CAPABILITY: Final = Pattern("[A-Z_]+", "a capability such as NET_ADMIN")
@@ -26,17 +27,12 @@ class EngineSettings:
     that are followed may be silent for ever."""
 
 
-def _user_problems(user: str) -> Iterator[tuple[str, str]]:
-    if not user.isdigit():
-        try:
-            pwd.getpwnam(user)
-        except KeyError:
-            yield "user", f"there is no user {user} on this machine"
-
-
 def user_number(user: str) -> int:
-    """The number of a user who was given by name or number. Raises KeyError when there is none of this name."""
-    return int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid
+    """The number of a user who was given by name or number. Raises EngineDoorError when there is none of this name."""
+    try:
+        return int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid
+    except KeyError:
+        raise EngineDoorError(f"the engine door serves the user {user}, and there is none on this machine") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +47,6 @@ class ManagerClient:
     """Let it read the tokens by which machines join. Whoever has one can become a manager of the swarm, and no door
     holds any more."""
 
-    def problems(self) -> Iterator[tuple[str, str]]:
-        """What the section's keys must agree on."""
-        yield from _user_problems(self.user)
-
 
 @dataclass(frozen=True, slots=True)
 class GatewayClient:
@@ -66,10 +58,6 @@ class GatewayClient:
     """The only user whose processes are served, by name or number."""
     networks: tuple[str, ...] = ("gpio-bridge-functions",)
     """The networks that functions may be in, and that the gateway may make."""
-
-    def problems(self) -> Iterator[tuple[str, str]]:
-        """What the section's keys must agree on."""
-        yield from _user_problems(self.user)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,8 @@ SERVICE: Final[Mapping[str, Shape]] = {
 """`Service` of https://docs.docker.com/reference/api/engine/, without plugins, jobs and generic resources."""
 NETWORK: Final[Mapping[str, Shape]] = {
     **dict.fromkeys(("Name", "CheckDuplicate", "Driver", "Scope", "Internal", "Attachable", "Ingress", "EnableIPv4")),
-    "EnableIPv6": None,
+    **dict.fromkeys(("EnableIPv6", "ConfigOnly")),
+    "ConfigFrom": {"Network": None},
     "IPAM": {
         "Driver": None,
         "Config": [{"Subnet": None, "IPRange": None, "Gateway": None, "AuxiliaryAddresses": TEXTS}],

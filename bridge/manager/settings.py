@@ -113,6 +113,9 @@ class SwarmSettings:
     tls: EngineTlsSettings | None = None
     timeout_s: Annotated[float, Seconds(0.5, 300)] = 10.0
     """The engine may take this long for an answer."""
+    own_stack: str | None = None
+    """The stack that this manager is a part of. It is neither deployed nor removed over the API: that would end the
+    manager in the midst of it."""
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What the section's keys must agree on."""

@@ -32,6 +32,7 @@ class Swarm:
 
     def __init__(self, settings: SwarmSettings | None) -> None:
         self._settings = settings
+        self.own_stack = None if settings is None else settings.own_stack
         self._room = asyncio.Semaphore(_AT_ONCE)
 
     @asynccontextmanager

@@ -104,7 +104,7 @@ def test_a_functions_service_as_the_gateway_makes_it_is_understood(version: str)
 )
 def test_what_makes_a_container_mighty_is_refused(container: dict[str, Any], why: str) -> None:
     for client in ("manager", "gateway"):
-        found = problems(container, client)  # type: ignore[arg-type] # a loop over both
+        found = problems(container, client)
         assert found
     assert why in "; ".join(problems(container)), problems(container)
 

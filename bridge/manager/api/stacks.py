@@ -163,6 +163,7 @@ class Stacks:
 
     async def deploy(self, request: Request, stack: StackPath, how: Annotated[How, Query()]) -> Response:
         """Begin a deployment."""
+        self._refuse_own(stack, "deployed", "deploy")
         try:
             file = received_compose_file(await read_yaml(request))
         except ConfigError as error:
@@ -183,6 +184,7 @@ class Stacks:
 
     async def remove(self, request: Request, stack: StackPath) -> Response:
         """Begin a removal."""
+        self._refuse_own(stack, "removed", "rm")
 
         async def work(engine: Engine, tell: Tell) -> None:
             await remove_stack(engine, stack, tell, self._clock)
@@ -215,6 +217,14 @@ class Stacks:
                 if told:
                     caller_of(request).note("stack rolled back", f"{stack}: {', '.join(told)}")
         return answer({"services": told})
+
+    def _refuse_own(self, stack: str, done: str, command: str) -> None:
+        if stack == self._swarm.own_stack:
+            raise Refusal(
+                409,
+                f"this manager is a part of {stack}, and would end before it is {done}; on a manager of the swarm,"
+                f" type: gpio-bridge stack {command}",
+            )
 
     def _begin(self, caller: Caller, stack: str, what: What, work: Any) -> Response:
         done = "deployed" if what == "deploy" else "removed"

@@ -25,6 +25,7 @@ SHIPPED: Final = (
     "broker.acl",
     "broker.conf",
     "dispatcher.yaml",
+    "engine-door.yaml",
     "first-mappings.yaml",
     "gateway.yaml",
     "manager.yaml",

@@ -18,7 +18,11 @@ from tests.lab.machine import LabError, until
 from tests.system.processes import COMMAND, environment
 
 STACK: Final = "gpio-bridge"
-SERVICES: Final = ("broker", "dispatcher", "gateway", "manager", "prometheus", "alertmanager")
+SERVICES: Final = ("broker", "dispatcher", "gateway", "manager", "engine-door", "prometheus", "alertmanager")
+VOLUMES: Final = sorted(
+    {f"{STACK}_{service}" for service in SERVICES if service != "engine-door"}
+    | {f"{STACK}_engine-door-{client}" for client in ("gateway", "manager")}
+)
 _DEPLOYED_S: Final = 200.0
 _ASKED_S: Final = 10.0
 _MANAGER: Final = ("--config", "/etc/gpio-bridge/manager.yaml")

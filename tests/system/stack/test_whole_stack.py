@@ -14,7 +14,12 @@ from tests.lab.lab import Lab
 from tests.ports import free_port
 from tests.real_parts import require
 from tests.system.processes import Program, ask
-from tests.system.stack.deployed import SERVICES, STACK, Deployed
+from tests.system.stack.deployed import SERVICES, STACK, VOLUMES, Deployed
+from tests.system.stack.engine_door import (
+    assert_only_the_door_has_the_socket,
+    assert_the_door_refuses,
+    assert_the_manager_knows_the_swarm,
+)
 
 pytestmark = [
     pytest.mark.real(
@@ -24,6 +29,7 @@ pytestmark = [
     pytest.mark.timeout(500),
 ]  # fmt: skip
 
+JOBS = ("gateway", "dispatcher", "manager", "engine-door")
 SEEN = """
 import pathlib
 calls = []
@@ -90,9 +96,10 @@ def test_one_command_brings_up_everything_and_an_event_invokes_a_function(deploy
     finally:
         agent.kill()
     assert deployed.gateway("GET", "/function/seen")[1].count(b'"subject":"gate"') == 1
-    deployed.eventually(
-        lambda: deployed.targets() == {"gateway": "up", "dispatcher": "up", "manager": "up"}, "all are scraped"
-    )
+    deployed.eventually(lambda: deployed.targets() == dict.fromkeys(JOBS, "up"), "all are scraped")
+    assert_only_the_door_has_the_socket(deployed)
+    assert_the_door_refuses(deployed)
+    assert_the_manager_knows_the_swarm(deployed)
     # The manager shows both.
     assert [node["name"] for node in deployed.manager("/nodes")["nodes"]] == ["pi-1"]
     assert [function["name"] for function in deployed.manager("/functions")["functions"]] == ["seen"]
@@ -106,8 +113,7 @@ def test_one_command_brings_up_everything_and_an_event_invokes_a_function(deploy
 
     removed = deployed.run("stack", "rm")
     assert "seen: function removed" in removed
-    volumes = sorted(f"{STACK}_{service}" for service in SERVICES)
-    assert deployed.left() == {"service": [], "secret": [], "config": [], "network": [], "volume": volumes}
+    assert deployed.left() == {"service": [], "secret": [], "config": [], "network": [], "volume": VOLUMES}
 
 
 def busy(deployed: Deployed) -> bool:
