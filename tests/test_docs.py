@@ -169,7 +169,8 @@ def test_every_command_in_the_pages_exists_with_its_options() -> None:
 def test_every_command_named_in_a_sentence_exists() -> None:
     known = by_name()
     for page in DOCS:
-        for named_here in re.findall(r"`gpio-bridge ([a-z]+)", _FENCE.sub("", page.read_text(encoding="utf-8"))):
+        text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+        for named_here in re.findall(r"`gpio-bridge ([a-z]+(?:-[a-z]+)*)", text):
             assert f"gpio-bridge {named_here}" in known, relative(page)
 
 
