@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
 from bridge.manager.access.roles import Role
 from bridge.manager.access.tokens import create_token
+from bridge.manager.settings import SwarmSettings
 from tests.docker_engine import HANDLERS, DockerEngine
 from tests.manager.api.test_cluster import what_was_done, with_swarm
 from tests.manager.conftest import Desk
@@ -93,6 +95,19 @@ async def test_a_compose_file_with_mistakes_is_refused_with_their_lines(desk: De
     assert (await desk.client.put(HOUSE, content=compose("x"), headers=YAML)).status_code == 503, "no swarm"
     assert (await desk.client.get(f"{HOUSE}/deployment")).status_code == 404
     assert (await desk.client.put(f"{STACKS}/House", content=compose("x"), headers=YAML)).status_code == 422
+
+
+async def test_the_stack_that_the_manager_is_a_part_of_is_left_to_the_command_line(desk: Desk) -> None:
+    swarm = SwarmSettings("unix:///nowhere/docker.sock", own_stack="house")
+    desk.settings = dataclasses.replace(desk.settings, swarm=swarm)
+    await desk.start()
+    deployed = await desk.client.put(HOUSE, content=compose("x"), headers=YAML)
+    removed = await desk.client.delete(HOUSE)
+    for answer, word in ((deployed, "deploy"), (removed, "rm")):
+        assert answer.status_code == 409
+        assert answer.json()["detail"].startswith("this manager is a part of house, and would end before it is ")
+        assert answer.json()["detail"].endswith(f"type: gpio-bridge stack {word}")
+    assert (await desk.client.delete(f"{STACKS}/other")).status_code == 503, "tried, and there is no engine"
 
 
 async def test_only_an_admin_changes_stacks(desk: Desk) -> None:
