@@ -100,7 +100,7 @@ async def test_the_manager_keeps_stacks_through_the_door_and_never_the_broker_of
     file = tmp_path / "stack.yml"
     swarm_of_one.docker("service", "create", "-d", "--name", "lonely", "--replicas", "0", HANDLERS)
     try:
-        for secret in ("first", "second"):
+        for secret, wait in (("first", "--timeout 60 --settle 0"), ("second", "--detach")):
             (tmp_path / "s").write_text(secret, encoding="utf-8")
             one = f"image: '{HANDLERS}', entrypoint: python3, command: ['-c', '{SLEEP}'], secrets: [s]"
             file.write_text(
@@ -108,7 +108,7 @@ async def test_the_manager_keeps_stacks_through_the_door_and_never_the_broker_of
                 "volumes: {data: }\nsecrets: {s: {file: s}}\n",
                 encoding="utf-8",
             )
-            done = await doorway.stack("deploy house -f stack.yml --no-resolve --timeout 60 --settle 0")
+            done = await doorway.stack(f"deploy house -f stack.yml --no-resolve {wait}")
             assert done.code == 0, done
         assert "here I am" in (await doorway.stack("logs house one")).out
         assert (await doorway.stack("rollback house one")).code == 0
@@ -146,7 +146,7 @@ async def test_the_docker_sdk_is_told_why_it_may_not(swarm_of_one: DockerEngine,
                 lambda: client.containers.run(HANDLERS, privileged=True),
                 lambda: client.volumes.create("v"),
                 lambda: client.images.build(fileobj=io.BytesIO(b"FROM scratch"), tag="x"),
-                client.swarm.leave,
+                lambda: client.api.leave_swarm(force=True),
                 lambda: client.services.create(HANDLERS, name="x", labels=stack, mounts=[Mount("/host", "/", "bind")]),
                 lambda: client.services.create(HANDLERS, name="x", labels=stack, cap_add=["SYS_ADMIN"]),
                 lambda: client.services.create(HANDLERS, name="x", labels=stack, networks=["host"]),
