@@ -48,7 +48,8 @@ def test_a_new_folder_is_all_that_its_compose_file_names_and_only_its_owner_can_
         " mqtt.password_file"
     )
     stack = load_compose_file(tmp_path / "stack" / "gpio-bridge.yml", {})
-    assert list(stack.services) == ["broker", "dispatcher", "gateway", "manager", "prometheus", "alertmanager"]
+    programs = ["broker", "dispatcher", "gateway", "manager", "engine-door", "prometheus", "alertmanager"]
+    assert list(stack.services) == programs
     secrets = tmp_path / "stack" / "secrets"
     assert {path.stat().st_mode & 0o777 for path in secrets.iterdir()} == {0o600}
     assert secrets.stat().st_mode & 0o777 == 0o700
