@@ -88,7 +88,7 @@ class EngineSide:
         except TimeoutError:
             raise self._away(f"does not answer within {self._settings.timeout_s:g} s", 504) from None
         except (aiohttp.ClientError, OSError) as error:
-            raise self._away(f"cannot be asked: {error}", 503) from error
+            raise self._away(f"cannot be asked: {getattr(error, 'strerror', None) or error}", 503) from error
         self.problem = None
         try:
             yield answer

@@ -159,7 +159,7 @@ def call_of(client: Client, method: str, target: str) -> Call:
     written, question, query = target.partition("?")
     match = _TARGET.fullmatch(written)
     if match is None:
-        raise Refused("this is no path that the engine door knows; it takes them plainly written only")
+        raise Refused("this is no path that is known; only plainly written ones are")
     version, path = match["version"] or "", match["path"]
     if match["minor"] is not None and int(match["minor"]) < OLDEST[1]:
         raise Refused(f"the engine door knows the engine's API from version {OLDEST[0]}.{OLDEST[1]} on")
@@ -167,8 +167,8 @@ def call_of(client: Client, method: str, target: str) -> Call:
     passage = next((each for each in known if each.method == method and client in each.clients), None)
     if passage is None:
         who = " and ".join({client for each in known if each.method == method for client in each.clients})
-        only = f"; only the {who} may" if who else ""
-        raise Refused(f"the engine door lets the {client} ask for no {method[:16]} {path[:200]}{only}")
+        only = f"; the {who} may" if who else ""
+        raise Refused(f"the {client} may ask for no {method[:16]} {path[:200]}{only}")
     groups = passage.pattern.fullmatch(path)
     assert groups is not None
     name = groups[1] if groups.re.groups else ""

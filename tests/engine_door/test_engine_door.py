@@ -126,7 +126,7 @@ async def test_what_does_not_pass_is_refused_with_a_reason_and_never_reaches_the
     with caplog.at_level(logging.INFO):
         status, told = await bench.ask("gateway", "POST", "/v1.44/containers/create", {"Image": "x"})
     assert status == 403
-    assert told == {"message": "engine door: the engine door lets the gateway ask for no POST /containers/create"}
+    assert told == {"message": "engine door: the gateway may ask for no POST /containers/create"}
     assert len(bench.engine.seen) == before
     (line,) = [record for record in caplog.records if record.message == "Refused"]
     assert (line.client, line.method, line.path, line.status) == ("gateway", "POST", "/v1.44/containers/create", 403)  # type: ignore[attr-defined]

@@ -56,7 +56,7 @@ def assert_the_door_refuses(deployed: Deployed) -> None:
     }
     for service, method, path, document, why in (
         ("gateway", "POST", "/containers/create", {"Image": "x"}, "ask for no POST /containers/create"),
-        ("gateway", "GET", "/v1.44/nodes", None, "only the manager may"),
+        ("gateway", "GET", "/v1.44/nodes", None, "; the manager may"),
         ("gateway", "DELETE", f"/services/{broker}", None, f"{STACK}_broker is no function"),
         ("manager", "POST", "/services/create", spy, "the folder '/' of a cluster node is not allowed"),
         ("manager", "GET", "/swarm", None, "manager.join_tokens"),
