@@ -73,6 +73,11 @@ class _Connection(web.RequestHandler):
         super().__init__(server, **settings)
         self._server = server
 
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp calls it so
+        """Go on reading. A stream says so for every piece that is taken from it, also where nothing had stopped."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def handle_error(
         self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import io
 import logging
 import random
 import time
@@ -25,16 +26,18 @@ from bridge.gateway import accepted
 from bridge.gateway.accepted import AcceptedCall
 from bridge.gateway.answers import INTERNAL, Refusal
 from bridge.gateway.background import Background
+from bridge.gateway.exchange import Call
 from bridge.gateway.headers import UnsendableHeader, to_client
 from bridge.gateway.metrics import GatewayMetrics
 from bridge.gateway.settings import GatewaySettings
-from bridge.gateway.upstream import Call, Upstream, as_payload
+from bridge.gateway.upstream import Answer, Upstream
 from bridge.journal.engine import Journal
 
 _log = logging.getLogger(__name__)
 
 _CALLBACK_S = 30.0
 _CALLBACK_ATTEMPTS = 4
+_PIECE_BYTES = 256 * 1024
 _MAX_ANSWER_BYTES = 32 * 1024 * 1024
 _RETRYABLE = frozenset({408, 425, 429, 502, 503, 504})
 """The function was not reached, did not finish, or asks for patience; its own 500 is an answer."""
@@ -237,12 +240,10 @@ class AsyncQueue:
                 async with await self._upstream.send(
                     Call(call.function, "POST", call.target, headers, call.body)
                 ) as answer:
-                    body = await _bounded(answer.response)
-                    code = answer.response.status
-                    sent = to_client(
-                        answer.response.headers, call_id=call.id, start_ns=start_ns, served_by=self._served_by
-                    )
-                    patience = answer.response.headers.get("Retry-After", "")
+                    body = await _bounded(answer)
+                    code = answer.status
+                    sent = to_client(answer.headers, call_id=call.id, start_ns=start_ns, served_by=self._served_by)
+                    patience = answer.headers.get("Retry-After", "")
                     return _Result(
                         code,
                         body,
@@ -277,7 +278,7 @@ class AsyncQueue:
                 await self._clock.sleep(min(self._settings.max_s, self._settings.first_s * 2.0 ** (attempt - 1)))
             try:
                 async with self._session.post(
-                    url, data=as_payload(result.body), headers=headers, allow_redirects=False
+                    url, data=_as_payload(result.body), headers=headers, allow_redirects=False
                 ) as answer:
                     if answer.status < 400:
                         return True
@@ -291,12 +292,17 @@ class AsyncQueue:
         return False
 
 
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+async def _bounded(answer: Answer) -> bytes:
     pieces: list[bytes] = []
     size = 0
-    async for piece in response.content.iter_any():
+    async for piece in answer.content.iter_any():
         size += len(piece)
         if size > _MAX_ANSWER_BYTES:
             raise Refusal(502, f"the function's answer is larger than {_MAX_ANSWER_BYTES} bytes")
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def _as_payload(body: bytes) -> bytes | io.BytesIO:
+    """A large body as a file, which aiohttp writes in pieces instead of at once."""
+    return io.BytesIO(body) if len(body) > _PIECE_BYTES else body

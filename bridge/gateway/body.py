@@ -63,6 +63,14 @@ class Body:
 
     async def whole(self) -> bytes:
         """All of it."""
+        self.check_length()
+        content = self._request.content
+        if content.is_eof() and content.exception() is None:
+            # It came with the head: nobody has to be waited for.
+            body = content.read_nowait(-1)
+            if len(body) > self._limit_bytes:
+                raise self._too_large()
+            return body
         return b"".join([piece async for piece in self.pieces()])
 
     def _too_large(self) -> Refusal:

@@ -1,31 +1,34 @@
-"""Connections to replicas that can tell, when one breaks, whether anything of a request was received.
+"""Connections to replicas: kept for a while, and able to tell, when one breaks, whether anything of a request arrived.
 
 A server may close a kept connection just when a request is on its way to it; then the client may make the request again
 only if it knows that it was never applied (RFC 9112 section 9.3.1, RFC 9110 section 9.2.2). The kernel knows: what the
 other machine received, it acknowledged at the latest with its end of the connection.
+
+aiohttp's protocol reads the answers; its session is not used, because what that does for each request (cookies,
+redirects, proxies, a URL, a task for the body, three timers) takes longer than all the rest of a call.
 """
 
 from __future__ import annotations
 
-import errno
+import asyncio
 import select
 import socket
 import struct
-from typing import NamedTuple
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from typing import Final, NamedTuple
 
-import aiohttp
-from aiohttp.connector import AddrInfoType, Connection
-from aiohttp.tracing import Trace
+from aiohappyeyeballs import AddrInfoType, start_connection
+from aiohttp.client_proto import ResponseHandler
 
-from bridge.config.hosts import is_loopback
+from bridge.config.hosts import is_address, is_loopback
 
 _UNANSWERED_MS = 10_000
 """A machine that does not acknowledge what it was sent for this long is taken for dead (tcp(7), TCP_USER_TIMEOUT)."""
 _TCP_INFO = getattr(socket, "TCP_INFO", None)
 _COUNTS = struct.Struct("=120xQQ")
 """Of Linux' struct tcp_info: tcpi_bytes_acked and tcpi_bytes_received (linux/tcp.h, since 4.1)."""
-_ENDED = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+_SPOKEN = select.POLLIN | select.POLLHUP | select.POLLERR
+_NEXT_ADDRESS_S: Final = 0.25
+"""How long one address of a name is tried alone before the next one is tried beside it (RFC 8305, 5)."""
 
 
 class Traffic(NamedTuple):
@@ -38,13 +41,11 @@ class Traffic(NamedTuple):
 class ReplicaSocket(socket.socket):
     """A socket whose traffic is still known after it was closed."""
 
-    __slots__ = ("_last", "used")
+    __slots__ = ("_last",)
 
     def __init__(self, family: int, kind: int, protocol: int) -> None:
         super().__init__(family, kind, protocol)
         self._last: Traffic | None = None
-        self.used = False
-        """It has carried a request before."""
 
     def traffic(self) -> Traffic | None:
         """The bytes so far, or at the time of closing; None where the system does not count them."""
@@ -54,11 +55,11 @@ class ReplicaSocket(socket.socket):
         return Traffic(*_COUNTS.unpack(info)) if len(info) == _COUNTS.size else None
 
     @property
-    def ended(self) -> bool:
-        """Whether the other side has closed, also where the loop has not got round to reading that."""
+    def quiet(self) -> bool:
+        """Whether the other side has neither closed nor said anything that was not read, whatever the loop knows."""
         poll = select.poll()
-        poll.register(self.fileno(), _ENDED)
-        return bool(poll.poll(0))
+        poll.register(self.fileno(), _SPOKEN)
+        return not poll.poll(0)
 
     def close(self) -> None:
         """Close, after a last look."""
@@ -67,53 +68,175 @@ class ReplicaSocket(socket.socket):
         super().close()
 
 
-class ReplicaConnector(aiohttp.TCPConnector):
-    """Gives out no kept connection that has ended, and remembers what went over it before each request."""
+class Connection(ResponseHandler):
+    """One connection to a replica, for one request at a time.
 
-    def __init__(self, keepalive_s: float) -> None:
-        super().__init__(limit=0, keepalive_timeout=keepalive_s, use_dns_cache=False, socket_factory=self._open)
-        self._sockets: WeakValueDictionary[int, ReplicaSocket] = WeakValueDictionary()
-        self._before: WeakKeyDictionary[aiohttp.ClientRequest, tuple[ReplicaSocket, Traffic | None]]
-        self._before = WeakKeyDictionary()
+    `read` waits for an answer's head; its body comes as it is read, and no faster.
+    """
 
-    async def connect(
-        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
-    ) -> Connection:
-        """A connection for one request, kept or new."""
-        while True:
-            connection = await super().connect(req, traces, timeout)
-            transport = connection.transport
-            opened = None if transport is None else self._sockets.get(transport.get_extra_info("socket").fileno())
-            if opened is None:
-                connection.close()
-                reset = ConnectionResetError(errno.ECONNRESET, "it was closed at once")
-                raise aiohttp.ClientConnectorError(req.connection_key, reset)
-            if not (opened.used and opened.ended):
-                opened.used = True
-                self._before[req] = (opened, opened.traffic())
-                return connection
-            connection.close()
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: ReplicaSocket, place: tuple[str, int]) -> None:
+        super().__init__(loop)
+        self.place = place
+        self.idle_since = 0.0
+        self._sock = sock
+        self._before: Traffic | None = None
+        self._silent_at: float | None = None
 
-    def unseen(self, req: aiohttp.ClientRequest) -> bool:
-        """Whether a request whose connection broke cannot have reached anybody.
+    @property
+    def usable(self) -> bool:
+        """Whether another request may be sent on it."""
+        return self.is_connected() and not self.should_close and self._sock.quiet
+
+    def begin(self, *, bodiless: bool, silence_s: float, max_field_bytes: int) -> None:
+        """Expect the answer to a request that is about to be sent."""
+        self._before = self._sock.traffic()
+        self.set_response_params(
+            skip_payload=bodiless,
+            read_until_eof=True,
+            auto_decompress=False,
+            read_timeout=silence_s,
+            max_line_size=max_field_bytes,
+            max_field_size=max_field_bytes,
+        )
+
+    def unseen(self) -> bool:
+        """Whether the request whose connection broke cannot have reached anybody.
 
         The other side's end counts as one byte received, and acknowledges what had arrived by then: when that was
         nothing, whoever listened there had left before.
         """
-        opened, before = self._before.get(req, (None, None))
-        after = opened.traffic() if opened is not None else None
+        before, after = self._before, self._sock.traffic()
         if before is None or after is None:
             return False
         return after.acknowledged == before.acknowledged and after.received == before.received + 1
 
-    def _open(self, info: AddrInfoType) -> socket.socket:
-        family, kind, protocol, _, address = info
-        made = ReplicaSocket(family, kind, protocol)
-        if hasattr(socket, "TCP_USER_TIMEOUT") and not is_loopback(str(address[0])):
-            # It notices a machine which went away without a word; on loopback nobody does.
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNANSWERED_MS)
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5)
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2)
-        self._sockets[made.fileno()] = made
-        return made
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp calls it so
+        """Go on reading. A stream says so for every piece that is taken from it, also where nothing had stopped."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Tell who waits for an answer."""
+        super().connection_lost(exc)
+        if self._read_timeout_handle is not None:
+            self._read_timeout_handle.cancel()
+            self._read_timeout_handle = None
+
+    # aiohttp sets and cancels a timer at each of its steps. Here one timer is set, and looks at how late it is.
+
+    def _reschedule_timeout(self) -> None:
+        if not self._read_timeout:
+            self._silent_at = None
+            return
+        self._silent_at = self._loop.time() + self._read_timeout
+        if self._read_timeout_handle is None:
+            self._read_timeout_handle = self._loop.call_at(self._silent_at, self._look)
+
+    def _drop_timeout(self) -> None:
+        self._silent_at = None
+
+    def _look(self) -> None:
+        self._read_timeout_handle = None
+        if self._silent_at is None:
+            return
+        if self._loop.time() < self._silent_at:
+            self._read_timeout_handle = self._loop.call_at(self._silent_at, self._look)
+        else:
+            self._on_read_timeout()
+
+
+class Connections:
+    """Opens connections, and keeps those that are free for `keep_s`. Called from the loop's thread only."""
+
+    def __init__(self, *, connect_s: float, keep_s: float) -> None:
+        self._connect_s = connect_s
+        self._keep_s = keep_s
+        self._free: dict[tuple[str, int], list[Connection]] = {}
+        self._all: set[Connection] = set()
+        self._sweep: asyncio.TimerHandle | None = None
+
+    async def take(self, host: str, port: int) -> Connection:
+        """A connection for one request, the one that was used last or a new one. Raises OSError."""
+        free = self._free.get((host, port))
+        while free:
+            connection = free.pop()
+            if connection.usable:
+                return connection
+            self.drop(connection)
+        return await self._open(host, port)
+
+    def give(self, connection: Connection) -> None:
+        """Keep a connection whose answer was read to its end, if it is good for another request."""
+        if not connection.is_connected() or connection.should_close:
+            self.drop(connection)
+            return
+        loop = asyncio.get_running_loop()
+        connection.idle_since = loop.time()
+        self._free.setdefault(connection.place, []).append(connection)
+        if self._sweep is None:
+            self._sweep = loop.call_later(self._keep_s, self._close_idle)
+
+    def drop(self, connection: Connection) -> None:
+        """Close a connection, after what was written to it has been sent."""
+        self._all.discard(connection)
+        connection.close()
+
+    def cut(self, connection: Connection) -> None:
+        """Close a connection at once: what was not sent yet will never be."""
+        self._all.discard(connection)
+        connection.abort()
+
+    async def close(self) -> None:
+        """Close all."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+        ended = [closed for connection in self._all if (closed := connection.closed) is not None]
+        for connection in list(self._all):
+            self.cut(connection)
+        self._free.clear()
+        await asyncio.gather(*ended, return_exceptions=True)
+
+    async def _open(self, host: str, port: int) -> Connection:
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(self._connect_s):
+            if is_address(host):  # nobody has to be asked, and no thread to do that
+                flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+                found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+            else:
+                found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            sock = await start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS_S, socket_factory=_made)
+        assert isinstance(sock, ReplicaSocket)
+        connection = Connection(loop, sock, (host, port))
+        await loop.create_connection(lambda: connection, sock=sock)
+        self._all.add(connection)
+        return connection
+
+    def _close_idle(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self._sweep = None
+        oldest = now
+        for place, free in list(self._free.items()):
+            for connection in [each for each in free if each.idle_since + self._keep_s <= now]:
+                free.remove(connection)
+                self.drop(connection)
+            for connection in [each for each in free if not each.is_connected()]:
+                free.remove(connection)
+                self.drop(connection)
+            if free:
+                oldest = min(oldest, free[0].idle_since)
+            else:
+                del self._free[place]
+        if self._free:
+            self._sweep = asyncio.get_running_loop().call_at(oldest + self._keep_s, self._close_idle)
+
+
+def _made(info: AddrInfoType) -> socket.socket:
+    family, kind, protocol, _, address = info
+    made = ReplicaSocket(family, kind, protocol)
+    if hasattr(socket, "TCP_USER_TIMEOUT") and not is_loopback(str(address[0])):
+        # It notices a machine which went away without a word; on loopback nobody does.
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNANSWERED_MS)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2)
+    return made

@@ -15,6 +15,8 @@ from aiohttp.http_writer import StreamWriter
 from aiohttp.web_request import BaseRequest
 from multidict import CIMultiDict
 
+from bridge.gateway.connections import Connection
+
 UPGRADE = "websocket"
 _BUFFER_BYTES = 64 * 1024
 
@@ -56,15 +58,12 @@ class _Intake:
         return self._reader.iter_any()
 
 
-async def carry(request: BaseRequest, answer: aiohttp.ClientResponse, out: web.StreamResponse, write_s: float) -> None:
+async def carry(request: BaseRequest, function: Connection, out: web.StreamResponse, write_s: float) -> None:
     """Pass bytes in both directions until one end closes, or takes nothing for `write_s`.
 
-    `answer` is a function's 101 and `out` ours, prepared; afterwards neither connection is good for anything else.
+    `function` is the connection of a function's 101 and `out` ours, prepared; afterwards neither is good for anything
+    else.
     """
-    connection = answer.connection
-    if connection is None or connection.protocol is None:
-        return  # the function closed at once
-    function = connection.protocol
     # A websocket may be silent for as long as it likes; whoever uses it sends pings.
     function.read_timeout = None
     from_function, from_client = _Intake(function), _Intake(request.protocol)
@@ -81,7 +80,7 @@ async def carry(request: BaseRequest, answer: aiohttp.ClientResponse, out: web.S
         for direction in directions:
             direction.cancel()
         await asyncio.gather(*directions, return_exceptions=True)
-        answer.close()
+        function.close()
 
 
 async def _pass_on(pieces: AsyncIterator[bytes], write: Write, write_s: float) -> None:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import time
-from collections.abc import AsyncIterable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 import aiohttp
-from multidict import CIMultiDict
-from yarl import URL
+from aiohttp import StreamReader
+from aiohttp.http import HttpProcessingError, RawResponseMessage
 
 from bridge.errors import FunctionNotFound, FunctionUnavailable
 from bridge.gateway.answers import Refusal
 from bridge.gateway.backends import Backend, Lease
-from bridge.gateway.connections import ReplicaConnector
+from bridge.gateway.connections import Connection, Connections
+from bridge.gateway.exchange import Call, begin, stop
 from bridge.gateway.settings import GatewaySettings
 
 _NOBODY, _BROKEN = "No endpoints available for", "Can't reach service for"
@@ -28,10 +26,6 @@ _KEEPALIVE_S = 15.0
 """Well below the function server's own; other servers' may be shorter, and then it is they who close."""
 _UNREACHABLE_S = 2.0
 """How long other replicas, or the same one, are tried while none takes a connection; at least one other is."""
-_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-"""RFC 9110 section 9.2.2: made twice, they mean the same as made once."""
-_MAX_FIELD_BYTES = 32 * 1024
-_PIECE_BYTES = 256 * 1024
 
 
 class _Unreached(Exception):
@@ -46,43 +40,36 @@ class _BrokenOff(Exception):
     """The connection broke before the answer began; the function may have seen the request."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request to a function. `target` is the path (and query) below the function, percent-encoded as it came.
+class Answer:
+    """A function's answer, with the lease of its replica; leaving the context gives both back.
 
-    A body of bytes can be sent again to another replica; one that streams cannot, once it was begun.
+    `length` is what the function says of its body, `content` the body as it comes.
     """
 
-    function: str
-    method: str
-    target: str
-    headers: CIMultiDict[str]
-    body: bytes | AsyncIterable[bytes] | None = None
+    __slots__ = ("_connections", "_lease", "_sending", "connection", "content", "headers", "length", "reason", "status")
 
-    @property
-    def whole(self) -> bool:
-        """Whether its body, if any, is here, however often it was sent."""
-        return self.body is None or isinstance(self.body, bytes)
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether it may be made again after a replica may have seen it."""
-        return self.method in _IDEMPOTENT and self.whole
-
-
-def as_payload(body: bytes | AsyncIterable[bytes] | None) -> bytes | io.BytesIO | AsyncIterable[bytes] | None:
-    """A large body as a file, which aiohttp writes in pieces instead of at once."""
-    return io.BytesIO(body) if isinstance(body, bytes) and len(body) > _PIECE_BYTES else body
-
-
-class Answer:
-    """A function's answer, with the lease of its replica; leaving the context gives both back."""
-
-    __slots__ = ("_lease", "response")
-
-    def __init__(self, response: aiohttp.ClientResponse, lease: Lease) -> None:
-        self.response = response
+    def __init__(
+        self,
+        head: tuple[RawResponseMessage, StreamReader],
+        connection: Connection,
+        connections: Connections,
+        sending: asyncio.Task[None] | None,
+        lease: Lease,
+    ) -> None:
+        message, self.content = head
+        self.status, self.reason, self.headers = message.code, message.reason, message.headers
+        length = self.headers.get("Content-Length")
+        self.length = None if length is None else int(length)
+        self.connection = connection
+        self._connections = connections
+        self._sending = sending
         self._lease = lease
+
+    async def read(self) -> bytes:
+        """The rest of the body. Raises aiohttp.ClientError, OSError or TimeoutError when it does not come."""
+        if self.content.is_eof():
+            return self.content.read_nowait(-1)
+        return await self.content.read()
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,11 +78,16 @@ class Answer:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         # What was read to its end leaves a connection to use again; anything else is cut.
-        if self.response.content.at_eof():
-            self.response.release()
-        else:
-            self.response.close()
-        self._lease.release()
+        try:
+            if self._sending is not None and not self._sending.done():
+                self._connections.cut(self.connection)
+                await stop(self._sending)
+            elif self.content.at_eof():
+                self._connections.give(self.connection)
+            else:
+                self._connections.drop(self.connection)
+        finally:
+            self._lease.release()
 
 
 class Upstream:
@@ -104,28 +96,13 @@ class Upstream:
     def __init__(self, backend: Backend, settings: GatewaySettings) -> None:
         self._backend = backend
         self._settings = settings
-        self._session: aiohttp.ClientSession | None = None
+        self._connections = Connections(connect_s=_CONNECT_S, keep_s=_KEEPALIVE_S)
 
     async def __aenter__(self) -> Self:
-        self._connector = ReplicaConnector(_KEEPALIVE_S)
-        self._session = aiohttp.ClientSession(
-            connector=self._connector,
-            middlewares=(self._once,),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            max_line_size=_MAX_FIELD_BYTES,
-            max_field_size=_MAX_FIELD_BYTES,
-            trust_env=False,
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=_CONNECT_S, sock_read=self._settings.timeouts.upstream_s
-            ),
-        )
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._connections.close()
 
     async def send(self, call: Call) -> Answer:
         """The answer's head; its body is still to be read. Raises Refusal with 404, 502, 503 or 504.
@@ -145,7 +122,7 @@ class Upstream:
             except FunctionUnavailable as error:
                 raise Refusal(503, f"{_NOBODY}: {call.function}. {error}", {"Retry-After": "1"}) from None
             try:
-                return Answer(await self._request(call, lease), lease)
+                return await self._request(call, lease)
             except _Unreached as error:
                 lease.suspect()
                 lease.release()
@@ -167,32 +144,35 @@ class Upstream:
             raise Refusal(502, f"{_BROKEN}: {call.function}. {problem}")
         raise Refusal(503, f"{_NOBODY}: {call.function}. {problem}", {"Retry-After": "1"})
 
-    async def _request(self, call: Call, lease: Lease) -> aiohttp.ClientResponse:
-        assert self._session is not None
-        # Built, not parsed: nothing in the path may be normalised or read as another host.
-        path, question, query = call.target.partition("?")
-        url = URL.build(scheme="http", host=lease.host, port=lease.port, path=path, query_string=query, encoded=True)
-        del question
+    async def _request(self, call: Call, lease: Lease) -> Answer:
         try:
-            return await self._session.request(
-                call.method, url, headers=call.headers, data=as_payload(call.body), allow_redirects=False
-            )
-        except TimeoutError:
-            # Also aiohttp's own time-outs, which are both of this kind and client errors.
-            raise Refusal(
-                504,
-                f"the function {call.function} did not begin to answer within"
-                f" {self._settings.timeouts.upstream_s:g} s (timeouts.upstream)",
-            ) from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise _BrokenOff(str(error) or type(error).__name__) from error
-
-    async def _once(self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        """Says what became of a request in our own words, before the client tries it again of its own accord."""
+            connection = await self._connections.take(lease.host, lease.port)
+        except OSError as error:  # a time-out is one, too
+            problem = str(error) or f"no connection within {_CONNECT_S:g} s"
+            raise _Unreached(f"Cannot connect to {lease.host}:{lease.port}: {problem}") from error
+        sending: asyncio.Task[None] | None = None
         try:
-            return await send(request)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise _Unreached(str(error)) from error
-        except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
-            problem = str(error) or type(error).__name__
-            raise (_Unseen if self._connector.unseen(request) else _BrokenOff)(problem) from error
+            sending = await begin(call, connection, self._settings.timeouts.upstream_s)
+            while True:
+                head = await connection.read()
+                if head[0].code >= 200 or head[0].code == 101:
+                    return Answer(head, connection, self._connections, sending, lease)
+        except BaseException as error:
+            self._connections.cut(connection)
+            if sending is not None:
+                await stop(sending)
+            if isinstance(error, aiohttp.ClientConnectionResetError):
+                # It was closed before anything was written.
+                raise _Unreached(f"{lease.host}:{lease.port} closed the connection at once") from error
+            if isinstance(error, TimeoutError):  # also aiohttp's own, which is a client error, too
+                raise Refusal(
+                    504,
+                    f"the function {call.function} did not begin to answer within"
+                    f" {self._settings.timeouts.upstream_s:g} s (timeouts.upstream)",
+                ) from None
+            if isinstance(error, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError):
+                problem = str(error) or type(error).__name__
+                raise (_Unseen if connection.unseen() else _BrokenOff)(problem) from error
+            if isinstance(error, aiohttp.ClientError | HttpProcessingError | OSError):
+                raise _BrokenOff(str(error) or type(error).__name__) from error
+            raise

@@ -14,8 +14,10 @@ import pytest
 from multidict import CIMultiDict
 
 from bridge.gateway.answers import Refusal
-from bridge.gateway.settings import GatewaySettings
-from bridge.gateway.upstream import Call, Upstream
+from bridge.gateway.connections import Connections
+from bridge.gateway.exchange import Call
+from bridge.gateway.settings import GatewaySettings, TimeoutSettings
+from bridge.gateway.upstream import Upstream
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -101,8 +103,8 @@ class Replicas:
 async def post(upstream: Upstream, body: Any = b"body") -> int:
     headers = CIMultiDict({"Content-Length": str(len(body))} if isinstance(body, bytes) else {})
     async with await upstream.send(Call("f", "POST", "/", headers, body)) as answer:
-        await answer.response.read()
-        return answer.response.status
+        await answer.read()
+        return answer.status
 
 
 def gateway_of(replicas: Replicas) -> Upstream:
@@ -211,3 +213,115 @@ async def test_a_server_that_hangs_up_at_once_is_no_error_of_ours() -> None:
         told = await asyncio.gather(*(post(upstream) for _ in range(20)), return_exceptions=True)
     assert {each.status for each in told if isinstance(each, Refusal)} <= {502, 503}
     assert {type(each) for each in told} == {Refusal}
+
+
+async def test_calls_one_after_the_other_share_a_connection_and_say_how_long_their_bodies_are(server: Server) -> None:
+    heads: list[bytes] = []
+
+    async def made(method: str, body: bytes | None) -> None:
+        call = Call("f", method, "/a%20b?c=%2F&d", CIMultiDict({"X-One": "1"}), body)
+        heads.append((await asyncio.gather(server.answer(), ended(await_answer(call))))[0])
+
+    async def await_answer(call: Call) -> bytes:
+        async with await upstream.send(call) as answer:
+            return await answer.read()
+
+    async def ended(answering: Any) -> None:
+        assert await answering == b"ok"
+
+    async with gateway_of(Replicas(server.port)) as upstream:
+        for method, body in (("GET", None), ("POST", None), ("DELETE", b""), ("PUT", b"body")):
+            await made(method, body)
+    # The server takes one connection only: they all came over it.
+    place = b"Host: 127.0.0.1:%d\r\n" % server.port
+    assert heads == [
+        b"GET /a%20b?c=%2F&d HTTP/1.1\r\nX-One: 1\r\n" + place + b"\r\n",
+        b"POST /a%20b?c=%2F&d HTTP/1.1\r\nX-One: 1\r\n" + place + b"Content-Length: 0\r\n\r\n",
+        b"DELETE /a%20b?c=%2F&d HTTP/1.1\r\nX-One: 1\r\n" + place + b"Content-Length: 0\r\n\r\n",
+        b"PUT /a%20b?c=%2F&d HTTP/1.1\r\nX-One: 1\r\n" + place + b"Content-Length: 4\r\n\r\nbody",
+    ]
+
+
+async def test_what_a_server_says_before_its_answer_is_not_taken_for_it(server: Server) -> None:
+    async with gateway_of(Replicas(server.port)) as upstream:
+        posting = asyncio.create_task(post(upstream))
+        connection, _ = await asyncio.get_running_loop().sock_accept(server.listener)
+        server.connection = connection
+        await read_it(connection)
+        connection.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+        await asyncio.sleep(0)
+        connection.send(OK)
+        assert await posting == 200
+
+
+async def test_an_answer_before_the_whole_body_came_ends_the_sending_and_the_connection(server: Server) -> None:
+    closed = asyncio.Event()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        try:
+            yield b"piece"
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    async with gateway_of(Replicas(server.port)) as upstream:
+        posting = asyncio.create_task(post(upstream, pieces()))
+        connection, _ = await asyncio.get_running_loop().sock_accept(server.listener)
+        server.connection = connection
+        connection.setblocking(False)
+        await read_it(connection)
+        connection.send(OK)
+        assert await posting == 200
+        async with asyncio.timeout(5):
+            await closed.wait()
+            while await asyncio.get_running_loop().sock_recv(connection, 65536):
+                pass
+
+
+async def test_a_function_may_be_slow_as_long_as_it_is_never_silent_for_too_long(server: Server) -> None:
+    settings = GatewaySettings(state_dir=Path("unused"), timeouts=TimeoutSettings(upstream_s=0.6))
+    async with Upstream(Replicas(server.port), settings) as upstream:  # type: ignore[arg-type]  # the part it uses
+        posting = asyncio.create_task(post(upstream))
+        connection, _ = await asyncio.get_running_loop().sock_accept(server.listener)
+        server.connection = connection
+        await read_it(connection)
+        for piece in (b"HTTP/1.1 200 OK\r\n", b"Content-Length: 2\r\n", b"\r\n", b"o", b"k"):
+            await asyncio.sleep(0.25)
+            connection.send(piece)
+        assert await posting == 200
+        # The same connection, and now it says nothing.
+        with pytest.raises(Refusal) as told:
+            await post(upstream)
+    assert told.value.status == 504
+
+
+async def test_a_connection_that_nobody_needs_is_closed_after_a_while(server: Server) -> None:
+    connections = Connections(connect_s=5.0, keep_s=0.2)
+    try:
+        used = await connections.take("127.0.0.1", server.port)
+        connections.give(used)
+        assert await connections.take("127.0.0.1", server.port) is used
+        connections.give(used)
+        connection, _ = await asyncio.get_running_loop().sock_accept(server.listener)
+        server.connection = connection
+        connection.setblocking(False)
+        async with asyncio.timeout(5):
+            assert await asyncio.get_running_loop().sock_recv(connection, 1) == b""
+        assert await connections.take("127.0.0.1", server.port) is not used
+    finally:
+        await connections.close()
+
+
+@pytest.mark.parametrize("turns", [0, 3])
+async def test_an_answer_that_nobody_asked_for_spoils_the_kept_connection(server: Server, turns: int) -> None:
+    async with gateway_of(Replicas(server.port)) as upstream:
+        await asyncio.gather(server.answer(), post(upstream))
+        spoiled, server.connection = server.connection, None
+        assert spoiled is not None
+        spoiled.send(b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nwrong")
+        # It is seen whether or not the loop has got round to reading it.
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        _, status = await asyncio.gather(server.answer(), post(upstream))
+        spoiled.close()
+    assert status == 200

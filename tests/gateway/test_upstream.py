@@ -14,8 +14,9 @@ import pytest
 from multidict import CIMultiDict
 
 from bridge.gateway.answers import Refusal
+from bridge.gateway.exchange import Call
 from bridge.gateway.settings import GatewaySettings
-from bridge.gateway.upstream import Call, Upstream
+from bridge.gateway.upstream import Upstream
 
 
 @dataclass
@@ -95,7 +96,7 @@ def call(method: str, body: Any = None) -> Call:
 
 async def text(upstream: Upstream, made: Call) -> bytes:
     async with await upstream.send(made) as answer:
-        return await answer.response.read()
+        return await answer.read()
 
 
 async def test_a_call_that_nobody_took_goes_to_another_replica_whatever_it_is(running: Any) -> None:

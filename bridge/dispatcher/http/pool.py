@@ -11,7 +11,6 @@ function may not expect to be invoked twice.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import math
 import socket
@@ -22,6 +21,7 @@ from typing import Final, Self, cast
 from aiohappyeyeballs import start_connection
 
 from bridge.clock import Clock, Timer
+from bridge.config.hosts import is_address
 from bridge.dispatcher.http.answer import Answer, Failed
 from bridge.dispatcher.http.connection import Connection, Exchange, Told, why_of
 from bridge.dispatcher.http.request import Origin
@@ -45,7 +45,7 @@ class Pool:
         self._limit = connections
         self._connect_timeout_s = connect_timeout_s
         self._tls: ssl.SSLContext | None = None
-        self._address = _is_address(origin.host)
+        self._address = is_address(origin.host)
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._connections: set[Connection] = set()
         self._idle: list[Connection] = []  # the one that idles longest comes first; the last one is used next
@@ -208,11 +208,3 @@ class Pool:
         self._set_timer(min(times, default=math.inf))
         for exchange, failed in late:
             exchange.told(failed, now - exchange.began)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True

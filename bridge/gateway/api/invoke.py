@@ -18,10 +18,11 @@ from bridge.gateway import tunnel
 from bridge.gateway.answers import SERVER, Refusal
 from bridge.gateway.backends import Backend
 from bridge.gateway.body import Body
+from bridge.gateway.exchange import Call
 from bridge.gateway.headers import CALL_ID, SERVED_BY, START_TIME, UnsendableHeader, to_client, to_function
 from bridge.gateway.metrics import GatewayMetrics
 from bridge.gateway.settings import GatewaySettings
-from bridge.gateway.upstream import Answer, Call, Upstream
+from bridge.gateway.upstream import Answer, Upstream
 from bridge.openfaas.names import resolve
 
 _log = logging.getLogger(__name__)
@@ -113,65 +114,64 @@ class Invoke:
     async def _answer(
         self, request: BaseRequest, name: str, answer: Answer, call_id: str, start_ns: int
     ) -> web.StreamResponse:
-        response = answer.response
         try:
-            headers = to_client(response.headers, call_id=call_id, start_ns=start_ns, served_by=self._served_by)
+            headers = to_client(answer.headers, call_id=call_id, start_ns=start_ns, served_by=self._served_by)
         except UnsendableHeader as problem:
             raise Refusal(502, f"the function {name} answered with a bad header: {problem}") from None
         headers.setdefault("Server", SERVER)
-        if response.status == 101:
-            return await self._switch(request, name, response, headers)
-        bodiless = response.status in _BODILESS or request.method == "HEAD"
-        if "Content-Type" not in headers and response.status not in _BODILESS:
+        if answer.status == 101:
+            return await self._switch(request, name, answer, headers)
+        bodiless = answer.status in _BODILESS or request.method == "HEAD"
+        if "Content-Type" not in headers and answer.status not in _BODILESS:
             headers["Content-Type"] = request.headers.get("Content-Type") or "text/plain"
-        length = response.content_length
+        length = answer.length
         if bodiless:
-            if length is not None and response.status != 204:
+            if length is not None and answer.status != 204:
                 headers["Content-Length"] = str(length)
-            await response.read()
-            return web.StreamResponse(status=response.status, reason=response.reason, headers=headers)
+            await answer.read()
+            return web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
         if length is not None and length <= _WHOLE_BYTES:
             try:
-                body = await response.read()
+                body = await answer.read()
             except TimeoutError:
                 raise Refusal(504, f"the function {name} stopped in the middle of its answer") from None
             except (aiohttp.ClientError, OSError) as error:
                 raise Refusal(502, f"the function {name} broke off its answer: {error}") from None
-            return web.Response(status=response.status, reason=response.reason, headers=headers, body=body)
+            return web.Response(status=answer.status, reason=answer.reason, headers=headers, body=body)
         if length is not None:
             headers["Content-Length"] = str(length)
-        return await self._stream(request, name, response, headers)
+        return await self._stream(request, name, answer, headers)
 
     async def _switch(
-        self, request: BaseRequest, name: str, response: aiohttp.ClientResponse, headers: CIMultiDict[str]
+        self, request: BaseRequest, name: str, answer: Answer, headers: CIMultiDict[str]
     ) -> web.StreamResponse:
         """The function changes to another protocol: only who asked for that may be told so."""
         if not tunnel.wanted(request):
             raise Refusal(502, f"the function {name} changed the protocol, which nobody asked for")
         tunnel.switch(headers)
-        out = web.StreamResponse(status=101, reason=response.reason, headers=headers)
+        out = web.StreamResponse(status=101, reason=answer.reason, headers=headers)
         out.force_close()
         try:
             await out.prepare(request)
         except ConnectionError:
             return out  # the client has gone
         request[_SWITCHED] = True
-        await tunnel.carry(request, response, out, self._settings.timeouts.write_s)
+        await tunnel.carry(request, answer.connection, out, self._settings.timeouts.write_s)
         return out
 
     async def _stream(
         self,
         request: BaseRequest,
         name: str,
-        response: aiohttp.ClientResponse,
+        answer: Answer,
         headers: aiohttp.typedefs.LooseHeaders,
     ) -> web.StreamResponse:
         """Each piece goes out as it comes in; the function is read no faster than the client reads us."""
-        out = web.StreamResponse(status=response.status, reason=response.reason, headers=headers)
+        out = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
         await out.prepare(request)
         write_s = self._settings.timeouts.write_s
         try:
-            async for piece in response.content.iter_any():
+            async for piece in answer.content.iter_any():
                 async with asyncio.timeout(write_s):
                     await out.write(piece)
             await out.write_eof()
