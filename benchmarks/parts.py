@@ -45,7 +45,7 @@ def broker(folder: Path) -> Iterator[Part]:
     config = folder / "mosquitto.conf"
     config.write_text(mosquitto_config(_HOST, port, store), encoding="utf-8")
     with Child([str(program), "-c", str(config)], folder / "mosquitto.log") as child:
-        _until(child, lambda: _listens(port))
+        until(child, lambda: _listens(port))
         yield Part(child, port, time.monotonic() - child.started_at)
 
 
@@ -74,7 +74,15 @@ def gateway(folder: Path) -> Iterator[Part]:
     stack = {"version": 1.0, "provider": {"name": "openfaas"}, "functions": {FUNCTION: function}}
     settings = {"functions": _written(folder / "stack.yml", stack), "metrics": {"enabled": False}}
     with _program("gateway", folder, settings) as part:
-        _until(part.child, lambda: get(part.port, f"/function/{FUNCTION}")[0] == 200)
+        until(part.child, lambda: get(part.port, f"/function/{FUNCTION}")[0] == 200)
+        yield part
+
+
+@contextmanager
+def gateway_over_swarm(folder: Path, engine: str) -> Iterator[Part]:
+    """`gpio-bridge gateway` over the swarm of an engine, without functions."""
+    settings = {"backend": "swarm", "swarm": {"host": engine}, "metrics": {"enabled": False}}
+    with _program("gateway", folder, settings) as part:
         yield part
 
 
@@ -91,7 +99,7 @@ def pins(folder: Path, broker_port: int, confirm: str, sensors: int = 1, *, in_f
     port = free_port()
     settings = _settings(folder, "agent", port, _agent_settings(broker_port, confirm, sensors, in_flight))
     with Role("pins", folder, settings) as role:
-        _until(role, lambda: get(port, "/readyz")[0] == 200)
+        until(role, lambda: get(port, "/readyz")[0] == 200)
         yield role
 
 
@@ -139,7 +147,7 @@ def _program(name: str, folder: Path, settings: Mapping[str, Any]) -> Iterator[P
     file = _settings(folder, name, port, settings)
     command = [sys.executable, "-m", "bridge", name, "--config", file, "--log-level", "warning"]
     with Child(command, folder / f"{name}.log") as child:
-        _until(child, lambda: get(port, "/readyz")[0] == 200)
+        until(child, lambda: get(port, "/readyz")[0] == 200)
         yield Part(child, port, time.monotonic() - child.started_at)
 
 
@@ -155,12 +163,13 @@ def _written(file: Path, document: Mapping[str, Any]) -> str:
     return str(file)
 
 
-def _until(child: Child, ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + READY_S
+def until(child: Child, ready: Callable[[], bool], limit_s: float = READY_S) -> None:
+    """Wait for a condition. Raises BenchmarkError when the process ends before it, or the time."""
+    deadline = time.monotonic() + limit_s
     while not ready():
         child.check()
         if time.monotonic() > deadline:
-            raise BenchmarkError(f"not ready after {READY_S:g} s; {child.last_words()}")
+            raise BenchmarkError(f"not ready after {limit_s:g} s; {child.last_words()}")
         time.sleep(_POLL_S)
 
 

@@ -22,6 +22,7 @@ ROWS = {
     "dispatcher": ["50 sensors", "50 foreign topics", "50 sensors, a function of 10 ms"],
     "paced": ["100 a second", "1,000 a second"],
     "gateway": ["direct, 1 in flight", "through the gateway, 1 in flight", "through the gateway, 32 in flight"],
+    "gateway-swarm": ["direct, 1 in flight", "through the gateway, 32 in flight", "Gateway, swarm backend: RSS MB"],
     "footprint": ["agent (mock pins)", "dispatcher", "gateway", "Mosquitto", "one replica of a Python function"],
     "invoker": ["httpx, 1 in flight", "aiohttp, 4 in flight", "bare, 32 in flight"],
     "soak": ["dispatcher, RSS MB (median)", "dispatcher, RSS MB (highest)", "its state folder, MB", "events/s"],
@@ -30,12 +31,15 @@ ROWS = {
 WITH_A_BROKER = {"latency", "agent", "dispatcher", "paced", "footprint", "soak"}
 INSTALLING = {"peers", "peers-agent", "losses"}
 """Tested in test_peers.py, with peers that need no installation."""
+WHEN_NAMED = {*INSTALLING, "soak", "gateway-swarm"}
 
 
 @pytest.mark.parametrize("name", [name for name in BENCHMARKS if name not in INSTALLING])
 def test_a_benchmark_at_a_tiny_size_prints_its_rows(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     if name in WITH_A_BROKER:
         require("mosquitto")
+    if name == "gateway-swarm":
+        require("dockerd", "docker")
 
     code = run([name], TINY)
 
@@ -57,11 +61,11 @@ def test_the_list_names_every_benchmark(capfd: pytest.CaptureFixture[str]) -> No
 
     told = capfd.readouterr().out.splitlines()
     assert [line.split()[0] for line in told] == list(BENCHMARKS)
-    assert {line.split()[0] for line in told if "only when it is named" in line} == {*INSTALLING, "soak"}
+    assert {line.split()[0] for line in told if "only when it is named" in line} == WHEN_NAMED
 
 
 def test_by_default_nothing_runs_that_is_long_or_installs_something() -> None:
-    assert set(BENCHMARKS) - set(by_default()) == {*INSTALLING, "soak"}
+    assert set(BENCHMARKS) - set(by_default()) == WHEN_NAMED
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(capfd: pytest.CaptureFixture[str]) -> None:
