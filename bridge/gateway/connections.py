@@ -4,8 +4,8 @@ A server may close a kept connection just when a request is on its way to it; th
 only if it knows that it was never applied (RFC 9112 section 9.3.1, RFC 9110 section 9.2.2). The kernel knows: what the
 other machine received, it acknowledged at the latest with its end of the connection.
 
-aiohttp's protocol reads the answers; its session is not used, because what that does for each request (cookies, proxies, a
-URL, a task for the body) took a third of a call.
+aiohttp's protocol reads the answers; its session is not used, because what that does for each request (cookies,
+proxies, a URL, a task for the body) took a third of a call.
 """
 
 from __future__ import annotations
