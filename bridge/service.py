@@ -10,13 +10,17 @@ import asyncio
 import gc
 import logging
 import os
+import shutil
 import socket
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import orjson
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from bridge.clock import Clock
 from bridge.runtime.http import Request, Response, Server
@@ -51,6 +55,33 @@ class Health:
     def not_ready(self) -> dict[str, str]:
         """The reasons why the program cannot work now, by the check's name; empty when there is none."""
         return {**_reasons(self._alive), **_reasons(self._ready)}
+
+
+class Disk(Collector):
+    """Shows what is left of the disk that a state folder is on; asked of the kernel when somebody looks."""
+
+    def __init__(self, folder: Path, registry: CollectorRegistry) -> None:
+        self._folder = folder
+        registry.register(self)
+
+    def describe(self) -> Iterator[Metric]:
+        return iter(self._families(None, None))
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            usage = shutil.disk_usage(self._folder)
+        except OSError as error:  # no figure is better than a wrong one; whoever writes there says more
+            extra = {"op": "disk", "folder": str(self._folder), "why": str(error)}
+            _log.warning("cannot ask for the disk", extra=extra)
+            return iter(self._families(None, None))
+        return iter(self._families(usage.free, usage.total))
+
+    @staticmethod
+    def _families(free: int | None, total: int | None) -> tuple[Metric, Metric]:
+        return (
+            GaugeMetricFamily("gpio_bridge_disk_free_bytes", "What is free where the state folder is.", free),
+            GaugeMetricFamily("gpio_bridge_disk_bytes", "The size of the disk where the state folder is.", total),
+        )
 
 
 class Program(Protocol):

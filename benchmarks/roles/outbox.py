@@ -29,6 +29,7 @@ class Accepting:
     connected = True
     generation = 1
     status: str | None = None
+    local_address: str | None = None
 
     def __init__(self) -> None:
         self.published_at: list[float] = []

@@ -10,6 +10,7 @@ import functools
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from datetime import datetime
 from typing import Self
 
 from bridge.agent.board import Board, driver_name
@@ -28,7 +29,7 @@ from bridge.core.topics import DispatcherTopic, NodeTopic, OutputTopic, Topics, 
 from bridge.errors import BridgeError, TransportError
 from bridge.mqtt.transport import Connector, Delivery, Done, Message, Publication, Sent, Subscription, Transport
 from bridge.runtime.http import Server
-from bridge.service import Health, status_server
+from bridge.service import Disk, Health, status_server
 from bridge.ulid import mint
 
 _log = logging.getLogger(__name__)
@@ -109,6 +110,7 @@ class Agent:
         try:
             self._outbox = await self._stack.enter_async_context(self._new_outbox())
             self.metrics.watch(self._outbox)
+            Disk(settings.state_dir, self.registry)
             self._presence = Presence(
                 settings,
                 session=self.session,
@@ -205,7 +207,15 @@ class Agent:
         )
         self.metrics.connected.set(1)
         self.metrics.connections.inc()
-        info = birth(self.settings, self._board, self.sensors, session=self.session, epoch=self._outbox.epoch)
+        info = birth(
+            self.settings,
+            self._board,
+            self.sensors,
+            session=self.session,
+            epoch=self._outbox.epoch,
+            port=self.port,
+            address=self._transport.local_address,
+        )
         self._presence.connected(info)
         for name in self.sensors:
             self.state_changed(name)
@@ -302,9 +312,16 @@ class Agent:
                 sink=self,
                 metrics=self.metrics,
                 known={} if known is None else plan.interpreter.known(known.name, known.value),
+                limits=settings.limits,
+                quiet_s=0.0 if known is None or isinstance(plan.source, Polled) else self._age_s(known.time),
             )
+        self.metrics.watch_sensors(self.sensors.values())
         for reader in readers.values():
             self._stack.callback(reader.close)
+
+    def _age_s(self, at: datetime) -> float:
+        """How long ago that was; a clock that was set back makes nothing younger than now."""
+        return max(0.0, (self._clock.now() - at).total_seconds())
 
     def _reader(self, name: str, plan: Plan, readers: dict[str, Reader]) -> Reader:
         queue = (plan.source.queue if isinstance(plan.source, Polled) else None) or f"sensor {name}"

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from bridge.agent.outbox import Outbox
+from bridge.agent.sensors.settings import Limits
 
 HEALTHS = ("warming_up", "ok", "suspect", "fault", "stale")
+
+
+class Watched(Protocol):
+    """What is asked of a sensor when somebody looks."""
+
+    name: str
+    limits: Limits
+
+    @property
+    def silent_s(self) -> float:
+        """How long its last event is ago."""
+
+    @property
+    def unchanged_s(self) -> float:
+        """How long it has shown the same, which is not its rest."""
 
 
 class Metrics:
@@ -66,12 +83,46 @@ class Metrics:
         """Show what the outbox counts, at the moment it is asked for."""
         self.registry.register(_OutboxCollector(outbox))
 
+    def watch_sensors(self, sensors: Collection[Watched]) -> None:
+        """Show what is expected of each sensor and what it does, at the moment it is asked for."""
+        self.registry.register(_SensorCollector(sensors))
+
     def set_health(self, sensor: str, health: str) -> None:
         """Show a sensor's health; looking up labels is slow, and most often nothing has changed."""
         if self._healths.get(sensor) != health:
             self._healths[sensor] = health
             for each in HEALTHS:
                 self.health.labels(sensor, each).set(each == health)
+
+
+class _SensorCollector(Collector):
+    """Asks only when somebody looks: an event costs nothing more than the time that its sensor notes."""
+
+    def __init__(self, sensors: Collection[Watched]) -> None:
+        self._sensors = sensors
+
+    def collect(self) -> Iterator[Metric]:
+        silent = GaugeMetricFamily(
+            "gpio_bridge_agent_sensor_silent_seconds", "How long the sensor's last event is ago.", labels=["sensor"]
+        )
+        unchanged = GaugeMetricFamily(
+            "gpio_bridge_agent_sensor_unchanged_seconds",
+            "How long its level has been active, or its number the same to the last digit; 0 at rest.",
+            labels=["sensor"],
+        )
+        limits = GaugeMetricFamily(
+            "gpio_bridge_agent_sensor_limit",
+            "What is expected of it: silent and stuck in seconds, flapping in changes a minute. None is no limit.",
+            labels=["sensor", "limit"],
+        )
+        for sensor in self._sensors:
+            silent.add_metric([sensor.name], sensor.silent_s)
+            unchanged.add_metric([sensor.name], sensor.unchanged_s)
+            given = sensor.limits
+            for name, value in (("silent", given.silent_s), ("stuck", given.stuck_s), ("flapping", given.flapping)):
+                if value > 0:
+                    limits.add_metric([sensor.name, name], value)
+        yield from (silent, unchanged, limits)
 
 
 class _OutboxCollector(Collector):

@@ -19,6 +19,7 @@ from bridge.agent.board import Board, driver_name
 from bridge.agent.settings import AgentSettings
 from bridge.agent.supervisor import Supervisor
 from bridge.clock import Clock, Timer
+from bridge.config.hosts import shown_host
 from bridge.core.event import rfc3339
 from bridge.core.topics import Topics
 from bridge.mqtt.transport import Message
@@ -118,8 +119,21 @@ class Presence:
         return orjson.dumps(document)
 
 
-def birth(settings: AgentSettings, board: Board, sensors: dict[str, Supervisor], *, session: str, epoch: str) -> bytes:
-    """The retained `info`: what the node is and has."""
+def birth(
+    settings: AgentSettings,
+    board: Board,
+    sensors: dict[str, Supervisor],
+    *,
+    session: str,
+    epoch: str,
+    port: int | None,
+    address: str | None,
+) -> bytes:
+    """The retained `info`: what the node is and has.
+
+    `port` is that of its health and metrics, None where they are not served; `address` its own towards the broker.
+    """
+    http = settings.http
     return orjson.dumps(
         {
             "version": 1,
@@ -132,6 +146,10 @@ def birth(settings: AgentSettings, board: Board, sensors: dict[str, Supervisor],
             "board": board.description,
             "pin_factory": driver_name(board.pin_factory),
             "configuration": settings.configuration_hash(),
+            "address": address,
+            "http": None
+            if http is None or port is None
+            else {"host": shown_host(http.host, http.advertise, address), "port": port},
             "sensors": {
                 name: {"kind": each.kind, "unit": each.plan.unit, "events": each.plan.events}
                 for name, each in sensors.items()

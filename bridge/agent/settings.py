@@ -20,6 +20,7 @@ from bridge.agent.pins import Use, conflicts
 from bridge.agent.sensors import SensorSettings
 from bridge.agent.sensors.laser_tripwire import NO_RC_WITH_LGPIO, LaserTripwire
 from bridge.config import Name, Pattern, Port
+from bridge.config.hosts import HOST
 from bridge.core.topics import DEFAULT_ROOT, DEFAULT_SITE
 from bridge.mqtt.settings import MqttSettings
 
@@ -32,6 +33,9 @@ class HttpSettings:
 
     host: str = "127.0.0.1"
     port: Port = PORT
+    advertise: Annotated[str, HOST] | None = None
+    """The name or address under which Prometheus finds it, told to the manager; by default `host`, and with `0.0.0.0`
+    the address of its connection to the broker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from bridge.agent.door import Door, Edge
 from bridge.agent.metrics import Metrics
 from bridge.agent.readers import Reader
 from bridge.agent.sensors.plan import Aspect, Edges, Finding, Outlook, Plan, Polled
+from bridge.agent.sensors.settings import Limits
 from bridge.agent.state import HealthWord, SensorState
 from bridge.clock import Clock, Timer
 from bridge.config import duration
@@ -32,6 +33,7 @@ REFUSED_LIMIT = 5
 """So many implausible readings in a row are a fault; more than `RateOfChange` needs to believe a real step."""
 GRACE_S = 30.0
 """A supervisor that is this late in doing what it said it would is stuck (for the watchdog)."""
+NO_LIMITS = Limits(0.0, 0.0, 0.0)
 
 
 class Sink(Protocol):
@@ -45,7 +47,10 @@ class Sink(Protocol):
 
 
 class Supervisor:
-    """Runs one sensor. `known` is the level and the measure of its last events, from before the start."""
+    """Runs one sensor. `known` is the level and the measure of its last events, from before the start.
+
+    `quiet_s` is how long ago the last of them was, and `limits` what is expected of the sensor; both are for alerts.
+    """
 
     def __init__(
         self,
@@ -59,8 +64,11 @@ class Supervisor:
         sink: Sink,
         metrics: Metrics,
         known: Mapping[Aspect, tuple[str, Value]],
+        limits: Limits = NO_LIMITS,
+        quiet_s: float = 0.0,
     ) -> None:
         self.name = name
+        self.limits = limits
         self.kind = kind
         self.plan = plan
         self.state = SensorState()
@@ -81,6 +89,10 @@ class Supervisor:
         self._dropped = 0
         self._broken: asyncio.Future[None] | None = None
         self._next_sign_at = 0.0
+        self._told_at = clock.monotonic() - quiet_s
+        self._active_at: float | None = None
+        self._reading: float | None = None
+        self._same_at = self._told_at
         metrics.set_health(name, self.state.health)
 
     async def run(self) -> None:
@@ -112,6 +124,17 @@ class Supervisor:
         if isinstance(self.plan.source, Edges) and self._broken is not None:
             return None  # waiting for the next edge, which may be a year away
         return f"{self.name} has made no sign for {duration(round(late_s + GRACE_S))}" if late_s > 0 else None
+
+    @property
+    def silent_s(self) -> float:
+        """How long its last event is ago."""
+        return self._clock.monotonic() - self._told_at
+
+    @property
+    def unchanged_s(self) -> float:
+        """How long its level has been active, or its number the same to the last digit; 0 at rest."""
+        since = self._active_at if self._reading is None else self._same_at
+        return 0.0 if since is None else self._clock.monotonic() - since
 
     async def _watch(self, source: Edges) -> None:
         """Take edges until something breaks."""
@@ -187,6 +210,8 @@ class Supervisor:
         if polled:
             self._metrics.readings.labels(self.name, "taken").inc()
             self._failures = 0
+            if self.plan.measures and value != self._reading:
+                self._reading, self._same_at = value, now
         self._refused = 0
         if self._faulty:
             self._faulty = False
@@ -233,12 +258,17 @@ class Supervisor:
         state.value, state.event, state.since = finding.value, finding.name, at
         if finding.aspect == "level":
             state.level = finding.name
+            if finding.value is not True:
+                self._active_at = None
+            elif self._active_at is None:
+                self._active_at = self._clock.monotonic()
 
     def _tell(self, name: str, value: Value, unit: str | None, at: datetime, *, initial: bool) -> None:
         counter = self._events.get(name)
         if counter is None:
             counter = self._events[name] = self._metrics.events.labels(self.name, name)
         counter.inc()
+        self._told_at = self._clock.monotonic()
         synchronized = self._clock.synchronized()
         self._sink.observed(self.name, Observation(
             kind=self.kind, name=name, value=value, unit=unit, initial=initial, time=at, timesynced=synchronized,
@@ -257,6 +287,7 @@ class Supervisor:
         """Forget everything that may be stale, and tell the fault once."""
         self.plan.interpreter.reset()
         self._seen.clear()
+        self._active_at = self._reading = None
         self._schedule(None)
         at = self._clock.now()
         if not self._faulty:

@@ -39,7 +39,7 @@ DRAIN_S: Final = 1.0
 
 
 class Api:
-    """The HTTP server; `url` is known once it is entered."""
+    """The HTTP server; `url` and `port` are known once it is entered."""
 
     def __init__(self, dispatcher: Dispatcher, journal: Journal, host: str, port: int) -> None:
         self._dispatcher = dispatcher
@@ -47,6 +47,7 @@ class Api:
         self._host = host
         self._port = port
         self.url = ""
+        self.port = 0
 
     async def __aenter__(self) -> Self:
         routes = Routes()
@@ -66,7 +67,8 @@ class Api:
                 f"cannot serve the dispatcher's API on {self._host}:{self._port}: {error.strerror or error};"
                 " set http.port to another one"
             ) from error
-        self.url = f"http://{self._host}:{self._server.port}"
+        self.port = self._server.port
+        self.url = f"http://{self._host}:{self.port}"
         return self
 
     async def __aexit__(self, *exc: object) -> None:

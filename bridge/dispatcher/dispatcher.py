@@ -60,7 +60,9 @@ from bridge.dispatcher.metrics import Metrics
 from bridge.dispatcher.quarantine import Quarantine
 from bridge.dispatcher.settings import DispatcherSettings
 from bridge.dispatcher.traces import Traces
+from bridge.dispatcher.whereabouts import where
 from bridge.errors import BrokenDecision, ConfigError, JournalError, TransportError
+from bridge.journal.crashes import Crash
 from bridge.journal.dead_letters import Chosen, listed
 from bridge.journal.drops import load_drops
 from bridge.journal.engine import Journal
@@ -68,7 +70,7 @@ from bridge.journal.ledger import MIGRATIONS, fact, keep, keep_fact, load, shelv
 from bridge.journal.salvage import lost_with_ledger
 from bridge.mapping_file.timezone import local_timezone
 from bridge.mqtt.transport import Connector, Delivery, Message, Subscription
-from bridge.service import Health
+from bridge.service import Disk, Health
 from bridge.ulid import mint
 
 _log = logging.getLogger(__name__)
@@ -108,6 +110,7 @@ class Dispatcher:
         self.health = Health()
         self.registry = CollectorRegistry()
         self.metrics = Metrics(self.registry)
+        Disk(settings.state_dir, self.registry)
         self.feed = Feed()
         self._clock = clock
         self._random = randomness or random.Random()  # noqa: S311 - jitter, not a secret
@@ -127,7 +130,7 @@ class Dispatcher:
         self._invoker = invoker or HttpInvoker(settings.gateway, clock, connections=settings.limits.total)
         self._backlog = Backlog(clock, self._backlog_ended)
         self._quarantine = Quarantine(settings.state_dir, self._journal, clock)
-        self._intake = Intake(self._topics, self._mint_id, self.metrics.ignored, self._backlog, self._quarantine.holds)
+        self._intake = Intake(self._topics, self._mint_id, self.metrics.ignored, self._backlog, self._held)
         self._confirmations = Confirmations(self._topics, clock, self._transport)
         self.auditor = Auditor(self._topics, self.now(), self.metrics.dropped)
         self.traces = self._tracing()
@@ -150,6 +153,8 @@ class Dispatcher:
         self._stack = AsyncExitStack()
         self.ledger: Ledger
         self.url = ""
+        self.port: int | None = None
+        """Of the HTTP API; None while it is not served."""
 
     @property
     def kept(self) -> bool:
@@ -204,7 +209,7 @@ class Dispatcher:
                 api = await stack.enter_async_context(
                     Api(self, self._journal, self.settings.http.host, self.settings.http.port)
                 )
-                self.url = api.url
+                self.url, self.port = api.url, api.port
             stack.push_async_callback(self._finish_commits)
             stack.push_async_callback(self._drain)
             tasks = await stack.enter_async_context(_Tasks())
@@ -342,6 +347,12 @@ class Dispatcher:
             quarantine.plan()
             yield given
         quarantine.leave()
+
+    def _held(self, message: Message) -> Crash | None:
+        crash = self._quarantine.holds(message)
+        if crash is not None:
+            self.metrics.held.inc()
+        return crash
 
     def take(self, inputs: Sequence[Input]) -> None:
         """Step what somebody has asked for, under the eyes of the auditor."""
@@ -537,7 +548,13 @@ class Dispatcher:
     def _say_status(self) -> None:
         """Tell everybody that we are at work, and with which mappings."""
         if self._transport.connected:
-            said = {"version": 1, "state": "active", "term": 0, "mappings": self.mappings_status()}
+            said = {
+                "version": 1,
+                "state": "active",
+                "term": 0,
+                "mappings": self.mappings_status(),
+                **where(self.settings.http, self.port, self._transport.local_address),
+            }
             self._transport.publish(Message(self._status_topic, orjson.dumps(said), retain=True))
 
     def _mappings_told(self) -> None:

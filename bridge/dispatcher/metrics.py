@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from bridge.core.delivery import Ledger
+from bridge.core.delivery import LATEST, MAX_AGE, Ledger
 from bridge.core.invocation import Invocation
 from bridge.core.retry import Outcome
 from bridge.core.steps import (
@@ -25,8 +25,12 @@ from bridge.core.steps import (
     Repeated,
     Retrying,
 )
+from bridge.core.tombstone import Reason
+from bridge.dispatcher.audit import ACCEPTED, DAMAGED
 from bridge.dispatcher.tallies import Spread, Tally
 
+REASONS: Final = (*get_args(Reason), MAX_AGE, LATEST, ACCEPTED, DAMAGED)
+"""Why events are dropped, or lost with a damaged journal."""
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -78,6 +82,8 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        for reason in REASONS:  # from zero on, or nobody sees the first one grow
+            self._lost.labels(reason)
         self._traces_lost = Counter(
             f"{prefix}_traces_lost", "Decisions that are in no trace", ["why"], registry=registry
         )
@@ -98,6 +104,10 @@ class Metrics:
         self.quarantined = Gauge(
             f"{prefix}_quarantined", "1 when a damaged journal was set aside at this start", registry=registry
         )
+        self.held = Counter(
+            f"{prefix}_quarantined_messages", "Messages that were not handled, having ended the dispatcher before",
+            registry=registry,
+        )  # fmt: skip
         self.commit_failures = Counter(f"{prefix}_commit_failures", "Commits that failed", registry=registry)
         self._registry = registry
         self._prefix = prefix

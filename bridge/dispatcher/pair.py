@@ -21,8 +21,10 @@ from bridge.core.topics import DispatcherTopic, Topics, client_id
 from bridge.dispatcher.dispatcher import Dispatcher
 from bridge.dispatcher.intake import read_object
 from bridge.dispatcher.settings import DispatcherSettings
+from bridge.dispatcher.whereabouts import where
 from bridge.errors import TransportError
 from bridge.mqtt.transport import Connector, Delivery, Message, Subscription
+from bridge.runtime.http import Server
 from bridge.service import Health, status_server
 
 _log = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ class PairedDispatcher:
         self._active = Gauge("gpio_bridge_dispatcher_active", "1 for the one at work", registry=self._registry)
         self._changed = asyncio.Event()
         self._timer: Timer | None = None
+        self._server: Server | None = None
         self._transport = connect(
             client_id(settings.site, "dispatcher", f"{settings.id}-watch"),
             self,
@@ -169,7 +172,8 @@ class PairedDispatcher:
         """A standby answers for its health where a dispatcher at work serves its API."""
         http = self.settings.http
         self._works = AsyncExitStack()
-        await self._works.enter_async_context(status_server(self.health, self._registry, http.host, http.port))
+        server = status_server(self.health, self._registry, http.host, http.port)
+        self._server = await self._works.enter_async_context(server)
 
     def _set_timer(self) -> None:
         if self._timer is not None:
@@ -185,7 +189,15 @@ class PairedDispatcher:
 
     def _status(self, state: str) -> bytes:
         mappings = {} if self.dispatcher is None else {"mappings": self.dispatcher.mappings_status()}
-        return orjson.dumps({"version": 1, "state": state, "term": self._pair.term, **mappings})
+        # Who is offline has nothing that could be asked, and the will is written before there is a connection.
+        served = {} if state == OFFLINE else where(self.settings.http, self._port, self._transport.local_address)
+        return orjson.dumps({"version": 1, "state": state, "term": self._pair.term, **mappings, **served})
+
+    @property
+    def _port(self) -> int | None:
+        if self.dispatcher is not None:
+            return self.dispatcher.port
+        return self._server.port if self._server is not None else None
 
     def _mappings(self) -> bytes:
         """What the status says of the mappings in force, to see when it has to be said anew."""

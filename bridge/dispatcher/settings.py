@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from bridge.config import Bytes, Name, Port, Seconds, Within
+from bridge.config.hosts import HOST
 from bridge.core.topics import DEFAULT_ROOT, DEFAULT_SITE, check_topic
 from bridge.dispatcher.http.request import Origin
 from bridge.errors import TopicError
@@ -47,6 +48,9 @@ class HttpSettings:
 
     host: str = "127.0.0.1"
     port: Port = 8089
+    advertise: Annotated[str, HOST] | None = None
+    """The name or address under which Prometheus finds it, told to the manager; by default `host`, and with `0.0.0.0`
+    the address of its connection to the broker."""
 
 
 @dataclass(frozen=True, slots=True)

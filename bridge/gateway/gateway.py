@@ -29,7 +29,7 @@ from bridge.gateway.metrics import GatewayMetrics
 from bridge.gateway.scaler import Scaler
 from bridge.gateway.settings import GatewaySettings
 from bridge.gateway.upstream import Upstream
-from bridge.service import Health, page
+from bridge.service import Disk, Health, page
 
 if TYPE_CHECKING:
     from bridge.gateway.backends.local import LocalBackend
@@ -112,6 +112,7 @@ class Gateway:
 
         backend = self._backend(background, restarted)
         metrics = GatewayMetrics(self.registry, backend.wanted)
+        Disk(settings.state_dir, self.registry)
         await stack.enter_async_context(backend)
         self.backend = backend
         upstream = await stack.enter_async_context(Upstream(backend, settings))

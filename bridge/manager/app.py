@@ -29,6 +29,7 @@ from bridge.manager.api import (
     history,
     nodes,
     secrets,
+    targets,
     topic_annotations,
     traces,
 )
@@ -52,6 +53,7 @@ from bridge.manager.problems import MEDIA_TYPE, Place, Refusal, problem
 from bridge.manager.settings import ManagerSettings
 from bridge.manager.stack.deployments import Deployments
 from bridge.manager.swarm import Swarm
+from bridge.manager.targets import Targets
 from bridge.manager.topic_annotations import TopicAnnotations
 
 
@@ -72,6 +74,7 @@ class Parts:
     deployments: Deployments
     nodes: Nodes
     recorder: Recorder
+    targets: Targets
     feed: Feed
     dropped: Callable[[str], None]
     dispatcher_url: Callable[[], str]
@@ -115,8 +118,9 @@ def make(parts: Parts) -> FastAPI:
         secrets.routes(parts.functions, desk),
         Cluster(parts.swarm).routes(desk),
         Stacks(parts.swarm, parts.deployments, parts.clock).routes(desk),
-        nodes.routes(parts.nodes, parts.clock, desk),
         history.routes(parts.recorder, parts.nodes, parts.clock, desk),
+        nodes.routes(parts.nodes, parts.targets, parts.clock, desk),
+        targets.routes(parts.targets, desk),
         dead_letters.routes(dispatcher, desk),
         events.routes(parts.feed, parts.dropped, desk),
         traces.routes(dispatcher, parts.feed, parts.dropped, desk),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -18,6 +18,7 @@ from bridge.errors import TransportError
 from bridge.manager.mappings.in_force import InForce
 from bridge.manager.nodes import Nodes
 from bridge.manager.settings import ManagerSettings
+from bridge.manager.targets import Whereabouts, read_whereabouts
 from bridge.mqtt.transport import Connector, Delivery, Message, Publication, Sent, Subscription
 
 _log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class Heard:
     source: str | None
     problem: str | None
     at: str
+    where: Whereabouts
 
 
 class Bus:
@@ -56,6 +58,10 @@ class Bus:
         self._subscribing: asyncio.Task[None] | None = None
         self._subscription_problem: str | None = None
         self._refused: str | None = None
+        self.told: list[Callable[[str, Heard | None], None]] = []
+        """Told of what each dispatcher says, and (None) of a status that was taken back."""
+        self.reconnected: list[Callable[[], None]] = []
+        """Told of each connection to the broker."""
         in_force.changed.append(self._publish)
 
     async def __aenter__(self) -> Self:
@@ -71,6 +77,16 @@ class Bus:
     def problem(self) -> str | None:
         """Why dispatchers do not hear of a change, if so."""
         return self._transport.status or self._refused or self._subscription_problem
+
+    @property
+    def connected_now(self) -> bool:
+        """Whether the broker is there: else all that was heard may be so no more."""
+        return self._transport.connected
+
+    @property
+    def local_address(self) -> str | None:
+        """Our own address in the connection to the broker."""
+        return self._transport.local_address
 
     def document(self) -> dict[str, Any]:
         """The dispatchers, and whether each runs what is in force here."""
@@ -92,6 +108,8 @@ class Bus:
     # --- the transport's listener ---
 
     def connected(self, generation: int, *, session_present: bool) -> None:
+        for reconnected in self.reconnected:
+            reconnected()
         self._publish()
         if self._subscribing is not None:
             self._subscribing.cancel()
@@ -118,6 +136,10 @@ class Bus:
             self.dispatchers.pop(dispatcher, None)
         elif dispatcher in self.dispatchers or len(self.dispatchers) < DISPATCHERS:
             self.dispatchers[dispatcher] = heard
+        else:
+            return
+        for told in self.told:
+            told(dispatcher, heard)
 
     async def _subscribe(self) -> None:
         topics, site = self._topics, self._site
@@ -175,4 +197,4 @@ def _heard(payload: bytes, at: str) -> Heard | None:
     if not isinstance(state, str):
         return None
     version, source, problem = (one if isinstance(one, str) else None for one in told)
-    return Heard(state, version, source, problem, at)
+    return Heard(state, version, source, problem, at, read_whereabouts(document))

@@ -18,17 +18,19 @@ from prometheus_client import CollectorRegistry
 
 from bridge.clock import Clock
 from bridge.core.event import rfc3339
+from bridge.core.pair import OFFLINE
 from bridge.journal.engine import Journal
 from bridge.manager.access import audit
 from bridge.manager.access.audit import Audit
 from bridge.manager.access.guard import Guard
 from bridge.manager.access.roles import Role
 from bridge.manager.access.tokens import mint_token
-from bridge.manager.bus import Bus
+from bridge.manager.bus import Bus, Heard
 from bridge.manager.door import Application, Door
 from bridge.manager.feed import Feed
 from bridge.manager.functions import Functions
 from bridge.manager.history.recorder import Recorder
+from bridge.manager.house_metrics import HouseMetrics
 from bridge.manager.mappings import history
 from bridge.manager.mappings.in_force import InForce
 from bridge.manager.mappings.store import MappingStore
@@ -37,11 +39,12 @@ from bridge.manager.nodes import Nodes
 from bridge.manager.settings import ManagerSettings
 from bridge.manager.stack.deployments import Deployments
 from bridge.manager.swarm import Swarm
+from bridge.manager.targets import Targets
 from bridge.manager.topic_annotations import TopicAnnotations
 from bridge.manager.web import Web
 from bridge.mapping_file.timezone import local_timezone
 from bridge.mqtt.transport import Connector
-from bridge.service import Health, first_failed, page
+from bridge.service import Disk, Health, first_failed, page
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +76,7 @@ class Manager:
         self.health = Health()
         self.registry = CollectorRegistry()
         self.metrics = Metrics(self.registry)
+        Disk(settings.state_dir, self.registry)
         self._clock = clock
         self._eager = eager
         self._stack = AsyncExitStack()
@@ -98,10 +102,21 @@ class Manager:
         self._in_force = InForce(self.store, self.annotations)
         self.bus = Bus(settings, self._in_force, clock, connect, self.nodes)
         self.recorder = Recorder(settings, clock, connect, self.metrics.dropped)
+        self.targets = Targets(settings, clock, lambda: self._web.port, lambda: self.bus.local_address)
+        HouseMetrics(
+            self.registry,
+            nodes=self.nodes.known,
+            dispatchers=lambda: {name: heard.state for name, heard in self.bus.dispatchers.items()},
+            connected=lambda: self.bus.connected_now,
+            reach=self.targets.reach,
+        )
+        self.nodes.born.append(lambda node, birth: self.targets.node(node, birth.where if birth else None))
+        self.bus.told.append(self._heard)
+        self.bus.reconnected.append(self.targets.again)
         self._dispatcher_url = dispatcher_url or (lambda: settings.dispatcher.url)
         self.feed = Feed(clock, self._dispatcher_url)
         self._door = Door(self._application, self._page, self.metrics, clock)
-        self._web = Web(self._door, settings.http.host, settings.http.port)
+        self._web: Web = Web(self._door, settings.http.host, settings.http.port)
 
     @property
     def url(self) -> str:
@@ -119,6 +134,9 @@ class Manager:
             self.annotations.open()
             self._asking = asyncio.create_task(self.annotations.watch(), name="manager topic annotations")
             stack.push_async_callback(_ended, self._asking)
+            self.targets.open()
+            self._keeping = asyncio.create_task(self.targets.keep(), name="manager keeps targets")
+            stack.push_async_callback(_ended, self._keeping)
             await stack.enter_async_context(self.bus)
             await stack.enter_async_context(self.recorder)
             stack.push_async_callback(self._deployments.close)
@@ -127,6 +145,7 @@ class Manager:
             await stack.enter_async_context(self.feed)
             await stack.enter_async_context(self._web)
             stack.callback(self.feed.end)
+            self.targets.again()  # our own port is known now
             self._check_health()
             self._stack = stack.pop_all()
         _log.info("manager started", extra={"op": "manager.start", "url": self.url})
@@ -138,7 +157,7 @@ class Manager:
 
     async def failed(self) -> None:
         """Wait until a task ends by an error, and raise it."""
-        await first_failed(self._web.failed, self.recorder.failed, self._watched, self._asked)
+        await first_failed(self._web.failed, self.recorder.failed, self._watched, self._asked, self._kept)
 
     async def _watched(self) -> None:
         await asyncio.shield(self._watching)
@@ -146,6 +165,16 @@ class Manager:
     async def _asked(self) -> None:
         await asyncio.shield(self._asking)
         await asyncio.Event().wait()  # it ends at once where annotations do not count
+
+    async def _kept(self) -> None:
+        await asyncio.shield(self._keeping)
+
+    def _heard(self, dispatcher: str, heard: Heard | None) -> None:
+        """One that is gone says no more where it was; Prometheus goes on asking there, and so knows that it is gone."""
+        if heard is None:
+            self.targets.dispatcher(dispatcher, None, "")
+        elif heard.state != OFFLINE:
+            self.targets.dispatcher(dispatcher, heard.where, heard.state)
 
     def _check_health(self) -> None:
         store, journal, recorder = self.store, self._journal, self.recorder
@@ -158,6 +187,7 @@ class Manager:
         self.health.require_ready("mqtt", self.bus.problem)
         self.health.require_ready("topic_annotations", lambda: self.annotations.problem)
         self.health.require_ready("tokens", lambda: self._guard.problem)
+        self.health.require_ready("targets", lambda: self.targets.problem)
         self.metrics.observe(
             lambda: len(self._in_force.mappings.mappings),
             lambda: store.problem is not None,
@@ -182,6 +212,7 @@ class Manager:
                 deployments=self._deployments,
                 nodes=self.nodes,
                 recorder=self.recorder,
+                targets=self.targets,
                 feed=self.feed,
                 dropped=self.metrics.dropped,
                 dispatcher_url=self._dispatcher_url,

@@ -11,6 +11,7 @@ import orjson
 from bridge.clock import Clock
 from bridge.core.event import rfc3339
 from bridge.core.topics import NodeTopic, SensorStateTopic
+from bridge.manager.targets import Whereabouts, read_whereabouts
 
 NODES: Final = 1000
 SENSORS: Final = 256
@@ -43,6 +44,8 @@ class Birth:
     units: dict[str, str | None]
     outputs: dict[str, str | None]
     """The kinds of its outputs, by name."""
+    where: Whereabouts
+    """Where its metrics are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ class Nodes:
         self.known: dict[str, Node] = {}
         self._clock = clock
         self._dropped = dropped
+        self.born: list[Callable[[str, Birth | None], None]] = []
+        """Told of each birth, and (None) of one that was taken back."""
 
     def hear(self, topic: NodeTopic | SensorStateTopic, payload: bytes, *, retained: bool) -> None:
         """Take in a status, a birth or a state; an empty or unreadable one takes back what was there.
@@ -105,6 +110,8 @@ class Nodes:
             node.status = _status(document, node.status, now)
         elif topic.leaf == "info":
             node.birth = _birth(document)
+            for told in self.born:
+                told(topic.node, node.birth)
         if node.empty:
             del self.known[topic.node]
 
@@ -164,6 +171,7 @@ def _birth(document: dict[str, Any] | None) -> Birth | None:
         kinds={name: _text(one.get("kind")) for name, one in sensors.items()},
         units={name: _text(one.get("unit")) for name, one in sensors.items()},
         outputs={name: _text(one.get("kind")) for name, one in outputs.items()},
+        where=read_whereabouts(document),
     )
 
 

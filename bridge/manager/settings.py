@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
 
 from bridge.config import Bytes, Name, Pattern, Port, Seconds, Within
-from bridge.config.hosts import is_loopback
+from bridge.config.hosts import HOST, is_loopback
 from bridge.core.topics import DEFAULT_ROOT, DEFAULT_SITE, check_topic
 from bridge.errors import TopicError
+from bridge.manager.access.tokens import split
 from bridge.mqtt.settings import MqttSettings
 from bridge.swarm.address import DEFAULT_HOST
 from bridge.swarm.settings import ENGINE_HOST, EngineTlsSettings, host_problems
 
 ORIGIN: Final = Pattern(r"https?://[A-Za-z0-9.\[\]:_-]+", "an origin such as https://house.example:8443")
+_URL = re.compile(r"https?://[^/?#@\s]+/?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,9 @@ class HttpSettings:
     """Port 0 takes a free one."""
     origins: tuple[Annotated[str, ORIGIN], ...] = ()
     """Whose pages may open a WebSocket here, besides those of the manager's own address."""
+    advertise: Annotated[str, HOST] | None = None
+    """The name or address under which Prometheus finds it; by default `host`, and with `0.0.0.0` the address of its
+    connection to the broker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,18 @@ class AuthSettings:
     """So many wrong tokens from one address within the window; then 429 until it is over."""
     window_s: Annotated[float, Seconds(1, 86400)] = 60.0
     """The window for `failures`."""
+    viewers: Mapping[Name, Path] = field(default_factory=dict)
+    """Tokens that viewers bring along, each in a file, by whose they are. For Prometheus in a stack, whose secret is
+    there before the manager."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What the section's keys must agree on."""
+        for name, file in self.viewers.items():
+            try:
+                if split(file.read_text(encoding="utf-8").strip()) is None:
+                    yield f"viewers.{name}", f"{file} holds no token such as `gpio-bridge tokens create` prints"
+            except (OSError, UnicodeDecodeError) as error:
+                yield f"viewers.{name}", f"cannot read {file}: {getattr(error, 'strerror', None) or error}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +103,7 @@ class FunctionGateway:
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """What the section's keys must agree on."""
-        if not re.fullmatch(r"https?://[^/?#@\s]+/?", self.url):
+        if not _URL.fullmatch(self.url):
             yield "url", f"must be such as http://127.0.0.1:8080, without credentials, not {self.url!r}"
         if (self.username is None) != (self.password_file is None):
             yield "username" if self.username else "password_file", "username and password_file are given together"
@@ -102,6 +119,25 @@ class TopicAnnotationSettings:
     """Then the gateway is asked for them."""
     every_s: Annotated[float, Seconds(1, 3600)] = 10.0
     """So often."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSettings:
+    """Whom Prometheus is to ask; the manager knows them, see docs/how-to/alerts-and-dashboards.md."""
+
+    file: Path | None = None
+    """Where the list is kept, for `file_sd_configs`; by default `targets.json` in the state folder."""
+    loopback: bool | None = None
+    """Whether Prometheus is on this machine, and so reaches what listens on a loopback address here. By default that is
+    so where `http.host` is one."""
+    gateways: tuple[str, ...] = ()
+    """The addresses of several gateways, such as http://10.0.0.5:8080; by default `gateway.url` alone."""
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What the section's keys must agree on."""
+        for i, url in enumerate(self.gateways):
+            if not _URL.fullmatch(url):
+                yield f"gateways[{i}]", f"must be such as http://127.0.0.1:8080, without credentials, not {url!r}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +178,7 @@ class ManagerSettings:
     sensor_history: SensorHistorySettings = field(default_factory=SensorHistorySettings)
     gateway: FunctionGateway = field(default_factory=FunctionGateway)
     topic_annotations: TopicAnnotationSettings = field(default_factory=TopicAnnotationSettings)
+    targets: TargetSettings = field(default_factory=TargetSettings)
     swarm: SwarmSettings | None = None
 
     def problems(self) -> Iterator[tuple[str, str]]:

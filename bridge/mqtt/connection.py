@@ -146,6 +146,11 @@ class Connection:
         client.on_socket_register_write = self._on_register_write
         return client
 
+    @property
+    def local_address(self) -> str | None:
+        """Our own end of the connection, as long as it stands."""
+        return self._stream.local_address
+
     def open(self) -> None:
         """Send CONNECT and begin to read; the owner hears `opened` or `ended`."""
         wanted: Properties | None = None

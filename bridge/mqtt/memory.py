@@ -279,6 +279,10 @@ class MemoryTransport:
     def status(self) -> str | None:
         return self._status
 
+    @property
+    def local_address(self) -> str | None:
+        return None  # there is no network
+
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run(), name=f"mqtt {self.client_id}")
         return self

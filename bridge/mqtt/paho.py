@@ -106,6 +106,10 @@ class PahoTransport:
         return self._status
 
     @property
+    def local_address(self) -> str | None:
+        return self._connection.local_address if self._connection is not None else None
+
+    @property
     def version(self) -> str:
         """The version of MQTT spoken with the broker, or tried next: `5` or `3.1.1`."""
         return self._choice.version

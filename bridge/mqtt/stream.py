@@ -43,6 +43,14 @@ class Stream:
         """When bytes last came, on the machine's monotonic clock."""
 
     @property
+    def local_address(self) -> str | None:
+        """The address of our own end; None when the kernel knows none, or no more."""
+        try:
+            return str(self._sock.getsockname()[0])
+        except OSError:
+            return None
+
+    @property
     def unread(self) -> bool:
         """Whether bytes released to paho wait in memory."""
         return self._at < self._released

@@ -97,6 +97,10 @@ class Transport(Protocol):
     def status(self) -> str | None:
         """None while connected, else in words why not (for /readyz)."""
 
+    @property
+    def local_address(self) -> str | None:
+        """Our own address in the current connection: where this machine is for the broker's. None without one."""
+
     async def __aenter__(self) -> Self:
         """Start connecting in the background; returns at once, also when no broker answers."""
 

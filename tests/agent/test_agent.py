@@ -170,6 +170,7 @@ async def test_a_node_is_born_with_what_it_has(benches: Make, until: Until) -> N
         assert info["pin_factory"] == "mock"
         assert info["session"] == bench.retained("status")["session"] == bench.agent.session
         assert info["configuration"] == bench.agent.settings.configuration_hash()
+        assert info["http"] == (None if bench.agent.port is None else {"host": "127.0.0.1", "port": bench.agent.port})
 
 
 async def test_a_node_says_offline_itself_before_a_clean_disconnect_and_its_values_are_stale(
@@ -347,8 +348,12 @@ async def test_health_and_metrics_are_served(benches: Make, until: Until) -> Non
         assert 'gpio_bridge_agent_events_total{event="motion.ended",sensor="front-door"} 1.0' in metrics
         assert 'gpio_bridge_agent_sensor_health{health="ok",sensor="boiler"} 1.0' in metrics
         assert "gpio_bridge_agent_outbox_accepted_total" in metrics
+        assert 'gpio_bridge_agent_sensor_limit{limit="stuck",sensor="front-door"} 3600.0' in metrics
+        assert 'gpio_bridge_agent_sensor_unchanged_seconds{sensor="front-door"} 0.0' in metrics
+        assert 'gpio_bridge_agent_sensor_silent_seconds{sensor="boiler"} ' in metrics
+        assert "\ngpio_bridge_disk_free_bytes " in metrics
         names = {line.split("{")[0].split(" ")[0] for line in metrics.splitlines() if not line.startswith("#")}
-        assert all(name.startswith("gpio_bridge_agent_") for name in names)
+        assert all(name.startswith(("gpio_bridge_agent_", "gpio_bridge_disk_")) for name in names)
 
 
 async def test_a_hung_thermometer_is_a_fault_and_delays_nobody(benches: Make, until: Until) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge.agent.pins import Pin
+from bridge.agent.sensors.settings import Limits
 from bridge.agent.settings import AgentSettings
 from bridge.config import load
 from bridge.errors import ConfigError
@@ -287,3 +288,22 @@ def test_models_are_no_part_of_a_real_nodes_configuration(load_agent: Load) -> N
     plain, modelled = load_agent(text), load_agent(f"{text}virtual: {{hall: {{model: hc-sr501}}}}\n")
     assert modelled.virtual
     assert plain.configuration_hash() == modelled.configuration_hash()
+
+
+def test_what_is_expected_of_a_sensor_is_its_settings_word_and_else_its_kind_s(load_agent: Load) -> None:
+    settings = load_agent("""
+        version: 1
+        node: pi-1
+        sensors:
+          hall: {kind: pir, pin: 17}
+          door: {kind: digital, pin: 18, expect: {silent: 2d, stuck: 8h, flapping: 10}}
+          attic: {kind: thermometer, sensor: cpu, maximum_silence: 15m, expect: {flapping: 0}}
+          cellar: {kind: pir, pin: 22, expect: {stuck: 0s}}
+        """)
+
+    assert {name: sensor.limits for name, sensor in settings.sensors.items()} == {
+        "hall": Limits(silent_s=0, stuck_s=3600, flapping=60),
+        "door": Limits(silent_s=172800, stuck_s=28800, flapping=10),
+        "attic": Limits(silent_s=1800, stuck_s=0, flapping=0),
+        "cellar": Limits(silent_s=0, stuck_s=0, flapping=60),
+    }

@@ -333,3 +333,66 @@ async def test_a_supervisor_that_does_not_come_back_is_stuck() -> None:
     assert sensor.stuck() == "it has made no sign for 35s"
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_silence_lasts_from_the_last_event_whatever_is_read_meanwhile() -> None:
+    clock, contact = VirtualClock(), Contact()
+    async with running(contact_plan(contact), clock) as (sensor, told):
+        assert told.names == ["motion.ended (initial)"]
+        await clock.advance(3600)
+        assert sensor.silent_s == 3600
+        contact.set(level=True)
+        await clock.advance(5)
+        assert 4.9 < sensor.silent_s <= 5
+
+    plan = thermometer_plan(Thermometer(20.0))
+    before: dict[Aspect, tuple[str, Value]] = {
+        "measure": ("temperature.changed", 20.0),
+        "level": ("temperature.normal", 20.0),
+    }
+    async with running(plan, clock, before) as (sensor, told):
+        await clock.advance(600)
+        assert (told.names, sensor.silent_s) == ([], 600)
+
+
+async def test_a_silence_goes_on_over_a_restart() -> None:
+    clock = VirtualClock()
+    sensor = Supervisor(
+        "it", "kind", contact_plan(Contact()), board=NoBoard(), clock=clock, reader=LoopReader(clock, lambda: 0.0),
+        sink=Told(), metrics=Metrics(), known={}, quiet_s=86400.0,
+    )  # fmt: skip
+    assert sensor.silent_s == 86400
+
+
+async def test_an_active_level_is_counted_and_rest_is_not() -> None:
+    clock, contact = VirtualClock(), Contact()
+    async with running(contact_plan(contact), clock) as (sensor, _):
+        await clock.advance(7200)
+        assert sensor.unchanged_s == 0
+        contact.set(level=True)
+        await clock.advance(100)
+        assert 99.9 < sensor.unchanged_s <= 100
+        contact.set(level=False)
+        await clock.advance(100)
+        assert sensor.unchanged_s == 0
+
+
+async def test_a_number_that_stays_the_same_to_its_last_digit_is_counted_also_where_it_makes_no_event() -> None:
+    clock, thermometer = VirtualClock(), Thermometer(20.0)
+    async with running(thermometer_plan(thermometer), clock) as (sensor, _):
+        await clock.advance(595)
+        assert sensor.unchanged_s == 595
+        thermometer.readings = [20.0625]
+        await clock.advance(20)
+        assert sensor.unchanged_s == 15
+        thermometer.readings = [SensorError("unplugged")]
+        await clock.advance(10)
+        assert sensor.unchanged_s == 0
+
+
+async def test_a_high_temperature_is_no_active_level() -> None:
+    clock, thermometer = VirtualClock(), Thermometer(80.0, 80.1, 80.2, 80.3)
+    async with running(thermometer_plan(thermometer), clock) as (sensor, told):
+        await clock.advance(25)
+        assert "temperature.high (initial)" in told.names
+        assert sensor.unchanged_s == 5

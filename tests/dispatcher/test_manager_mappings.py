@@ -51,6 +51,8 @@ async def test_it_runs_what_the_manager_publishes_and_says_so(site: Site) -> Non
         "state": "active",
         "term": 0,
         "mappings": {"version": "v1", "from": "manager", "problem": None},
+        "address": None,
+        "http": {"host": "127.0.0.1", "port": site.dispatcher.port},
     }
     site.client.publish(TOPICS.event("home", "pi-1", "front-door"), motion(1))
     await until(lambda: site.invoker.calls, "it invokes")

@@ -16,6 +16,7 @@ from bridge.agent.metrics import Metrics as AgentMetrics
 from bridge.agent.models import ModelSettings
 from bridge.agent.outputs import Buzzer, Led, Relay
 from bridge.agent.sensors import SensorSettings
+from bridge.agent.sensors.settings import Limits
 from bridge.agent.settings import AgentSettings
 from bridge.dispatcher.metrics import Metrics as DispatcherMetrics
 from bridge.dispatcher.settings import DispatcherSettings
@@ -23,12 +24,15 @@ from bridge.engine_door.metrics import Metrics as EngineDoorMetrics
 from bridge.engine_door.settings import EngineDoorSettings
 from bridge.gateway.metrics import GatewayMetrics
 from bridge.gateway.settings import GatewaySettings
+from bridge.manager.house_metrics import HouseMetrics
 from bridge.manager.metrics import Metrics as ManagerMetrics
+from bridge.manager.nodes import Node, State, Status
 from bridge.manager.settings import ManagerSettings
 from bridge.mapping_file.document import MappingDocument
 from bridge.mapping_file.entries import MappingEntry
 from bridge.mapping_file.examples import ExampleMap, GivenMap
 from bridge.mapping_file.examples import ExpectMap as ExampleExpectMap
+from bridge.service import Disk
 from bridge.testing.scenarios.document import ScenarioMap, ScenariosMap
 from bridge.testing.scenarios.steps import ExpectMap, StepMap
 from tests.docs import testing
@@ -191,7 +195,15 @@ def _agent_registry() -> CollectorRegistry:
         ),
     )  # fmt: skip
     made.watch(cast("Any", nothing))
-    return made.registry
+    sensor = SimpleNamespace(name="any", silent_s=0.0, unchanged_s=0.0, limits=Limits(1.0, 1.0, 1.0))
+    made.watch_sensors([cast("Any", sensor)])
+    return with_disk(made.registry)
+
+
+def with_disk(registry: CollectorRegistry) -> CollectorRegistry:
+    """The registry with what every program shows of its disk."""
+    Disk(ROOT, registry)
+    return registry
 
 
 def _dispatcher_registry() -> CollectorRegistry:
@@ -200,19 +212,24 @@ def _dispatcher_registry() -> CollectorRegistry:
         open_events=0, stored_events=0, open_invocations=0, running=0, unacknowledged=0, parked=(), waiting=0
     )
     DispatcherMetrics(registry).observe(cast("Any", nothing))
-    return registry
+    return with_disk(registry)
 
 
 def _gateway_registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     GatewayMetrics(registry, lambda: {"any": 1})
-    return registry
+    return with_disk(registry)
 
 
 def _manager_registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     ManagerMetrics(registry).observe(lambda: 0, lambda: False, lambda: (0, 0))
-    return registry
+    node = Node("any", Status("online", None, None, 0, None, None), None, {"any": State(None, {"health": "ok"}, None)})
+    HouseMetrics(
+        registry, nodes={"any": node}, dispatchers=lambda: {"main": "active"}, connected=lambda: True,
+        reach=lambda _: (None, None),
+    )  # fmt: skip
+    return with_disk(registry)
 
 
 def _engine_door_registry() -> CollectorRegistry:

@@ -18,6 +18,7 @@ class Button(InputPin):
     """`kind: button`. By default it connects the pin to ground, and the pin's own resistor pulls it up."""
 
     KIND: ClassVar[str] = "button"
+    STUCK_S: ClassVar[float] = 600.0
 
     pull: Pull = "up"
     active_low: bool = True

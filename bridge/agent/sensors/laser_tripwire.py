@@ -40,6 +40,7 @@ class LaserTripwire(Common):
     """`kind: laser-tripwire`. Which keys are needed depends on `wiring`."""
 
     KIND: ClassVar[str] = "laser-tripwire"
+    STUCK_S: ClassVar[float] = 3600.0
 
     wiring: Literal["digital", "mcp3008", "rc"] = "digital"
     pin: Pin | None = None

@@ -23,6 +23,7 @@ class Pir(InputPin):
     """`kind: pir`."""
 
     KIND: ClassVar[str] = "pir"
+    STUCK_S: ClassVar[float] = 3600.0
 
     warm_up_s: Annotated[float, Seconds(0, 600)] = 60.0
     hold_s: Annotated[float, Seconds(0, 86400)] = 0.0

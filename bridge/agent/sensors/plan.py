@@ -119,3 +119,8 @@ class Plan:
     unit: str | None
     events: tuple[str, ...]
     """The names of the events it can send, for the node's birth."""
+
+    @property
+    def measures(self) -> bool:
+        """Whether it tells a number, and not only a level."""
+        return any(name.endswith(".changed") for name in self.events)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
 
 from bridge.agent.pins import Pin, Pull, Use, pull_problem
 from bridge.config import Seconds, Within
@@ -24,18 +24,62 @@ from bridge.core.filters import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectSettings:
+    """What is expected of a sensor, for the alerts `SensorSilent`, `SensorStuck` and `SensorFlapping`."""
+
+    silent_s: Annotated[float, Seconds()] | None = None
+    """No event for longer than this is worth an alert; 0 never is. By default twice `maximum_silence`, where that is
+    given, and else never."""
+    stuck_s: Annotated[float, Seconds()] | None = None
+    """An active level, or a number that is the same to its last digit, for longer than this is worth an alert; 0 never
+    is. By default 1 h for `pir` and `laser-tripwire`, 10 m for `button`, and else never."""
+    flapping: Annotated[float, Within(0)] | None = None
+    """More changes of level a minute than this, on average over some minutes, are worth an alert; 0 never are. By
+    default 60."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits that hold for one sensor, as its settings and its kind say; 0 is none."""
+
+    silent_s: float
+    stuck_s: float
+    flapping: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Common:
-    """What every sensor can say about the delivery of its events."""
+    """What every sensor can say about the delivery of its events, and what is expected of it."""
+
+    STUCK_S: ClassVar[float] = 0.0
+    FLAPPING: ClassVar[float] = 60.0
+    """The kind's own limits, where the settings have none."""
 
     priority: Literal["normal", "alarm"] = "normal"
     """When the outbox is full, alarms are dropped last."""
     durability: Literal["process", "power"] | None = None
     """`power` commits each event to the disk itself, `process` survives a kill; by default power for alarms."""
+    expect: ExpectSettings = field(default_factory=ExpectSettings)
 
     @property
     def committed_to(self) -> Literal["process", "power"]:
         """The durability that holds."""
         return self.durability or ("power" if self.priority == "alarm" else "process")
+
+    @property
+    def limits(self) -> Limits:
+        """What is expected of it."""
+        expect = self.expect
+        return Limits(
+            silent_s=self._silent_s if expect.silent_s is None else expect.silent_s,
+            stuck_s=self.STUCK_S if expect.stuck_s is None else expect.stuck_s,
+            flapping=self.FLAPPING if expect.flapping is None else expect.flapping,
+        )
+
+    @property
+    def _silent_s(self) -> float:
+        """For how long its kind is silent at most, 0 where nobody can tell."""
+        return 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +143,11 @@ class Measured(Common):
             yield "factor", "must not be 0"
         if self.maximum_silence_s is not None and self.maximum_silence_s < max(self.minimum_interval_s, self.every_s):
             yield "maximum_silence", "must not be shorter than minimum_interval and every"
+
+    @property
+    def _silent_s(self) -> float:
+        # One report that is late is no silence.
+        return 2 * (self.maximum_silence_s or 0.0)
 
     def clean(self, minimum: float, maximum: float) -> Filter[float, float]:
         """Refuse what cannot be true, take the noise out, round; the limits of the device where none are given."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import math
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from bridge.clock import Clock
 from bridge.manager.access.roles import Role
-from bridge.manager.access.tokens import FILE, Token, TokenRefused, read_tokens, split
+from bridge.manager.access.tokens import FILE, Token, TokenRefused, given_token, read_tokens, split
 from bridge.manager.problems import Refusal
 from bridge.manager.settings import AuthSettings
 
@@ -40,7 +40,8 @@ ANYBODY: Final = Bearer("anybody", Role.ADMIN)
 class Guard:
     """Knows the bearers of tokens; the token file is read again when it changes.
 
-    `own` is a token that is in no file: that of the process which the manager is a part of.
+    `own` is a token that is in no file: that of the process which the manager is a part of. Viewers may also bring
+    tokens along, in files that the settings name; those are read at the start.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Guard:
         self._clock = clock
         self._own = own
         self._changed = changed
+        self._given = tuple(_given(settings))
         self._tokens: dict[str, Token] = {}
         self._mark: object = ()
         self._failures: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
@@ -116,8 +118,8 @@ class Guard:
             self.problem = str(error)
             _log.error("nobody is let in by a token of the file", extra={"op": "tokens.read", "why": str(error)})
         self._tokens = {token.id: token for token in tokens}
-        if self._own is not None:
-            self._tokens[self._own.id] = self._own
+        for one in (*self._given, *((self._own,) if self._own is not None else ())):
+            self._tokens[one.id] = one
         self._changed(tokens)
 
     def _slow_down(self, key: tuple[str, str]) -> None:
@@ -139,3 +141,11 @@ class Guard:
         if len(self._failures) > _REMEMBERED:
             self._failures.popitem(last=False)
         _log.warning("token refused", extra={"op": "auth", "address": key[0], "token": key[1] or "unknown"})
+
+
+def _given(settings: AuthSettings) -> Iterator[Token]:
+    """The tokens in files that the settings name; whoever checked the settings has seen that they are there."""
+    for name, file in settings.viewers.items():
+        token = given_token(name, file.read_text(encoding="utf-8"))
+        if token is not None:
+            yield token

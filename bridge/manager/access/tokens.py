@@ -62,6 +62,12 @@ def split(text: str) -> tuple[str, str] | None:
     return (identity, secret) if prefix == _PREFIX and identity and secret else None
 
 
+def given_token(name: str, text: str) -> Token | None:
+    """The token of a viewer who brings it along; None when the text is none."""
+    parts = split(text.strip())
+    return None if parts is None else Token(parts[0], name, Role.VIEWER, _digest(parts[1]), "")
+
+
 def read_tokens(folder: Path) -> tuple[Token, ...]:
     """The tokens in a state folder, the revoked ones too; none where there is no file. Raises TokenRefused."""
     path = folder / FILE

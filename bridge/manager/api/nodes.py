@@ -16,6 +16,7 @@ from bridge.manager.api.entity import document, next_page, weak_tag
 from bridge.manager.api.schemas import EVERYWHERE, gives
 from bridge.manager.nodes import BIRTH, STATE, Node, Nodes
 from bridge.manager.problems import Refusal
+from bridge.manager.targets import Targets
 
 MAX_OFFSET: Final = 10_000_000
 NodePath = Annotated[str, Path(pattern=f"^{NAME.regex}$", description="The node's name.")]
@@ -23,7 +24,7 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
 Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET)]
 
 
-def routes(nodes: Nodes, clock: Clock, desk: Desk) -> APIRouter:
+def routes(nodes: Nodes, targets: Targets, clock: Clock, desk: Desk) -> APIRouter:
     """The paths of this file."""
     router = APIRouter(prefix="/nodes", tags=["nodes"], dependencies=[desk.of(Role.VIEWER)])
 
@@ -44,7 +45,7 @@ def routes(nodes: Nodes, clock: Clock, desk: Desk) -> APIRouter:
         ]
         chosen.sort(key=lambda node: node.name)
         found = {
-            "nodes": [of_node(node) for node in chosen[offset : offset + limit]],
+            "nodes": [of_node(node, targets) for node in chosen[offset : offset + limit]],
             "total": len(chosen),
             "limit": limit,
             "offset": offset,
@@ -53,7 +54,7 @@ def routes(nodes: Nodes, clock: Clock, desk: Desk) -> APIRouter:
 
     @router.get("/{node}", summary="One node.", responses=gives("Node", *EVERYWHERE, 304, 404, 422))
     async def read(request: Request, node: NodePath) -> Response:
-        return document(request, of_node(known(nodes, node)))
+        return document(request, of_node(known(nodes, node), targets))
 
     @router.get(
         "/{node}/sensors",
@@ -82,9 +83,10 @@ def known(nodes: Nodes, name: str) -> Node:
     return found
 
 
-def of_node(node: Node) -> dict[str, Any]:
-    """A node as the API shows it."""
+def of_node(node: Node, targets: Targets) -> dict[str, Any]:
+    """A node as the API shows it; `metrics` says where Prometheus finds its agent's, or why it does not."""
     status, birth = node.status, node.birth
+    at, why = targets.reach(birth.where) if birth is not None else (None, "it has told nothing of itself yet")
     return {
         "name": node.name,
         "state": node.state,
@@ -96,6 +98,7 @@ def of_node(node: Node) -> dict[str, Any]:
         **(birth.facts if birth is not None else dict.fromkeys(BIRTH)),
         "sensors": node.sensors(),
         "outputs": birth.outputs if birth is not None else {},
+        "metrics": {"target": at, "problem": why},
     }
 
 

@@ -56,6 +56,7 @@ EXAMPLE_NODE: Final[dict[str, Any]] = {
     "configuration": "3f1c2a9d",
     "sensors": ["attic"],
     "outputs": {"lamp": "led"},
+    "metrics": {"target": "192.168.1.12:8090", "problem": None},
 }
 EXAMPLE_SENSOR: Final[dict[str, Any]] = {
     "name": "attic",
@@ -448,10 +449,27 @@ COMPONENTS: Final[dict[str, Any]] = {
             "configuration": {**_MAYBE, "description": "A hash of the agent's settings."},
             "sensors": _NAMES,
             "outputs": {"type": "object", "description": "Their kinds.", "additionalProperties": _MAYBE},
+            "metrics": _object(
+                {"target": _MAYBE, "problem": _MAYBE},
+                description="Where Prometheus finds the agent's metrics, or why it does not.",
+            ),
         },
         example=EXAMPLE_NODE,
     ),
     "Nodes": _page("nodes", "Node"),
+    "Targets": {
+        "type": "array",
+        "items": _object(
+            {"targets": _NAMES, "labels": {"type": "object", "additionalProperties": _TEXT}},
+            description="A target group of Prometheus: `program`, `instance`, `site`, and `node` or `role`.",
+        ),
+        "example": [
+            {
+                "targets": ["192.168.1.12:8090"],
+                "labels": {"program": "agent", "instance": "pi-1", "site": "home", "node": "pi-1"},
+            }
+        ],
+    },
     "Sensor": _object(
         {
             "name": _NAME,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -13,6 +14,8 @@ from bridge.clock import VirtualClock
 from bridge.core.topics import NodeTopic, SensorStateTopic, Topics
 from bridge.manager.api.nodes import age_s, of_node, of_sensor
 from bridge.manager.nodes import NODES, SENSORS, Nodes, State
+from bridge.manager.settings import HttpSettings, ManagerSettings
+from bridge.manager.targets import Targets
 from bridge.mqtt.memory import MemoryTransport
 from bridge.mqtt.transport import Message
 from tests.dispatcher.conftest import Client, until
@@ -80,6 +83,7 @@ async def test_a_node_is_shown_with_what_it_said_before_the_manager_came(desk: D
         "name": "pi-1", "state": "online", "since": "2026-11-22T17:30:00Z", "backlog": 3, "session": "s1",
         "started": "s", "told_at": "2026-11-22T17:30:00Z", "software": "0.1.0", "python": "3.13.5", "board": "a board",
         "pin_factory": "mock", "configuration": "abc", "sensors": ["attic", "door"], "outputs": {"lamp": "led"},
+        "metrics": {"target": None, "problem": "its version does not tell where its metrics are"},
     }  # fmt: skip
     assert (await get(desk, ""))["nodes"] == [found]
 
@@ -161,6 +165,12 @@ def hear(nodes: Nodes, place: str, document: object, *, retained: bool = False) 
     nodes.hear(topic, orjson.dumps(document), retained=retained)
 
 
+def nowhere() -> Targets:
+    """Targets of a manager whose other machines cannot reach what is on a loopback address."""
+    settings = ManagerSettings(state_dir=Path("/nowhere"), mappings=Path("/nowhere"), http=HttpSettings("0.0.0.0"))
+    return Targets(settings, VirtualClock(AT), lambda: 8088, lambda: None)
+
+
 def quiet() -> Nodes:
     return Nodes(VirtualClock(AT), lambda what: pytest.fail(f"{what} was dropped"))
 
@@ -169,9 +179,9 @@ def test_since_is_when_the_state_began_and_not_when_it_was_told_again() -> None:
     nodes = quiet()
     hear(nodes, "pi-1/status", status("online"))
     hear(nodes, "pi-1/status", status("online", "2026-11-22T18:00:00Z"))
-    assert of_node(nodes.known["pi-1"])["since"] == "2026-11-22T17:30:00Z"
+    assert of_node(nodes.known["pi-1"], nowhere())["since"] == "2026-11-22T17:30:00Z"
     hear(nodes, "pi-1/status", status("online", "2026-11-22T19:00:00Z", session="s2"))
-    assert of_node(nodes.known["pi-1"])["since"] == "2026-11-22T19:00:00Z"
+    assert of_node(nodes.known["pi-1"], nowhere())["since"] == "2026-11-22T19:00:00Z"
 
 
 def test_a_will_tells_no_time_so_it_is_when_it_was_heard_or_unknown() -> None:
@@ -179,7 +189,7 @@ def test_a_will_tells_no_time_so_it_is_when_it_was_heard_or_unknown() -> None:
     hear(live, "pi-1/status", status("online"))
     hear(live, "pi-1/status", status("offline", None))
     hear(late, "pi-1/status", status("offline", None), retained=True)
-    heard, kept = of_node(live.known["pi-1"]), of_node(late.known["pi-1"])
+    heard, kept = of_node(live.known["pi-1"], nowhere()), of_node(late.known["pi-1"], nowhere())
     assert (heard["since"], heard["backlog"]) == ("2026-11-22T17:30:00.000000Z", None)
     assert (kept["state"], kept["since"]) == ("offline", None)
 
@@ -204,7 +214,7 @@ def test_what_says_nothing_readable_is_as_if_it_were_not_there(place: str, docum
 def test_a_birth_with_parts_of_another_shape_is_read_as_far_as_it_goes() -> None:
     nodes = quiet()
     hear(nodes, "pi-1/info", {"software": 1, "sensors": {"a": 1, "b": {"kind": 2}}, "outputs": []})
-    found = of_node(nodes.known["pi-1"])
+    found = of_node(nodes.known["pi-1"], nowhere())
     assert (found["software"], found["sensors"], found["outputs"], found["state"]) == (None, ["b"], {}, "unknown")
 
 
