@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bridge.gateway.settings import BasicAuthSettings
 from tests.gateway.workbench import Bench, until
@@ -54,16 +56,29 @@ class Watched:
         path.write_text(text, encoding="utf-8")
         return path
 
+    def without_manager(self, metrics_port: int | None) -> Path:
+        """The stack's `prometheus.yml` for a house without a manager: whom to ask stands in a file."""
+        targets = self.bench.folder / "targets.json"
+        group = {"targets": [f"127.0.0.1:{metrics_port}"], "labels": {"program": "gateway", "instance": "gateway"}}
+        targets.write_text(json.dumps([group]), encoding="utf-8")
+        document = yaml.safe_load((STACK / "prometheus.yml").read_text(encoding="utf-8"))
+        (scraped,) = document["scrape_configs"]
+        del scraped["http_sd_configs"]
+        scraped["file_sd_configs"] = [{"files": [str(targets)]}]
+        document["alerting"] = {
+            "alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{self.alertmanager}"]}]}]
+        }
+        # This too is quicker than what we ship.
+        document["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        path = self.bench.folder / "prometheus.yml"
+        path.write_text(yaml.safe_dump(document), encoding="utf-8")
+        return path
+
     async def start(self, stack: AsyncExitStack) -> None:
         folder = self.bench.folder
         # Quicker than what we ship; with the times of that tests/system/stack/ scales a function of a whole stack.
         self.write("alerts.yml", **{"[10s]": "[5s]", "for: 5s": "for: 1s"})
         gateway = self.bench.gateway
-        scraped = {
-            "gateway:8082": f"127.0.0.1:{gateway.metrics_port}",
-            "alertmanager:9093": f"127.0.0.1:{self.alertmanager}",
-            "_interval: 5s": "_interval: 1s",
-        }
         handed = {
             "http://gateway:8080": gateway.url,
             "/run/secrets/basic-auth-password": str(folder / "basic-auth-password"),
@@ -83,7 +98,7 @@ class Watched:
         await stack.enter_async_context(
             running(
                 "prometheus",
-                f"--config.file={self.write('prometheus.yml', **scraped)}",
+                f"--config.file={self.without_manager(gateway.metrics_port)}",
                 f"--storage.tsdb.path={folder / 'prometheus'}",
                 f"--web.listen-address=127.0.0.1:{self.prometheus}",
                 log=folder / "prometheus.log",

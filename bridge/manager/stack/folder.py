@@ -15,6 +15,8 @@ from typing import Final
 
 import bridge
 from bridge.errors import StackError
+from bridge.manager.access.roles import Role
+from bridge.manager.access.tokens import mint_token
 from bridge.manager.stack.passwords import fresh_password, password_line, users_of
 
 COMPOSE_FILE: Final = "gpio-bridge.yml"
@@ -24,10 +26,15 @@ SHIPPED: Final = (
     "alerts.yml",
     "broker.acl",
     "broker.conf",
+    "dashboard-delivery.json",
+    "dashboard-functions.json",
+    "dashboard-house.json",
     "dispatcher.yaml",
     "engine-door.yaml",
     "first-mappings.yaml",
     "gateway.yaml",
+    "grafana-dashboards.yml",
+    "grafana-datasource.yml",
     "manager.yaml",
     "prometheus.yml",
 )
@@ -76,7 +83,7 @@ def complete(folder: Path, agents: Sequence[str] = ()) -> Written:
     for agent in agents:
         if not _NODE.fullmatch(agent):
             raise StackError(f"{agent!r} is no name for a node: a-z, 0-9 and - (not first), up to 63 letters")
-        if agent in (*PROGRAMS, "gateway"):
+        if agent in (*PROGRAMS, "gateway", "grafana"):
             raise StackError(
                 f"an agent cannot have the name {agent} here: the stack has a password of that name already"
             )
@@ -88,7 +95,11 @@ def complete(folder: Path, agents: Sequence[str] = ()) -> Written:
         secrets = folder / SECRETS
         secrets.mkdir(mode=0o700, exist_ok=True)
         _write(written, secrets / "gateway-user", GATEWAY_USER, secret=True)
-        _write(written, secrets / "gateway-password", fresh_password(), secret=True)
+        for name in ("gateway-password", "grafana-password"):
+            _write(written, secrets / name, fresh_password(), secret=True)
+        # Shown by Prometheus to the manager, which is given it too and so need not have made it.
+        _, token = mint_token("prometheus", Role.VIEWER, "")
+        _write(written, secrets / "prometheus-token", token, secret=True)
         _add_users(written, secrets, agents)
     except OSError as error:
         raise StackError(f"{error.filename or folder} cannot be written: {error.strerror}") from error

@@ -48,13 +48,16 @@ def test_a_new_folder_is_all_that_its_compose_file_names_and_only_its_owner_can_
         " mqtt.password_file"
     )
     stack = load_compose_file(tmp_path / "stack" / "gpio-bridge.yml", {})
-    programs = ["broker", "dispatcher", "gateway", "manager", "engine-door", "prometheus", "alertmanager"]
+    programs = ["broker", "dispatcher", "gateway", "manager", "engine-door", "prometheus", "alertmanager", "grafana"]
     assert list(stack.services) == programs
+    assert stack.services["grafana"].deploy.replicas == 0
+    asked = load_compose_file(tmp_path / "stack" / "gpio-bridge.yml", {"GRAFANA_REPLICAS": "1"})
+    assert asked.services["grafana"].deploy.replicas == 1
     secrets = tmp_path / "stack" / "secrets"
     assert {path.stat().st_mode & 0o777 for path in secrets.iterdir()} == {0o600}
     assert secrets.stat().st_mode & 0o777 == 0o700
     passwords = [path.read_text(encoding="utf-8") for path in secrets.glob("*-password")]
-    assert len(set(passwords)) == len(passwords) == 6
+    assert len(set(passwords)) == len(passwords) == 7
     assert min(map(len, passwords)) >= 32
 
 
@@ -82,7 +85,7 @@ def test_a_password_that_is_there_becomes_the_user_s_when_the_password_file_is_m
     assert [line.partition(":")[0] for line in lines] == ["dispatcher", "manager", "people", "health", "pi-1"]
 
 
-@pytest.mark.parametrize("name", ["a:b", "../x", "", "Pi", "people", "gateway", "health"])
+@pytest.mark.parametrize("name", ["a:b", "../x", "", "Pi", "people", "gateway", "grafana", "health"])
 def test_a_name_that_no_agent_can_have_is_refused_and_nothing_is_written(tmp_path: Path, name: str) -> None:
     done = command(f"stack init {tmp_path}/stack --agent '{name}'")
     assert (done.code, done.out) == (1, "")

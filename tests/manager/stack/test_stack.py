@@ -116,11 +116,13 @@ def test_the_docker_cli_makes_the_same_of_the_file_that_we_ship(
     ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert command("stack init").code == 0
-    for program in ("GPIO_BRIDGE", "MOSQUITTO", "PROMETHEUS", "ALERTMANAGER"):
+    for program in ("GPIO_BRIDGE", "MOSQUITTO", "PROMETHEUS", "ALERTMANAGER", "GRAFANA"):
         # Tasks of it would be of no use, and there are none: no cluster node has the label yet.
         monkeypatch.setenv(f"{program}_IMAGE", f"127.0.0.1:5000/{program.lower()}:1")
+    monkeypatch.setenv("GRAFANA_REPLICAS", "1")
     services, networks = made_by_the_docker_cli(ground, Path("stack/gpio-bridge.yml"))
     assert len(services) == 7
+    assert services["house_grafana"]["Mode"] == {"Replicated": {"Replicas": 1}}
     assert {"gpio-bridge-functions", "house_inner"} <= set(networks)
     done = ground.run("deploy house --no-resolve --detach")
     assert (done.code, done.err) == (0, "")

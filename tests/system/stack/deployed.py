@@ -65,6 +65,8 @@ class Deployed:
         self.lab, self.folder = lab, folder
         self.stack = folder / "stack"
         at = {"DOCKER_HOST": lab.manager.host, "HEALTH_EVERY": "2s", "GPIO_BRIDGE_IMAGE": programs}
+        # Grafana is off, and not to be had here: any image that is there will do.
+        at["GRAFANA_IMAGE"] = programs
         self.variables = {**at, **images_of(lab)}
 
     def run(self, *arguments: str) -> list[str]:
