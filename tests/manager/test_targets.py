@@ -56,7 +56,7 @@ async def speaker(desk: Desk) -> AsyncIterator[Speaker]:
 
 def in_a_stack(desk: Desk, **more: Any) -> None:
     """Other machines reach this manager, so a loopback address means nothing to them."""
-    http = HttpSettings("0.0.0.0", 0, "manager")
+    http = HttpSettings("0.0.0.0", 0, advertise="manager")
     desk.settings = dataclasses.replace(
         desk.settings, http=http, gateway=dataclasses.replace(desk.settings.gateway, url="http://gateway:8080"), **more
     )
