@@ -7,7 +7,6 @@ Three readings, never mixed (PROTOCOL.md, "Which clock"): `now()` is wall time f
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import heapq
 import itertools
 import time
@@ -53,6 +52,8 @@ def kernel_synchronized() -> bool:
     """Whether this machine's wall clock was set since boot; True where the system cannot say (adjtimex(2))."""
     if SYNCHRONIZED_MARK.exists():
         return True
+    import ctypes  # noqa: PLC0415 - 0.2 MB that a Pi with systemd-timesyncd does not need
+
     try:
         adjtimex = ctypes.CDLL(None, use_errno=True).adjtimex
     except (AttributeError, OSError):

@@ -1,15 +1,14 @@
 """The way into a long-running program without typer, which brings pydantic: 12 MB (measured) that a Pi never gets back.
 
 It takes exactly the options that `programs.py` declares. What it does not understand, help included, is left to typer,
-which then says what is wrong.
+which then says what is wrong. It reads them by itself, because argparse is another 0.3 MB.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from bridge.cli.logs import LEVELS
 
@@ -20,7 +19,7 @@ def program(arguments: list[str]) -> Callable[[], int] | None:
     """What runs the program that the command line asks for; None when it is for typer."""
     if not arguments or arguments[0] not in PROGRAMS:
         return None
-    options = _parse(arguments[0], arguments[1:])
+    options = parse(arguments[0], arguments[1:])
     if options is None:
         return None
     from bridge.cli import long_running
@@ -37,28 +36,42 @@ def program(arguments: list[str]) -> Callable[[], int] | None:
     return lambda: run(options.config, options.log_level)
 
 
-def options_of(name: str) -> argparse.ArgumentParser:
-    """The options of a program's command."""
-    parser = _Silent(prog=f"gpio-bridge {name}", add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", "-c", type=Path, required=True)
-    parser.add_argument("--log-level", type=str.lower, choices=LEVELS)
-    if name == "agent":
-        parser.add_argument("--control-port", type=int, choices=range(65536), default=0)
-    return parser
+def options_of(name: str) -> frozenset[str]:
+    """The options of a program's command; each takes a value."""
+    return frozenset({"--config", "-c", "--log-level"} | ({"--control-port"} if name == "agent" else set()))
 
 
-class _NotUnderstood(Exception):
-    """The command line is for typer."""
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a program's command line says; the port is an agent's."""
+
+    config: Path
+    log_level: str | None
+    control_port: int
 
 
-class _Silent(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise _NotUnderstood(message)
-
-
-def _parse(name: str, arguments: list[str]) -> argparse.Namespace | None:
-    try:
-        options = options_of(name).parse_args(arguments)
-    except _NotUnderstood:
+def parse(name: str, arguments: list[str]) -> Options | None:
+    """What the arguments say; None when they are for typer."""
+    given = _given(arguments, options_of(name))
+    if given is None or "--config" not in given:
         return None
-    return options if not options.config.is_dir() else None
+    config, log_level, port = Path(given["--config"]), given.get("--log-level"), given.get("--control-port", "0")
+    if log_level is not None and log_level.lower() not in LEVELS:
+        return None
+    if not (port.isascii() and port.isdigit() and int(port) < 65536) or config.is_dir():
+        return None
+    return Options(config, log_level and log_level.lower(), int(port))
+
+
+def _given(arguments: list[str], known: frozenset[str]) -> dict[str, str] | None:
+    """The last value of each option, by its long name; None for anything else among the arguments."""
+    given: dict[str, str] = {}
+    rest = iter(arguments)
+    for argument in rest:
+        option, joined, value = argument.partition("=") if argument.startswith("--") else (argument, "", "")
+        if not joined:
+            value = next(rest, "")
+        if option not in known or not value or value.startswith("-"):
+            return None
+        given["--config" if option == "-c" else option] = value
+    return given

@@ -7,16 +7,13 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from contextvars import ContextVar
 
 from .answers import BadAnswer
 from .exchange import BrokenOff, Request, Response, text
 from .function import Function, FunctionFailed
+from .logs import call_id
 
 _log = logging.getLogger(__name__)
-
-call_id: ContextVar[str] = ContextVar("call_id", default="")
-"""The call that the current task or handler thread works for; every log line carries it."""
 
 
 class App:

@@ -4,8 +4,10 @@ import json
 import logging
 import sys
 import time
+from contextvars import ContextVar
 
-from .app import call_id
+call_id: ContextVar[str] = ContextVar("call_id", default="")
+"""The call that the current task or handler thread works for; every log line carries it."""
 
 _USUAL = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {"message", "asctime", "taskName"}
 

@@ -23,8 +23,7 @@ def declared(name: str) -> set[str]:
 
 @pytest.mark.parametrize("name", lean.PROGRAMS)
 def test_both_ways_take_the_same_options(name: str) -> None:
-    taken = {option for action in lean.options_of(name)._actions for option in action.option_strings}
-    assert taken == declared(name)
+    assert lean.options_of(name) == declared(name)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +44,18 @@ def test_both_ways_take_the_same_options(name: str) -> None:
 )
 def test_what_is_not_understood_is_left_to_typer(arguments: list[str]) -> None:
     assert lean.program(arguments) is None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--config", "a.yaml", "--log-level", "DEBUG", "--control-port", "9000"],
+        ["--control-port=9000", "-c", "a.yaml", "--log-level=debug"],
+        ["-c", "b.yaml", "--control-port", "1", "-c", "a.yaml", "--control-port", "9000", "--log-level", "debug"],
+    ],
+)
+def test_options_may_stand_in_any_order_and_the_last_one_counts(arguments: list[str]) -> None:
+    assert lean.parse("agent", arguments) == lean.Options(Path("a.yaml"), "debug", 9000)
 
 
 @pytest.mark.parametrize("name", lean.PROGRAMS)
