@@ -22,8 +22,10 @@ from bridge.mapping_file import decode_mappings, load_mappings
 
 _log = logging.getLogger(__name__)
 
-GATHER_MS = 100
+GATHER_MS = 500
 """An editor's several writes within this time are one change."""
+LOOK_MS = 250
+"""The watcher looks this often whether something has changed: each look takes the interpreter's lock from the loop."""
 
 
 class MappingSource(Protocol):
@@ -138,9 +140,7 @@ class MappingFile:
     async def watch(self, replaced: Callable[[MappingSet], None]) -> None:
         """Call `replaced` with each good new version, until cancelled."""
         folder, name = self._path.parent, self._path.name
-        async for changes in awatch(
-            folder, step=GATHER_MS // 2, debounce=GATHER_MS, recursive=False, watch_filter=None
-        ):
+        async for changes in awatch(folder, step=LOOK_MS, debounce=GATHER_MS, recursive=False, watch_filter=None):
             if any(Path(changed).name == name for _, changed in changes):
                 await self.reload(replaced)
 

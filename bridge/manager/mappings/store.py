@@ -31,8 +31,10 @@ _log = logging.getLogger(__name__)
 
 Plain: TypeAlias = Any
 """What a JSON parser gives."""
-GATHER_MS: Final = 100
+GATHER_MS: Final = 500
 """An editor's several writes within this time are one change."""
+LOOK_MS: Final = 250
+"""The watcher looks this often whether something has changed: each look takes the interpreter's lock from the loop."""
 _TRIES: Final = 3
 """How often a change begins anew because the file changed under it."""
 
@@ -140,9 +142,7 @@ class MappingStore:
         names = {self.path.name, target.name}
         folders = {self.path.absolute().parent, target.parent}
         # Every change is told: the usual filter is blind to some folders, such as .venv, wherever they stand in a path.
-        async for changes in awatch(
-            *folders, step=GATHER_MS // 2, debounce=GATHER_MS, recursive=False, watch_filter=None
-        ):
+        async for changes in awatch(*folders, step=LOOK_MS, debounce=GATHER_MS, recursive=False, watch_filter=None):
             if any(Path(changed).name in names for _, changed in changes):
                 await self.look()
 
