@@ -263,6 +263,9 @@ class Agent:
             return  # an edge that was on its way to a process that is no more
         settings = self.settings.sensors[sensor]
         accepted = self._outbox.accept([(sensor, seen, settings.committed_to, settings.priority)])
+        if accepted.done():
+            self._accepted(sensor, accepted)
+            return
         self._accepting.add(accepted)
         accepted.add_done_callback(functools.partial(self._accepted, sensor))
 

@@ -184,11 +184,12 @@ class Supervisor:
     def _edge(self, edge: Edge) -> None:
         assert self._door is not None
         assert self._edges is not None
+        self._guarded(edge.level, edge.at, edge.now)
+        # Counted when the event is on its way: somebody waits for that.
         self._edges.inc()
         if self._door.dropped > self._dropped:
             self._metrics.edges_dropped.labels(self.name).inc(self._door.dropped - self._dropped)
             self._dropped = self._door.dropped
-        self._guarded(edge.level, edge.at, edge.now)
 
     def _guarded(self, value: float | None, at: datetime, now: float) -> None:
         """Read, or wake on None, from a callback: what goes wrong there breaks this run of the sensor."""
@@ -264,15 +265,15 @@ class Supervisor:
                 self._active_at = self._clock.monotonic()
 
     def _tell(self, name: str, value: Value, unit: str | None, at: datetime, *, initial: bool) -> None:
-        counter = self._events.get(name)
-        if counter is None:
-            counter = self._events[name] = self._metrics.events.labels(self.name, name)
-        counter.inc()
         self._told_at = self._clock.monotonic()
         synchronized = self._clock.synchronized()
         self._sink.observed(self.name, Observation(
             kind=self.kind, name=name, value=value, unit=unit, initial=initial, time=at, timesynced=synchronized,
         ))  # fmt: skip
+        counter = self._events.get(name)
+        if counter is None:
+            counter = self._events[name] = self._metrics.events.labels(self.name, name)
+        counter.inc()
 
     def _fail(self, reason: str) -> None:
         """This run has ended by an error."""

@@ -97,7 +97,7 @@ class Event:
         return self.data.get("payload", self.data.get("payload_base64")) if self.type == FOREIGN_TYPE else self.data
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Observation:
     """What an agent knows of an event before it gets an id and a sequence."""
 
@@ -127,7 +127,8 @@ def parse_source(source: str) -> tuple[str, str, str] | None:
 
 def rfc3339(time: datetime) -> str:
     """A UTC time with microseconds and `Z` (RFC 3339, section 5.6)."""
-    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    utc = time if time.tzinfo is UTC else time.astimezone(UTC)
+    return utc.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def encode(seen: Observation, *, at: SensorEventTopic, id: str, epoch: str, sequence: int) -> bytes:  # noqa: A002 - CloudEvents' own name

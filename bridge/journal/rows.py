@@ -13,6 +13,9 @@ _SIZES: Final = (64, 16, 4, 1)
 
 def insert(database: sqlite3.Connection, into: str, row: str, rows: Sequence[Sequence[Any]], then: str = "") -> None:
     """INSERT `into` VALUES, for each of the rows `row` (with its placeholders in brackets), and `then` what follows."""
+    if len(rows) == 1:  # the most frequent, and one that somebody may wait for
+        database.execute(f"INSERT INTO {into} VALUES {row} {then}", rows[0])
+        return
     for chunk in _chunks(rows):
         database.execute(f"INSERT INTO {into} VALUES {', '.join([row] * len(chunk))} {then}", [*chain(*chunk)])
 

@@ -317,9 +317,9 @@ class Connection:
         """
         self._outgoing.append(packet)
         if not self._flush_due:
-            self._flush_soon()
             self._hand_over()
             self._stream.flush()
+            self._flush_soon()
 
     def _hand_over(self) -> None:
         """Put our packets into the stream, but never into the middle of a packet that paho could not finish."""

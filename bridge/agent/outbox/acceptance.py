@@ -31,6 +31,8 @@ Accept: TypeAlias = tuple[str, Observation, Durability, Priority]
 WAITING: Final = 5000
 """At most this many events wait in memory for a commit; beyond it, `accept` fails."""
 _GROUP: Final = 1000
+ALONE_S: Final = 0.002
+"""An event after a pause like this one is committed at once; those of a burst wait for each other."""
 _UNSET_CLOCK: Final = timedelta(seconds=60)
 
 
@@ -62,6 +64,7 @@ class Acceptance:
         """Events that wait for their commit."""
         self._waiting: deque[_Waiting] = deque()
         self._committing = False
+        self._accepted_at = 0.0
         self._retry_s = 0.0
         self._commit_timer: Timer | None = None
 
@@ -78,10 +81,12 @@ class Acceptance:
             self._stock.tell_flaw(f"{self._stock.counters.lost} events could not be stored and are lost: {why}")
             accepted.set_exception(JournalError(f"the outbox {self._stock.journal.path} takes no more events: {why}"))
             return accepted
-        self._waiting.append(_Waiting(seen, self._stock.clock.monotonic(), accepted))
+        now = self._stock.clock.monotonic()
+        alone, self._accepted_at = now - self._accepted_at >= ALONE_S, now
+        self._waiting.append(_Waiting(seen, now, accepted))
         self.events += len(seen)
         if not self._retry_s:
-            self._commit()
+            self._commit(alone=alone)
         return accepted
 
     async def stop(self) -> None:
@@ -103,7 +108,7 @@ class Acceptance:
             self._commit_timer.cancel()
         self._waiting.clear()
 
-    def _commit(self) -> None:
+    def _commit(self, *, alone: bool = False) -> None:
         """Write everything that waits in one change; one such write at a time keeps sequences without gaps."""
         self._commit_timer = None
         if self._committing or not self._waiting:
@@ -144,8 +149,11 @@ class Acceptance:
             excess,
         )
         self._committing = True
-        written = self._stock.journal.write(change, power=power)
-        written.add_done_callback(partial(self._written, group, entries, streams, list(new.values())))
+        written = self._stock.journal.write(change, power=power, at_once=alone and excess is None)
+        if written.done():
+            self._written(group, entries, streams, list(new.values()), written)
+        else:
+            written.add_done_callback(partial(self._written, group, entries, streams, list(new.values())))
 
     def _entry(
         self,

@@ -10,7 +10,7 @@ from bridge.agent.sensors.interpreters import Levels
 from bridge.agent.sensors.plan import Edges, Plan
 from bridge.agent.sensors.settings import InputPin
 from bridge.config import Seconds
-from bridge.core.filters import Chain, DelayedOff, DelayedOn
+from bridge.core.filters import Chain, DelayedOff, DelayedOn, Filter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,12 @@ class Digital(InputPin):
 
     def plan(self) -> Plan:
         names = ("digital.on", "digital.off")
-        settled = Chain(self.debounce(), DelayedOn(self.delayed_on_s), DelayedOff(self.delayed_off_s))
+        settled: Filter[bool, bool] = self.debounce()
+        # A delay of 0 passes every change as it is; an edge is not to wait for filters that do nothing.
+        if self.delayed_on_s:
+            settled = Chain(settled, DelayedOn(self.delayed_on_s))
+        if self.delayed_off_s:
+            settled = Chain(settled, DelayedOff(self.delayed_off_s))
         return Plan(
             Edges(
                 lambda board, changed: open_edges(

@@ -21,7 +21,7 @@ Aspect: TypeAlias = Literal["level", "measure"]
 """A sensor says two things at most: a level (on, broken, high ...) and a measured number."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finding:
     """What an interpreter says is so now, as an event's name, value and unit (UCUM)."""
 
@@ -41,7 +41,7 @@ class Finding:
         return abs(self.value - value) <= self.tolerance
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outlook:
     """The answer of an interpreter to one reading, or to the passing of time."""
 

@@ -47,11 +47,17 @@ class Chain(Generic[A, B]):
         faults: list[Fault] = []
         wake_at: float | None = None
         for each in self._filters:
-            # A filter that gets no reading is woken: the deadline may be its own.
-            steps = [each.read(value, now) for value in values] or [each.wake(now)]
-            values = tuple(value for step in steps for value in step.values)
-            faults += (fault for step in steps for fault in step.faults)
-            wake_at = _earlier(wake_at, steps[-1].wake_at)
+            if len(values) < 2:
+                # A filter that gets no reading is woken: the deadline may be its own.
+                step = each.read(values[0], now) if values else each.wake(now)
+                values = step.values
+                faults += step.faults
+            else:
+                steps = [each.read(value, now) for value in values]
+                values = tuple(value for step in steps for value in step.values)
+                faults += (fault for step in steps for fault in step.faults)
+                step = steps[-1]
+            wake_at = _earlier(wake_at, step.wake_at)
         return Step(values, wake_at, tuple(faults))
 
 

@@ -20,9 +20,8 @@ class Fault:
     """For people: the reading and the limit it broke."""
 
 
-# No slots: `Step[bool](...)` would raise TypeError, because typing notes the type argument on the new object, and the
-# __setattr__ of a frozen dataclass with slots still belongs to the class from before the slots (CPython 3.11).
-@dataclass(frozen=True)
+# Not frozen, though nobody changes one: frozen dataclasses are made three times slower, and each edge needs several.
+@dataclass
 class Step(Generic[B_co]):
     """What one call of a filter says."""
 
