@@ -26,13 +26,13 @@ from benchmarks.figures import (
     without_figures,
 )
 from benchmarks.machine import cpu_s, resident_mb
-from benchmarks.peers.bare import BARE
+from benchmarks.peers.bare import BARE, HOP
 from benchmarks.peers.mqtt_io import MQTT_IO
 from benchmarks.peers.ours import AGENT
 from benchmarks.peers.peer import AgentPeer
 from benchmarks.processes import BenchmarkError, Role
 
-PEERS: Final = (AGENT, MQTT_IO, BARE)
+PEERS: Final = (AGENT, MQTT_IO, BARE, HOP)
 EDGES = 5_000
 PACED = 300
 EDGES_PER_S = 30

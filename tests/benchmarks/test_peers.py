@@ -12,7 +12,7 @@ import pytest
 from benchmarks import losses, peers_agent, peers_burst
 from benchmarks.figures import Size, Table
 from benchmarks.peers import installing
-from benchmarks.peers.bare import BARE
+from benchmarks.peers.bare import BARE, HOP
 from benchmarks.peers.installing import NotInstalledError, node_with, python_with
 from benchmarks.peers.ours import AGENT, DISPATCHER
 from benchmarks.peers.peer import AgentPeer, Peer, Place
@@ -82,12 +82,12 @@ def test_a_peer_that_cannot_be_had_has_a_row_that_says_why_and_the_rest_goes_on(
 
 
 @pytest.mark.long
-def test_our_agent_and_a_bare_script_are_measured_side_by_side(tmp_path: Path) -> None:
+def test_our_agent_a_bare_script_and_a_bare_socket_are_measured_side_by_side(tmp_path: Path) -> None:
     nowhere = AgentPeer("nowhere", BARE.start, "none", _refuses)
 
-    [table] = peers_agent.measure(TINY, tmp_path, [AGENT, BARE, nowhere])
+    [table] = peers_agent.measure(TINY, tmp_path, [AGENT, BARE, HOP, nowhere])
 
-    for name in ("gpio-bridge", "a bare gpiozero + paho script"):
+    for name in ("gpio-bridge", "a bare gpiozero + paho script", "a bare socket into the broker"):
         row = _row(table, name)
         assert 0 < float(row[1]) <= float(row[2]) <= float(row[3])
         assert row[8] == "0"
