@@ -2,9 +2,10 @@
 # ruff: noqa: ASYNC221 - a test owns its loop and may block it
 
 import asyncio
+import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,38 @@ async def test_an_event_that_cannot_be_encoded_fails_alone_and_takes_no_sequence
         await world.arrived(2)
         assert world.dispatcher.known["door", "epoch1"].runs == ((1, 2),)
         assert world.outbox.backlog == 2
+
+
+async def test_an_event_that_comes_alone_is_on_the_disk_when_accept_returns(path: Path) -> None:
+    async with World(path) as world:
+        await world.connect()
+        for n in (1, 2):  # the log has begun
+            await world.outbox.accept([one("door", float(n))])
+        await world.clock.advance(1.0)
+        alone = world.outbox.accept([one("door", 3.0)])
+        assert alone.done()
+        with closing(sqlite3.connect(path)) as other:
+            assert other.execute("SELECT count(*) FROM events").fetchone() == (3,)
+        behind = [world.outbox.accept([one("door", float(n))]) for n in (4, 5)]
+        assert not any(each.done() for each in behind)
+        await asyncio.gather(*behind)
+        await world.arrived(5)
+        assert world.dispatcher.known["door", "epoch1"].runs == ((1, 5),)
+        assert world.dispatcher.disordered == 0
+        assert world.outbox.journal.counters.at_once == 1
+
+
+async def test_an_alarm_that_comes_alone_waits_for_the_disk_itself(path: Path) -> None:
+    async with World(path) as world:
+        await world.connect()
+        for n in (1, 2):
+            await world.outbox.accept([one("door", float(n))])
+        await world.clock.advance(1.0)
+        before = world.outbox.journal.counters.power_commits
+        alarm = world.outbox.accept([one("door", 3.0, "power", "alarm")])
+        assert not alarm.done()
+        await alarm
+        assert world.outbox.journal.counters.power_commits == before + 1
 
 
 @contextmanager
