@@ -20,7 +20,7 @@ SPARED_S: Final = 30.0
 
 
 class AtOnce:
-    """Watches one journal file's commits. `now` is monotonic time in seconds."""
+    """Watches one journal file's commits. `now` is of `time.perf_counter`, in seconds: what it measures is the disk."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
