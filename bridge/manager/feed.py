@@ -92,7 +92,7 @@ class Feed:
         self.ended = False
         """Whether the manager stops: who listens is told that there will be no more."""
         self.listeners = 0
-        self._clock = clock
+        self.clock = clock
         self._url = url
         self._listen_once = listen
         self._life = mint(clock.now())
@@ -143,7 +143,7 @@ class Feed:
         finally:
             self.listeners -= 1
             if not self.listeners:
-                self._rest = self._clock.call_at(self._clock.monotonic() + LINGER_S, self._stop)
+                self._rest = self.clock.call_at(self.clock.monotonic() + LINGER_S, self._stop)
 
     @property
     def newest(self) -> int:
@@ -220,7 +220,7 @@ class Feed:
                 _log.warning("the dispatcher's feed broke", extra={"op": "feed", "why": why})
                 self._keep(self._gap(why))
             self.problem = why
-            await self._clock.sleep(AGAIN_S)
+            await self.clock.sleep(AGAIN_S)
 
     def _begun(self, head: Sequence[bytes]) -> None:
         """A connection stands; `head` is what the dispatcher decided before. What we have of it is not told again."""
@@ -255,7 +255,7 @@ class Feed:
         self._tell()
 
     def _gap(self, why: str) -> dict[str, Any]:
-        return {"type": "gap", "at": rfc3339(self._clock.now()), "reason": why}
+        return {"type": "gap", "at": rfc3339(self.clock.now()), "reason": why}
 
     def _tell(self) -> None:
         self._news.set()

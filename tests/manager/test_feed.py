@@ -13,7 +13,7 @@ from starlette.types import Message
 
 from bridge.clock import RealClock, VirtualClock
 from bridge.core.event import rfc3339
-from bridge.manager.api.streams import EventStream
+from bridge.manager.api.streams import STANDING_S, EventStream
 from bridge.manager.door import ONLY_HEAD
 from bridge.manager.feed import LINGER_S, Decision, Feed, Wanted
 from bridge.manager.feed_listener import listen
@@ -320,6 +320,8 @@ async def test_a_stream_ends_when_its_token_is_revoked() -> None:
     async with feed, streaming(stream_of(feed, EVERYTHING, never, stands=lambda: standing[0]), wire) as task:
         await until(lambda: wire.text, "it has begun")
         standing[0] = False
+        assert isinstance(feed.clock, VirtualClock)
+        await feed.clock.advance(STANDING_S)
         await asyncio.wait_for(task, 5)
     assert (wire.complete, feed.listeners) == (True, 0)
 

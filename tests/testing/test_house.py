@@ -254,7 +254,9 @@ def test_faults_of_a_device_are_told_as_in_the_world(build: Build) -> None:
 
 def test_a_verb_of_another_kind_is_refused_with_those_there_are(build: Build) -> None:
     house = build()
-    with pytest.raises(TypeError, match=r"front-door is a pir and has no press\(\); it has motion, still, bounce, "):
+    with pytest.raises(
+        TypeError, match=r"front-door is a pir and has no press\(\); it has motion, still, power_on, bounce, "
+    ):
         house.pi("pi-1").sensor("front-door").press()
     with pytest.raises(TypeError, match=r"doorbell is a button and has no ramp\(\)"):
         house.pi("pi-1").sensor("doorbell").ramp(1, 2, over="1s")

@@ -13,6 +13,7 @@ from typing import Any, Final
 from fastapi import Response, WebSocket, WebSocketDisconnect
 from starlette.types import Receive, Scope, Send
 
+from bridge.clock import Clock
 from bridge.manager.door import ONLY_HEAD
 from bridge.manager.feed import Feed
 from bridge.manager.following import Follower, Told
@@ -73,7 +74,9 @@ class EventStream(Response):
             return
         with self._feed.listening():
             try:
-                await until_first(self._tell(send), _gone(receive), _revoked(self._stands, self._standing_s))
+                await until_first(
+                    self._tell(send), _gone(receive), _revoked(self._stands, self._standing_s, self._feed.clock)
+                )
             except TimeoutError:
                 # The rest of the answer cannot be written either: the server cuts the connection off.
                 _let_go(self._dropped, self._stall_s)
@@ -118,7 +121,9 @@ class Socket:
             return  # it has gone while the API was loaded
         with self._feed.listening():
             try:
-                await until_first(self._tell(websocket), _left(websocket), _revoked(self._stands, self._standing_s))
+                await until_first(
+                    self._tell(websocket), _left(websocket), _revoked(self._stands, self._standing_s, self._feed.clock)
+                )
             except WebSocketDisconnect:
                 return
             except TimeoutError:
@@ -153,10 +158,10 @@ async def until_first(*ways: Coroutine[Any, Any, None]) -> None:
         task.result()
 
 
-async def _revoked(stands: Callable[[], bool], every_s: float) -> None:
-    """Return when the client's token does not stand any more."""
-    while stands():  # noqa: ASYNC110 - a command revokes it, in another process
-        await asyncio.sleep(every_s)
+async def _revoked(stands: Callable[[], bool], every_s: float, clock: Clock) -> None:
+    """Return when the client's token does not stand any more; a command revokes it, in another process."""
+    while stands():
+        await clock.sleep(every_s)
 
 
 async def _gone(receive: Receive) -> None:

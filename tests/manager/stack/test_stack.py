@@ -121,7 +121,7 @@ def test_the_docker_cli_makes_the_same_of_the_file_that_we_ship(
         monkeypatch.setenv(f"{program}_IMAGE", f"127.0.0.1:5000/{program.lower()}:1")
     monkeypatch.setenv("GRAFANA_REPLICAS", "1")
     services, networks = made_by_the_docker_cli(ground, Path("stack/gpio-bridge.yml"))
-    assert len(services) == 7
+    assert len(services) == 8
     assert services["house_grafana"]["Mode"] == {"Replicated": {"Replicas": 1}}
     assert {"gpio-bridge-functions", "house_inner"} <= set(networks)
     done = ground.run("deploy house --no-resolve --detach")
@@ -213,7 +213,7 @@ def secret_of(ground: Ground) -> str:
 def test_a_service_that_cannot_run_is_told_with_its_tasks_own_error_and_last_words(ground: Ground) -> None:
     ground.write(
         "services: {one: "
-        + service("raise SystemExit(chr(110) + chr(111))", "deploy: {restart_policy: {delay: 1ms}}")
+        + service("raise SystemExit(chr(110) + chr(111))", "deploy: {restart_policy: {delay: 20s}}")
         + f", two: {service()}}}\n"
     )
     done = ground.deploy("--settle 3")
