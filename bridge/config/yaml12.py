@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
+from bridge.config.loaders import ALIAS, documents
 from bridge.errors import ConfigError, Problem
 
 Value: TypeAlias = "bool | int | float | str | list[Node] | dict[str, Node] | None"
@@ -30,10 +31,8 @@ _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
 _INF = re.compile(r"[-+]?(?:\.inf|\.Inf|\.INF)")
 _NAN = re.compile(r"\.nan|\.NaN|\.NAN")
 
-_MAX_DEPTH = 64
 _MAX_DIGITS = 1000
 """Nobody means a longer number; Python refuses to read one of more than 4300 digits."""
-_ALIAS = "alias"
 
 _HINTS = (
     ("while scanning an alias", "text that starts with * must stand in quotes"),
@@ -126,11 +125,12 @@ def compose(text: str, name: str) -> Node:
     hide where a value comes from, and can be made to expand without bound).
     """
     problems: list[Problem] = []
-    documents: list[yaml.Node | None] = []
+
+    def note(mark: yaml.Mark, message: str) -> None:
+        problems.append(Problem(name, mark.line + 1, mark.column + 1, "", message))
+
     try:
-        loader = _Loader(text, name, problems)
-        while loader.check_node():
-            documents.append(loader.get_node())
+        found = documents(text, note)
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         column = error.position - text.rfind("\n", 0, error.position)
@@ -138,44 +138,15 @@ def compose(text: str, name: str) -> Node:
         raise ConfigError([*problems, Problem(name, line, column, "", message)]) from error
     except yaml.MarkedYAMLError as error:
         raise ConfigError([*problems, _syntax(error, name)]) from error
-    if len(documents) > 1:
-        line = documents[1].start_mark.line + 1 if documents[1] is not None else 0
+    if len(found) > 1:
+        line = found[1].start_mark.line + 1 if found[1] is not None else 0
         problems.append(Problem(name, line, 1, "", "a second YAML document; write one per file"))
     node = Node(None, 1, 1, name)
-    if documents and documents[0] is not None:
-        node = _node(documents[0], name, "", problems)
+    if found and found[0] is not None:
+        node = _node(found[0], name, "", problems)
     if problems:
         raise ConfigError(problems, node)
     return node
-
-
-class _Loader(yaml.SafeLoader):
-    """PyYAML up to its nodes, without aliases and tags, and never nested deeper than Python's own stack allows."""
-
-    def __init__(self, text: str, name: str, problems: list[Problem]) -> None:
-        super().__init__(text)
-        self._file = name
-        self._problems = problems
-        self._depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()  # type: ignore[no-untyped-call] # the stubs leave PyYAML's parser untyped
-        mark: yaml.Mark = event.start_mark
-        if isinstance(event, yaml.AliasEvent):
-            self.get_event()  # type: ignore[no-untyped-call] # as above
-            self._note(mark, "an alias (*name) is not supported; write the value out, or put the text in quotes")
-            return yaml.ScalarNode(_ALIAS, "", mark, mark, style="'")
-        if getattr(event, "tag", None) is not None:
-            self._note(mark, "a tag (!name) is not supported; put the text in quotes if it is meant to start with !")
-        if self._depth > _MAX_DEPTH:
-            raise yaml.MarkedYAMLError(None, None, f"nested deeper than {_MAX_DEPTH} levels", mark)
-        self._depth += 1
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
-
-    def _note(self, mark: yaml.Mark, message: str) -> None:
-        self._problems.append(Problem(self._file, mark.line + 1, mark.column + 1, "", message))
 
 
 def _syntax(error: yaml.MarkedYAMLError, name: str) -> Problem:
@@ -196,7 +167,7 @@ def _node(raw: yaml.Node, name: str, key: str, problems: list[Problem]) -> Node:
         return Node(items, line, column, name)
     assert isinstance(raw, yaml.ScalarNode)
     text: str = raw.value
-    if raw.style is not None:
+    if raw.style:  # libyaml gives an empty one to plain text, PyYAML's own parser none
         return Node(text, line, column, name)
     return Node(scalar(text), line, column, name, written=text)
 
@@ -208,10 +179,10 @@ def _pairs(raw: yaml.MappingNode, name: str, key: str, problems: list[Problem]) 
         if not isinstance(key_node, yaml.ScalarNode):
             problems.append(Problem(name, line, column, key, "a key must be text"))
             continue
-        if key_node.tag == _ALIAS:
+        if key_node.tag == ALIAS:
             continue
         text: str = key_node.value
-        if text == "<<" and key_node.style is None:
+        if text == "<<" and not key_node.style:
             problems.append(Problem(name, line, column, key, "merge keys (<<) are not supported; write the values out"))
             continue
         path = f"{key}.{text}" if key else text

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import Any, Final
 
 import httpx
 
 from bridge.manager.problems import Refusal
+from bridge.manager.trust import trusted
 
 ASK_S: Final = 5.0
 _AS_WE_SAY: Final = {400: 422, 404: 404, 503: 503}
@@ -34,7 +33,7 @@ class DispatcherApi:
         does not speak as a dispatcher.
         """
         try:
-            async with httpx.AsyncClient(timeout=ASK_S, trust_env=False, verify=self.tls) as client:
+            async with httpx.AsyncClient(timeout=ASK_S, trust_env=False, verify=trusted()) as client:
                 answer = await client.request(method, f"{self.url}{path}", params=params, json=body)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             # A time-out says nothing of itself.
@@ -51,11 +50,6 @@ class DispatcherApi:
         if status is None or detail is None:
             raise self._strange(answer.status_code)
         raise Refusal(status, f"the dispatcher: {detail}")
-
-    @cached_property
-    def tls(self) -> ssl.SSLContext:
-        """Whom to believe; made once, since reading the certificates takes longer than a request."""
-        return ssl.create_default_context()
 
     def _strange(self, status: int) -> Refusal:
         return Refusal(502, f"what answers at {self.url} does not speak as a dispatcher (HTTP {status})")

@@ -7,6 +7,8 @@ from typing import Final
 
 import httpx
 
+from bridge.manager.trust import trusted
+
 CONNECT_S: Final = 5.0
 MAX_LINE_BYTES: Final = 1024 * 1024
 
@@ -22,7 +24,7 @@ async def listen(
     # Nothing may be decided for hours: only connecting has a limit.
     limits = httpx.Timeout(None, connect=CONNECT_S)
     try:
-        async with httpx.AsyncClient(timeout=limits, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=limits, trust_env=False, verify=trusted()) as client:
             head = await client.get(f"{url}/v1/events", params={"limit": str(last)}, timeout=CONNECT_S)
             if not head.is_success:
                 return f"{url} answers {head.status_code}"

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from functools import cached_property
 from typing import Any, Final
 
 import httpx
 
 from bridge.manager.problems import Refusal
 from bridge.manager.settings import FunctionGateway
+from bridge.manager.trust import trusted
 
 _CONNECT_S: Final = 5.0
 _ASK_S: Final = 15.0
@@ -58,7 +57,7 @@ class Functions:
                 base_url=url,
                 timeout=httpx.Timeout(timeout_s, connect=_CONNECT_S),
                 trust_env=False,
-                verify=self._tls,
+                verify=trusted(),
             ) as client:
                 yield client
         except httpx.TimeoutException as error:
@@ -66,11 +65,6 @@ class Functions:
             raise Refusal(503, f"the gateway at {url} does not answer{limit}") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Refusal(503, f"the gateway at {url} does not answer: {error}") from error
-
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        """Whom to believe; made once, since reading the certificates takes longer than a request."""
-        return ssl.create_default_context()
 
     def _credentials(self) -> httpx.Auth:
         settings = self._settings
