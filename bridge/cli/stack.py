@@ -171,12 +171,22 @@ def rollback(
 
 
 @app.command("rm")
-def remove(name: Name = _NAME, host: Host = None, timeout: Timeout = 120.0) -> None:
-    """Remove a stack: services, configs, secrets and networks. Volumes, which hold data, stay where they are."""
+def remove(
+    name: Name = _NAME,
+    host: Host = None,
+    timeout: Timeout = 120.0,
+    volumes: Annotated[
+        bool, typer.Option("--volumes", help="Remove the volumes of this engine's machine, too, with all data.")
+    ] = False,
+) -> None:
+    """Remove a stack: services, configs, secrets and networks. Volumes, which hold data, stay without `--volumes`."""
     from bridge.clock import RealClock
     from bridge.manager.stack.removal import remove_stack
 
-    found = on_engine(host, lambda engine: remove_stack(engine, _checked(name), _tell, RealClock(), timeout_s=timeout))
+    async def run(engine: Engine) -> bool:
+        return await remove_stack(engine, _checked(name), _tell, RealClock(), volumes=volumes, timeout_s=timeout)
+
+    found = on_engine(host, run)
     print(f"{name}: removed" if found else f"{name}: there is no such stack")
 
 

@@ -1,4 +1,4 @@
-"""Removes a stack: its services, then what they needed. Volumes hold data and stay on their cluster nodes.
+"""Removes a stack: its services, then what they needed; volumes only where that is asked for.
 
 Functions that stand in a network of the stack go with it: their gateway is gone, and no network can be removed from
 under a service. Their secrets, which nobody could read back, stay.
@@ -12,14 +12,19 @@ from bridge.clock import Clock
 from bridge.errors import EngineError, StackError
 from bridge.manager.stack.deployment import Tell
 from bridge.manager.stack.swarm_parts import documents_of
+from bridge.manager.stack.volumes import other_holders, tell_volumes
 from bridge.swarm.engine import Engine
 from bridge.swarm.function_labels import claimed_name
 
 _LOOK_S = 0.3
 
 
-async def remove_stack(engine: Engine, stack: str, tell: Tell, clock: Clock, *, timeout_s: float = 120.0) -> bool:
+async def remove_stack(
+    engine: Engine, stack: str, tell: Tell, clock: Clock, *, volumes: bool = False, timeout_s: float = 120.0
+) -> bool:
     """Remove everything that carries the stack's label; False when there was nothing.
+
+    Volumes stay, and are told, without `volumes`; with it those of the engine's own machine are removed.
 
     Networks are removed once the last task has left them. Raises StackError when that takes longer than `timeout_s`,
     EngineError.
@@ -27,6 +32,7 @@ async def remove_stack(engine: Engine, stack: str, tell: Tell, clock: Clock, *, 
     deadline_s = clock.monotonic() + timeout_s
     services = await documents_of(engine, "services", stack)
     networks = await documents_of(engine, "networks", stack)
+    holders = await other_holders(engine, services)
     for document in services:
         await _remove(engine, f"/services/{document['ID']}")
         tell(_short(stack, document["Spec"]["Name"]), "service removed")
@@ -54,7 +60,8 @@ async def remove_stack(engine: Engine, stack: str, tell: Tell, clock: Clock, *, 
         await _leave(engine, document, clock, deadline_s)
         tell(document["Name"], "network removed")
         found = True
-    return found
+    left = await tell_volumes(engine, stack, holders, tell, clock, remove=volumes, deadline_s=deadline_s)
+    return found or (left and volumes)
 
 
 async def _in_networks(engine: Engine, networks: set[str]) -> tuple[list[dict[str, Any]], dict[str, str]]:

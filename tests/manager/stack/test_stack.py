@@ -295,6 +295,17 @@ def test_services_that_the_file_no_longer_has_are_removed_unless_told_not_to(gro
     assert ground.names("service") == ["house_one"]
 
 
+def test_volumes_stay_and_are_told_until_they_are_asked_for(ground: Ground) -> None:
+    mounted = service(more="volumes: ['kept:/data']")
+    ground.write(f"services: {{one: {mounted}}}\nvolumes: {{kept: }}\n")
+    assert ground.deploy().code == 0
+    assert "house_kept: volume stays, with the data in it" in ground.run("rm house").out
+    assert ground.engine.docker("volume", "ls", "--quiet") == "house_kept"
+    told = ground.run("rm house --volumes").out
+    assert told == "house_kept: volume removed, with the data in it\nhouse: removed\n"
+    assert ground.engine.docker("volume", "ls", "--quiet") == ""
+
+
 def test_an_update_that_fails_is_rolled_back_and_told(ground: Ground) -> None:
     policy = "deploy: {update_config: {failure_action: rollback, monitor: 2s}, restart_policy: {condition: none}}"
     ground.write(f"services: {{one: {service(more=policy)}}}\n")
