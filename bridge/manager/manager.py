@@ -140,13 +140,14 @@ class Manager:
             await stack.enter_async_context(self.bus)
             await stack.enter_async_context(self.recorder)
             stack.push_async_callback(self._deployments.close)
-            if self._eager:
-                await self._door.application()
             await stack.enter_async_context(self.feed)
+            self._check_health()
             await stack.enter_async_context(self._web)
             stack.callback(self.feed.end)
             self.targets.again()  # our own port is known now
-            self._check_health()
+            if self._eager:
+                # Loading takes a slow machine a minute; whoever looks after us has to see meanwhile that we live.
+                await self._door.application()
             self._stack = stack.pop_all()
         _log.info("manager started", extra={"op": "manager.start", "url": self.url})
         return self
