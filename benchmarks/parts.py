@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
 from benchmarks.processes import BenchmarkError, Child, Role
 from bridge.broker import find_mosquitto, free_port, mosquitto_config
 
@@ -59,6 +61,38 @@ def dispatcher(folder: Path, broker_port: int, gateway_url: str, mapping: Mappin
         "mappings": _written(folder / "mappings.yaml", mappings),
     }
     with _program("dispatcher", folder, settings) as part:
+        yield part
+
+
+@contextmanager
+def manager(
+    folder: Path, broker_port: int, gateway_port: int, dispatcher_port: int, mappings: Mapping[str, Any]
+) -> Iterator[Part]:
+    """`gpio-bridge manager` with these mappings, which it may change."""
+    # People write YAML in block style, and that is what an edit has to keep.
+    text = yaml.safe_dump({"version": 1, "mappings": dict(mappings)}, sort_keys=False)
+    file = folder / "managed" / "mappings.yaml"
+    file.parent.mkdir()
+    file.write_text(text, encoding="utf-8")
+    settings = {
+        "mqtt": {"port": broker_port},
+        "gateway": {"url": f"http://{_HOST}:{gateway_port}"},
+        "dispatcher": {"url": f"http://{_HOST}:{dispatcher_port}"},
+        "mappings": str(file),
+    }
+    with _program("manager", folder, settings) as part:
+        yield part
+
+
+@contextmanager
+def managed_dispatcher(folder: Path, broker_port: int, gateway_port: int, port: int) -> Iterator[Part]:
+    """`gpio-bridge dispatcher` with the mappings of a manager."""
+    settings = {
+        "mqtt": {"port": broker_port},
+        "gateway": {"url": f"http://{_HOST}:{gateway_port}"},
+        "mappings": "manager",
+    }
+    with _program("dispatcher", folder, settings, port) as part:
         yield part
 
 
@@ -142,8 +176,8 @@ def _agent_settings(broker_port: int, confirm: str, sensors: int, in_flight: int
 
 
 @contextmanager
-def _program(name: str, folder: Path, settings: Mapping[str, Any]) -> Iterator[Part]:
-    port = free_port()
+def _program(name: str, folder: Path, settings: Mapping[str, Any], port: int = 0) -> Iterator[Part]:
+    port = port or free_port()
     file = _settings(folder, name, port, settings)
     command = [sys.executable, "-m", "bridge", name, "--config", file, "--log-level", "warning"]
     with Child(command, folder / f"{name}.log") as child:

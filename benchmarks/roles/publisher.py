@@ -28,22 +28,22 @@ _TIMEOUT_S = 60.0
 class Publisher:
     """One MQTT connection that publishes and counts acknowledgements. Blocks."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, client_id: str = "benchmark-publisher") -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._packet_ids = itertools.cycle(range(1, 65536))
         self._sent = 0
         self._acknowledged_bytes = 0
         # CONNECT: clean session, no keep-alive (MQTT 3.1.1, 3.1).
-        body = _text("MQTT") + bytes([4, 2, 0, 0]) + _text("benchmark-publisher")
+        body = _text("MQTT") + bytes([4, 2, 0, 0]) + _text(client_id)
         self._socket.sendall(b"\x10" + _length(len(body)) + body)
         answer = self._socket.recv(4, socket.MSG_WAITALL)
         if answer != b"\x20\x02\x00\x00":
             raise ConnectionError(f"the broker answered CONNECT with {answer.hex()}")
 
-    def burst(self, messages: list[tuple[str, bytes]]) -> int:
+    def burst(self, messages: list[tuple[str, bytes]], *, retain: bool = False) -> int:
         """Send all as quickly as the broker takes them; when it began, in ns since the epoch."""
-        packets = [self._packet(topic, payload) for topic, payload in messages]
+        packets = [self._packet(topic, payload, retain=retain) for topic, payload in messages]
         began_ns = time.time_ns()
         for start in range(0, len(packets), _CHUNK):
             chunk = packets[start : start + _CHUNK]
@@ -68,10 +68,10 @@ class Publisher:
         self._take(0)
         return late
 
-    def _packet(self, topic: str, payload: bytes) -> bytes:
+    def _packet(self, topic: str, payload: bytes, *, retain: bool = False) -> bytes:
         """PUBLISH at QoS 1 (MQTT 3.1.1, 3.3)."""
         body = _text(topic) + next(self._packet_ids).to_bytes(2, "big") + payload
-        return b"\x32" + _length(len(body)) + body
+        return (b"\x33" if retain else b"\x32") + _length(len(body)) + body
 
     def _take(self, at_most: int) -> None:
         """Read acknowledgements (PUBACK, four bytes each) until at most so many are missing."""

@@ -23,12 +23,13 @@ ROWS = {
     "paced": ["100 a second", "1,000 a second"],
     "gateway": ["direct, 1 in flight", "through the gateway, 1 in flight", "through the gateway, 32 in flight"],
     "gateway-swarm": ["direct, 1 in flight", "through the gateway, 32 in flight", "Gateway, swarm backend: RSS MB"],
+    "manager": ["mappings, all of them", "sensors of a node", "functions", "one mapping, while another is changed"],
     "footprint": ["agent (mock pins)", "dispatcher", "gateway", "Mosquitto", "one replica of a Python function"],
     "invoker": ["httpx, 1 in flight", "aiohttp, 4 in flight", "bare, 32 in flight"],
     "soak": ["dispatcher, RSS MB (median)", "dispatcher, RSS MB (highest)", "its state folder, MB", "events/s"],
     "outbox": ["process (survives a kill), one by one", "power (survives a power cut), one by one"],
 }
-WITH_A_BROKER = {"latency", "agent", "dispatcher", "paced", "footprint", "soak"}
+WITH_A_BROKER = {"latency", "agent", "dispatcher", "paced", "manager", "footprint", "soak"}
 INSTALLING = {"peers", "peers-agent", "losses"}
 """Tested in test_peers.py, with peers that need no installation."""
 WHEN_NAMED = {*INSTALLING, "soak", "gateway-swarm"}
