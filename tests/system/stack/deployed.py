@@ -7,8 +7,11 @@ import contextlib
 import http.client
 import json
 import subprocess
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from http.client import HTTPMessage
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +27,7 @@ VOLUMES: Final = sorted(
     | {f"{STACK}_engine-door-{client}" for client in ("gateway", "manager")}
 )
 _DEPLOYED_S: Final = 200.0
+DEPLOY: Final = ("stack", "deploy", "--timeout", str(_DEPLOYED_S), "--settle", "2")
 _ASKED_S: Final = 10.0
 _MANAGER: Final = ("--config", "/etc/gpio-bridge/manager.yaml")
 
@@ -68,18 +72,39 @@ class Deployed:
         # Grafana is off, and not to be had here: any image that is there will do.
         at["GRAFANA_IMAGE"] = programs
         self.variables = {**at, **images_of(lab)}
+        self.first: list[str] = []
+        """What the first deployment said; nothing while there is none."""
+        self.first_s = 0.0
+
+    def ensure(self) -> None:
+        """Deploy it, unless it is deployed already, and make a token for its manager."""
+        if not self.first:
+            began_s = time.monotonic()
+            self.first = self.deploy()
+            self.first_s = time.monotonic() - began_s
+            form = ("gpio-bridge", "tokens", "create", f"test-{time.time_ns()}", "--role", "operator")
+            (self.folder / "token").write_text(self.inside("manager", *form, *_MANAGER), encoding="utf-8")
+
+    def remove(self, *options: str) -> list[str]:
+        """Remove the stack; what was said."""
+        self.first = []
+        return self.run("stack", "rm", *options)
 
     def run(self, *arguments: str) -> list[str]:
         """What `gpio-bridge ARGUMENTS` prints, which must succeed."""
-        done = subprocess.run(
-            [*COMMAND, *arguments], cwd=self.folder, env=environment(self.folder) | self.variables,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=_DEPLOYED_S + 30, check=False,
-        )  # fmt: skip
+        done = self.tried(*arguments)
         assert done.returncode == 0, f"{arguments}: {done.stdout}\n{self.told()}"
         return done.stdout.splitlines()
 
+    def tried(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`gpio-bridge ARGUMENTS`, whatever becomes of it; it complains into what it prints."""
+        return subprocess.run(
+            [*COMMAND, *arguments], cwd=self.folder, env=environment(self.folder) | self.variables,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=_DEPLOYED_S + 30, check=False,
+        )  # fmt: skip
+
     def deploy(self) -> list[str]:
-        return self.run("stack", "deploy", "--timeout", str(_DEPLOYED_S), "--settle", "2")
+        return self.run(*DEPLOY)
 
     def secret(self, name: str) -> Path:
         return self.stack / "secrets" / name
@@ -94,6 +119,26 @@ class Deployed:
             form = ("--filter", "desired-state=running", "--quiet")
             found[service] = self.docker("service", "ps", f"{STACK}_{service}", *form)
         return found
+
+    def images(self) -> dict[str, str]:
+        """The image of each service, with its digest."""
+        names = [f"{STACK}_{service}" for service in SERVICES]
+        form = "{{.Spec.Name}} {{.Spec.TaskTemplate.ContainerSpec.Image}}"
+        lines = self.docker("service", "inspect", "--format", form, *names).splitlines()
+        return dict(line.split() for line in lines)
+
+    def lives(self, service: str) -> list[tuple[str, str]]:
+        """When each container of a service began and ended, those that are remembered; one that runs ends last."""
+        label = f"label=com.docker.swarm.service.name={STACK}_{service}"
+        containers = self.docker("ps", "--all", "--quiet", "--filter", label).split()
+        form = "{{.State.StartedAt}} {{if .State.Running}}9{{else}}{{.State.FinishedAt}}{{end}}"
+        lines = self.docker("inspect", "--format", form, *containers).splitlines()
+        return sorted((began, ended) for began, ended in (line.split() for line in lines))
+
+    def made_at(self) -> float:
+        """When the manager wrote its last revision down (wall time)."""
+        (newest,) = self.manager("/mappings/history?limit=1")["revisions"]
+        return datetime.fromisoformat(newest["at"]).timestamp()
 
     def gateway(self, method: str, path: str, document: object = None) -> tuple[int, bytes]:
         """One request of somebody who is logged in, from outside of the swarm."""
@@ -117,25 +162,40 @@ class Deployed:
         return self.docker("exec", container, *command)
 
     def apply(self, mappings: str) -> None:
-        """Put mappings in force over the manager's API, with a token that was made for it."""
-        token = self.inside("manager", "gpio-bridge", "tokens", "create", "test", "--role", "operator", *_MANAGER)
-        for name, text in (("token", token), ("mappings.yaml", mappings)):
-            (self.folder / name).write_text(text, encoding="utf-8")
+        """Put mappings in force over the manager's API."""
+        (self.folder / "mappings.yaml").write_text(mappings, encoding="utf-8")
         url = f"http://{self.lab.manager.address}:8088"
         self.run("mappings", "apply", "mappings.yaml", "--yes", "--url", url, "--token-file", "token")
 
     def manager(self, path: str) -> Any:
-        """What the manager's API says, to the bearer of the token that `apply` has made."""
+        """What the manager's API says to the bearer of the token."""
+        status, _, document = self.ask_manager("GET", path)
+        assert status == 200, document
+        return document
+
+    def manager_answers(self) -> bool:
+        """Whether the manager is there, and the dispatcher that it asks."""
+        try:
+            return self.ask_manager("GET", "/deadletters?limit=1")[0] == 200
+        except (OSError, http.client.HTTPException):
+            return False
+
+    def ask_manager(
+        self, method: str, path: str, document: object = None, **headers: str
+    ) -> tuple[int, HTTPMessage, Any]:
+        """One request to the manager's API; status, headers, document."""
         token = (self.folder / "token").read_text(encoding="utf-8").strip()
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
         connection = http.client.HTTPConnection(self.lab.manager.address, 8088, timeout=_ASKED_S)
         try:
-            connection.request("GET", f"/api/v1{path}", headers={"Authorization": f"Bearer {token}"})
+            body = None if document is None else json.dumps(document)
+            kind = {} if body is None else {"Content-Type": "application/json"}
+            bearer = {"Authorization": f"Bearer {token}"}
+            connection.request(method, f"/api/v1{path}", body, {**bearer, **kind, **given})
             answer = connection.getresponse()
-            body = answer.read()
+            return answer.status, answer.headers, json.loads(answer.read())
         finally:
             connection.close()
-        assert answer.status == 200, body
-        return json.loads(body)
 
     def targets(self) -> dict[str, str]:
         """What Prometheus says of whom it asks."""

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.lab import function_images
-from tests.lab.lab import Lab
 from tests.ports import free_port
-from tests.real_parts import require
 from tests.system.processes import Program, ask
 from tests.system.stack.deployed import SERVICES, STACK, VOLUMES, Deployed
 from tests.system.stack.engine_door import (
@@ -47,22 +44,9 @@ mappings:
 """
 
 
-@pytest.fixture
-def deployed(three_pis: Lab, programs: str, tmp_path: Path) -> Iterator[Deployed]:
-    require("mosquitto", "mosquitto_sub", "prometheus", "promtool", "prometheus-alertmanager", "amtool")
-    deployed = Deployed(three_pis, tmp_path, programs)
-    try:
-        yield deployed
-    finally:
-        deployed.run("stack", "rm")
-        deployed.eventually(deployed.without_volumes, "its volumes are gone")
-        deployed.docker("node", "update", "--label-rm", "gpio-bridge.data", "pi-1")
-
-
 def test_one_command_brings_up_everything_and_an_event_invokes_a_function(deployed: Deployed, tmp_path: Path) -> None:
-    began_s = time.monotonic()
-    told = deployed.deploy()
-    print(f"deployed in {time.monotonic() - began_s:.1f} s")
+    told = deployed.first
+    print(f"deployed in {deployed.first_s:.1f} s")
     assert {f"{service}: 1/1" for service in SERVICES} <= set(told), told
     assert told[-1] == f"{STACK}: all of it runs"
     assert "pi-1: gets the label gpio-bridge.data=true: it holds the data from now on" in told
@@ -75,7 +59,7 @@ def test_one_command_brings_up_everything_and_an_event_invokes_a_function(deploy
 
     # A config that is changed is rolled out, to the one service that has it.
     settings = deployed.stack / "dispatcher.yaml"
-    settings.write_text(settings.read_text(encoding="utf-8") + "limits: {per_function: 8}\n", encoding="utf-8")
+    settings.write_text(settings.read_text(encoding="utf-8") + "traces: {max_size: 8MiB}\n", encoding="utf-8")
     changed = deployed.deploy()
     assert [line for line in changed if "service updated" in line] == ["dispatcher: service updated"], changed
     after = deployed.tasks()
@@ -114,7 +98,7 @@ def test_one_command_brings_up_everything_and_an_event_invokes_a_function(deploy
     deployed.eventually(lambda: replicas(deployed) == 1, "it is scaled down when the alert is over", 120)
     print(f"scaled down after {time.monotonic() - began_s:.1f} s")
 
-    removed = deployed.run("stack", "rm")
+    removed = deployed.remove()
     assert "seen: function removed" in removed
     assert deployed.left() == {"service": [], "secret": [], "config": [], "network": [], "volume": VOLUMES}
 
