@@ -43,6 +43,11 @@ def starved_s(pid: int) -> float:
     return sum(int(thread.read_text(encoding="ascii").split()[1]) for thread in threads) / 1e9
 
 
+def loop_starved_s(pid: int) -> float:
+    """As `starved_s`, of a process' first thread alone, which is the one that its loop runs on."""
+    return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+
+
 def written_bytes() -> tuple[int, int]:
     """Bytes that this process has written: by calls, and to the disk's pages (proc_pid_io(5))."""
     found = dict(line.split(": ") for line in Path("/proc/self/io").read_text(encoding="ascii").splitlines())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import threading
 import time
@@ -21,7 +22,7 @@ from typing import Any, Final, Self
 
 from benchmarks import parts
 from benchmarks.figures import Size, Table, interleave, median, milliseconds, percentile
-from benchmarks.machine import cpu_s, starved_s
+from benchmarks.machine import cpu_s, loop_starved_s
 from benchmarks.processes import BenchmarkError, Child, Role
 from benchmarks.roles.nodes import name_of_node, name_of_sensor
 from bridge.broker import free_port
@@ -68,8 +69,9 @@ class Sample:
     """Requests one after the other over a kept connection: how long each took, and what they cost the manager."""
 
     seconds: list[float]
+    with_a_core: list[float]
+    """The same, without the time in which the manager's loop, or the client, could run but had no core."""
     cpu_s: float
-    starved_s: float
     size_bytes: int
 
 
@@ -114,18 +116,18 @@ def _table(title: str, found: dict[str, list[Sample]], changed: list[float]) -> 
     rows, slow = [], []
     for name, samples in found.items():
         seconds = [each for sample in samples for each in sample.seconds]
-        p50, p99 = median(seconds), percentile(seconds, 99)
-        cpu, starved = (
-            sum(column) / len(seconds) for column in zip(*((s.cpu_s, s.starved_s) for s in samples), strict=True)
-        )
-        rows.append([name, *map(milliseconds, (p50, p99, max(seconds), cpu, starved)), f"{samples[0].size_bytes:,}"])
-        if p99 * 1000 > GOAL_MS:
+        with_a_core = percentile([each for sample in samples for each in sample.with_a_core], 99)
+        cpu = sum(sample.cpu_s for sample in samples) / len(seconds)
+        figures = (median(seconds), percentile(seconds, 99), max(seconds), with_a_core, cpu)
+        rows.append([name, *map(milliseconds, figures), f"{samples[0].size_bytes:,}"])
+        if with_a_core * 1000 > GOAL_MS:
             slow.append(name)
-    columns = ("", "p50 ms", "p99 ms", "max ms", "CPU ms", "starved ms", "bytes")
+    columns = ("", "p50 ms", "p99 ms", "max ms", "p99 with a core ms", "CPU ms", "bytes")
     notes = [
-        "CPU: the manager's for each request, with what events and feed cost it meanwhile. Starved: it had no core.",
+        "With a core: less the time in which the manager's loop or the client could run, and others had the cores.",
+        "CPU: the manager's for each request, with what events and feed cost it meanwhile.",
         f"{CHANGED} (PATCH, the file rewritten and published): {median(changed):.2f} s, at most {max(changed):.2f} s.",
-        f"p99 over {GOAL_MS:g} ms: {', '.join(slow) or 'none'}",
+        f"p99 with a core over {GOAL_MS:g} ms: {', '.join(slow) or 'none'}",
     ]
     return Table(title, columns, rows, notes)
 
@@ -180,13 +182,15 @@ def _mappings(count: int, nodes: int) -> dict[str, Any]:
 
 
 def _read(api: Api, manager: Child, path: str, requests: int) -> Sample:
-    seconds, body = [], b""
-    cpu, starved = cpu_s(manager.pid), starved_s(manager.pid)
+    seconds, with_a_core, body = [], [], b""
+    own, cpu = os.getpid(), cpu_s(manager.pid)
     for _ in range(requests):
-        began = time.perf_counter()
+        starved, began = loop_starved_s(manager.pid) + loop_starved_s(own), time.perf_counter()
         body = api.ask("GET", path)
         seconds.append(time.perf_counter() - began)
-    return Sample(seconds, cpu_s(manager.pid) - cpu, starved_s(manager.pid) - starved, len(body))
+        starved = loop_starved_s(manager.pid) + loop_starved_s(own) - starved
+        with_a_core.append(max(0.0, seconds[-1] - starved))
+    return Sample(seconds, with_a_core, cpu_s(manager.pid) - cpu, len(body))
 
 
 @contextmanager

@@ -19,7 +19,7 @@ pytestmark = [
         "docker", "docker-registry", "debootstrap", "mosquitto", "mosquitto-clients", "prometheus",
         "prometheus-alertmanager",
     ),
-    pytest.mark.timeout(500),
+    pytest.mark.timeout(400, func_only=True),  # to come up, a lab and a stack have deadlines of their own
 ]  # fmt: skip
 
 IN_FORCE_S = 1.0

@@ -23,7 +23,7 @@ pytestmark = [
         "docker", "docker-registry", "debootstrap", "mosquitto", "mosquitto-clients", "prometheus",
         "prometheus-alertmanager",
     ),
-    pytest.mark.timeout(500),
+    pytest.mark.timeout(400, func_only=True),  # to come up, a lab and a stack have deadlines of their own
 ]  # fmt: skip
 
 JOBS = ("gateway", "dispatcher", "manager", "engine-door")
@@ -100,7 +100,14 @@ def test_one_command_brings_up_everything_and_an_event_invokes_a_function(deploy
 
     removed = deployed.remove()
     assert "seen: function removed" in removed
-    assert deployed.left() == {"service": [], "secret": [], "config": [], "network": [], "volume": VOLUMES}
+    nothing: dict[str, list[str]] = {"service": [], "secret": [], "config": [], "network": []}
+    assert deployed.left() == {**nothing, "volume": VOLUMES}
+    assert {f"{name}: volume stays, with the data in it" for name in VOLUMES} <= set(removed)
+    removed = deployed.remove("--volumes")
+    assert {f"{name}: volume removed, with the data in it" for name in VOLUMES} <= set(removed)
+    assert deployed.left() == {**nothing, "volume": []}
+    for cluster_node in deployed.lab.nodes[1:]:
+        assert cluster_node.docker("volume", "ls", "--quiet") == "", cluster_node.name
 
 
 def busy(deployed: Deployed) -> bool:
