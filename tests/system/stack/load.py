@@ -87,6 +87,8 @@ class Load:
         self._driver.close()
         self.agent.kill()
         self.witness.__exit__(*exc)
+        for name in (WITH_DOUBLE, WITH_SINGLE):
+            self._deployed.gateway("DELETE", "/system/functions", {"functionName": name})
 
     @contextmanager
     def working(self) -> Iterator[None]:
