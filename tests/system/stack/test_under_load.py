@@ -26,7 +26,7 @@ pytestmark = [
 IN_FORCE_S = 1.0
 TRIES = 3
 OUTAGE_S = 3.0
-OURS = ("dispatcher", "gateway", "manager")
+OURS = ("dispatcher", "gateway", "manager", "engine-door")
 """The services that run the image of our programs."""
 UPGRADE = """
 ARG PROGRAMS
