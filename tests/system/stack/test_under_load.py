@@ -86,6 +86,8 @@ def in_force_s(load: Load, since: float, function: str) -> float:
 @pytest.mark.long
 def test_functions_move_from_a_pi_that_dies_and_no_event_is_lost(deployed: Deployed, load: Load) -> None:
     lab = deployed.lab
+    # Called it is before Swarm has seen its first good health check.
+    deployed.eventually(lambda: load.nodes_of(WITH_SINGLE), "Swarm says that it runs")
     (name,) = load.nodes_of(WITH_SINGLE)
     victim = lab.node(name)
     try:
