@@ -120,6 +120,7 @@ PASSAGES: Final = (
     _look("/nodes/*", MANAGER),
     Passage("POST", "/nodes/*/update", MANAGER, "cluster node update", frozenset({"version"})),
     Passage("GET", "/swarm", MANAGER, "join tokens"),
+    _look("/volumes", MANAGER, "filters"),
     _look("/distribution/**/json", MANAGER),
 )
 """The allow-list: what our gateway and manager ask, and no more."""

@@ -48,7 +48,6 @@ def test_what_our_programs_ask_passes(client: Client, method: str, target: str, 
         ("POST", "/images/create"),
         ("POST", "/images/load"),
         ("DELETE", "/images/abc"),
-        ("GET", "/volumes"),
         ("POST", "/volumes/create"),
         ("DELETE", "/volumes/abc"),
         ("POST", "/volumes/prune"),
@@ -81,7 +80,14 @@ def test_everything_else_is_refused(client: Client, version: str, method: str, p
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/nodes"), ("GET", "/configs"), ("GET", "/swarm"), ("POST", "/configs/create"), ("DELETE", "/networks/a")],
+    [
+        ("GET", "/nodes"),
+        ("GET", "/configs"),
+        ("GET", "/swarm"),
+        ("GET", "/volumes"),
+        ("POST", "/configs/create"),
+        ("DELETE", "/networks/a"),
+    ],
 )
 def test_what_only_the_manager_may_is_said_to_the_gateway(method: str, path: str) -> None:
     with pytest.raises(Refused, match=r"the gateway may ask for no .*; the manager may"):

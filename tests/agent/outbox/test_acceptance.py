@@ -2,6 +2,7 @@
 # ruff: noqa: ASYNC221 - a test owns its loop and may block it
 
 import asyncio
+import math
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 
 from bridge.agent.outbox.acceptance import WAITING
 from bridge.errors import EventError, JournalError
+from bridge.journal import at_once
 from tests.agent.outbox.world import World, one, until
 
 
@@ -30,7 +32,10 @@ async def test_an_event_that_cannot_be_encoded_fails_alone_and_takes_no_sequence
         assert world.outbox.backlog == 2
 
 
-async def test_an_event_that_comes_alone_is_on_the_disk_when_accept_returns(path: Path) -> None:
+async def test_an_event_that_comes_alone_is_on_the_disk_when_accept_returns(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(at_once, "SLOW_S", math.inf)  # of this machine's disk nothing is known
     async with World(path) as world:
         await world.connect()
         for n in (1, 2):  # the log has begun
