@@ -30,16 +30,18 @@ class SideBySide(LoadGroupScheduling):  # type: ignore[misc]  # xdist has no typ
         return scope.split("::", 1)[0]
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the groups, and put them first. A run in one process stays as it is."""
+    """Say behind a test's name which group it is of, and put the groups first. A run in one process stays as it is.
+
+    xdist would say so for its mark `xdist_group`, but its workers do not know how the work is divided (3.8, pytest 9).
+    """
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return
-    for item in items:
-        group = _group(item)
+    groups = {item: _group(item) for item in items}
+    items.sort(key=lambda item: _IN_TURN.index(groups[item]))
+    for item, group in groups.items():
         if group is not None:
-            item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: _IN_TURN.index(_group(item)))
+            item._nodeid = f"{item.nodeid}@{group}"  # type: ignore[attr-defined] # as xdist does it
 
 
 def _group(item: pytest.Item) -> str | None:

@@ -4,12 +4,15 @@ import asyncio
 import itertools
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from bridge.agent.outbox import Priority
 from tests.agent.outbox.world import World, one
+
+pytestmark = pytest.mark.timeout(300)  # it waits for the disk some thousand times, and others may use that too
 
 
 class OutboxMachine(RuleBasedStateMachine):
