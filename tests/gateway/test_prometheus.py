@@ -62,7 +62,8 @@ class Watched:
         group = {"targets": [f"127.0.0.1:{metrics_port}"], "labels": {"program": "gateway", "instance": "gateway"}}
         targets.write_text(json.dumps([group]), encoding="utf-8")
         document = yaml.safe_load((STACK / "prometheus.yml").read_text(encoding="utf-8"))
-        (scraped,) = document["scrape_configs"]
+        scraped = next(one for one in document["scrape_configs"] if one["job_name"] == "gpio-bridge")
+        document["scrape_configs"] = [scraped]
         del scraped["http_sd_configs"]
         scraped["file_sd_configs"] = [{"files": [str(targets)]}]
         document["alerting"] = {
