@@ -63,9 +63,14 @@ def remove_link(name: str) -> None:
 
 
 def remove_namespace(name: str) -> None:
-    """Take away a namespace in which nothing runs any more."""
-    if Path("/run/netns", name).exists():
-        run("ip", "netns", "delete", name)
+    """Take away a namespace in which nothing runs any more; another process may clear the same one away."""
+    file = Path("/run/netns", name)
+    if file.exists():
+        try:
+            run("ip", "netns", "delete", name)
+        except LabError:
+            if file.exists():
+                raise
 
 
 def namespaces(plan: LabPlan) -> list[str]:
