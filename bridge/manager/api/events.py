@@ -9,12 +9,12 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Header, Query, Request, Response, WebSocket
 
 from bridge.manager.access.roles import Role
-from bridge.manager.api.caller import Desk, caller_of
+from bridge.manager.api.caller import Desk
 from bridge.manager.api.entity import document
 from bridge.manager.api.schemas import EVERYWHERE, gives, sockets, streams
-from bridge.manager.api.streams import EventStream, Socket, no_upgrade, refuse_too_many
+from bridge.manager.api.streams import Live, no_upgrade
 from bridge.manager.feed import Feed, Wanted
-from bridge.manager.following import Decisions, Follower
+from bridge.manager.following import Decisions
 
 LOOK_S: Final = 2.0
 """So long an answer waits for a dispatcher that has not been heard yet."""
@@ -58,6 +58,7 @@ def routes(feed: Feed, dropped: Callable[[str], None], desk: Desk) -> APIRouter:
     """The paths of this file."""
     router = APIRouter(prefix="/events", tags=["events"])
     viewer = [desk.of(Role.VIEWER)]
+    live = Live(feed, dropped)
 
     @router.get(
         "",
@@ -89,11 +90,8 @@ def routes(feed: Feed, dropped: Callable[[str], None], desk: Desk) -> APIRouter:
         asked: Annotated[Asked, Depends(_asked)],
         last_event_id: Annotated[str | None, Header(max_length=200)] = None,
     ) -> Response:
-        refuse_too_many(feed)
         # What a browser sends by itself when it comes back is newer than what stood in the address.
-        view = Decisions(feed, asked.wanted, asked.last)
-        follower = Follower(feed, view, dropped, last_id=last_event_id or asked.since)
-        return EventStream(feed, follower, caller_of(request).stands, dropped)
+        return live.stream(request, Decisions(feed, asked.wanted, asked.last), last_event_id or asked.since)
 
     @router.get(
         "/ws",
@@ -107,8 +105,6 @@ def routes(feed: Feed, dropped: Callable[[str], None], desk: Desk) -> APIRouter:
 
     @router.websocket("/ws", dependencies=[desk.of_socket(Role.VIEWER)])
     async def socket(websocket: WebSocket, asked: Annotated[Asked, Depends(_asked)]) -> None:
-        refuse_too_many(feed)
-        follower = Follower(feed, Decisions(feed, asked.wanted, asked.last), dropped, last_id=asked.since)
-        await Socket(feed, follower, caller_of(websocket).stands, dropped).serve(websocket, websocket.state.subprotocol)
+        await live.serve(websocket, Decisions(feed, asked.wanted, asked.last), asked.since)
 
     return router

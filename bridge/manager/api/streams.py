@@ -10,13 +10,14 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from fastapi import Response, WebSocket, WebSocketDisconnect
+from fastapi import Request, Response, WebSocket, WebSocketDisconnect
 from starlette.types import Receive, Scope, Send
 
 from bridge.clock import Clock
+from bridge.manager.api.caller import caller_of
 from bridge.manager.door import ONLY_HEAD
 from bridge.manager.feed import Feed
-from bridge.manager.following import Follower, Told
+from bridge.manager.following import Follower, Told, View
 from bridge.manager.problems import Refusal
 
 _log = logging.getLogger(__name__)
@@ -30,12 +31,6 @@ STANDING_S: Final = 1.0
 REVOKED: Final = "the token was revoked"
 _POLICY, _RESTART = 1008, 1012
 """Why a WebSocket is closed (RFC 6455, 7.4.1, and IANA's registry of close codes)."""
-
-
-def refuse_too_many(feed: Feed) -> None:
-    """Refuses with 503 when enough clients listen already."""
-    if feed.listeners >= LISTENERS:
-        raise Refusal(503, f"{LISTENERS} clients listen already", headers={"Retry-After": "30"})
 
 
 def no_upgrade() -> Refusal:
@@ -143,6 +138,28 @@ class Socket:
             for one in told:
                 async with asyncio.timeout(self._stall_s):
                     await websocket.send_text(_frame(one))
+
+
+class Live:
+    """Lets clients follow a feed, each by what it wants to see of it. Refuses with 503 when enough of them listen."""
+
+    def __init__(self, feed: Feed, dropped: Callable[[str], None]) -> None:
+        self._feed = feed
+        self._dropped = dropped
+
+    def stream(self, request: Request, view: View, since: str | None) -> EventStream:
+        """The answer to somebody who stays."""
+        return EventStream(self._feed, self._follower(view, since), caller_of(request).stands, self._dropped)
+
+    async def serve(self, websocket: WebSocket, view: View, since: str | None) -> None:
+        """Tell somebody over a WebSocket, until it ends."""
+        told = Socket(self._feed, self._follower(view, since), caller_of(websocket).stands, self._dropped)
+        await told.serve(websocket, websocket.state.subprotocol)
+
+    def _follower(self, view: View, since: str | None) -> Follower:
+        if self._feed.listeners >= LISTENERS:
+            raise Refusal(503, f"{LISTENERS} clients listen already", headers={"Retry-After": "30"})
+        return Follower(self._feed, view, self._dropped, last_id=since)
 
 
 async def until_first(*ways: Coroutine[Any, Any, None]) -> None:

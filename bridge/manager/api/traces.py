@@ -11,13 +11,13 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response, 
 
 from bridge.core.story import OUTCOMES, Chosen
 from bridge.manager.access.roles import Role
-from bridge.manager.api.caller import Desk, caller_of
+from bridge.manager.api.caller import Desk
 from bridge.manager.api.entity import document
 from bridge.manager.api.schemas import EVERYWHERE, gives, sockets, streams
-from bridge.manager.api.streams import EventStream, Socket, no_upgrade, refuse_too_many
+from bridge.manager.api.streams import Live, no_upgrade
 from bridge.manager.dispatcher import DispatcherApi
 from bridge.manager.feed import Feed
-from bridge.manager.following import Follower, Stories
+from bridge.manager.following import Stories
 
 PLACE = "/v1/traces"
 Glob = Annotated[str | None, Query(max_length=200, description="A glob.")]
@@ -58,6 +58,7 @@ def routes(dispatcher: DispatcherApi, feed: Feed, dropped: Callable[[str], None]
     """The paths of this file."""
     router = APIRouter(prefix="/traces", tags=["traces"])
     viewer = [desk.of(Role.VIEWER)]
+    live = Live(feed, dropped)
 
     @router.get(
         "",
@@ -91,9 +92,7 @@ def routes(dispatcher: DispatcherApi, feed: Feed, dropped: Callable[[str], None]
         asked: Annotated[Asked, Depends(_asked)],
         last_event_id: Annotated[str | None, Header(max_length=200)] = None,
     ) -> Response:
-        refuse_too_many(feed)
-        follower = Follower(feed, Stories(feed, asked.chosen), dropped, last_id=last_event_id or asked.since)
-        return EventStream(feed, follower, caller_of(request).stands, dropped)
+        return live.stream(request, Stories(feed, asked.chosen), last_event_id or asked.since)
 
     @router.get(
         "/ws",
@@ -107,9 +106,7 @@ def routes(dispatcher: DispatcherApi, feed: Feed, dropped: Callable[[str], None]
 
     @router.websocket("/ws", dependencies=[desk.of_socket(Role.VIEWER)])
     async def socket(websocket: WebSocket, asked: Annotated[Asked, Depends(_asked)]) -> None:
-        refuse_too_many(feed)
-        follower = Follower(feed, Stories(feed, asked.chosen), dropped, last_id=asked.since)
-        await Socket(feed, follower, caller_of(websocket).stands, dropped).serve(websocket, websocket.state.subprotocol)
+        await live.serve(websocket, Stories(feed, asked.chosen), asked.since)
 
     @router.get(
         "/{event_id}",
