@@ -63,8 +63,9 @@ def ground(swarm_of_one: DockerEngine, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("HANDLERS", HANDLERS)
     ground = Ground(swarm_of_one, tmp_path)
     yield ground
-    left = ground.run("rm house")
+    left = ground.run("rm house --volumes")
     assert left.code == 0, left
+    assert ground.engine.docker("volume", "ls", "--quiet") == ""
 
 
 def service(command: str = SLEEP, more: str = "") -> str:
