@@ -2,55 +2,69 @@
 
 A lab, and an engine, are brought up once for all the tests that want them. These begin first, each with a worker of
 its own: they wait more than they compute. The others take the rest meanwhile, file by file, as it comes.
+
+Who gives out the work knows nothing of a test but its name, so the names say here what is shared; a test that takes a
+lab or an engine and is not named here stops the run before it begins.
 """
 
 from __future__ import annotations
 
-import os
 from typing import Final
 
 import pytest
-from xdist.scheduler import LoadGroupScheduling
+from xdist.scheduler import LoadScopeScheduling
 
-GROUPS: Final = {
-    "three_pis": "lab",
-    "swarm_engine": "engine",
-    "swarm_of_one": "engine",
-    "workshop": "engine",
+_GROUPS: Final = {
+    "three_pis": ("tests/lab/test_lab.py", "tests/system/stack/", "tests/system/swarm/"),
+    "swarm_of_one": (
+        "tests/manager/api/test_cluster.py",
+        "tests/manager/api/test_stacks.py",
+        "tests/manager/cluster/",
+        "tests/manager/stack/test_engine_door.py",
+        "tests/manager/stack/test_stack.py",
+    ),
+    "swarm_engine": ("tests/gateway/swarm/test_backend.py", "tests/gateway/swarm/test_faults.py"),
+    "workshop": ("tests/images/test_on_an_engine.py",),
 }
-"""Whose tests are one group: those of these fixtures, which take long to make."""
-_IN_TURN: Final = ("lab", "engine", None)
+"""By the fixture that takes long to make: the beginnings of the names of the tests that share it."""
+_ON_BOTH_BACKENDS: Final = ("tests/gateway/", "[swarm")
+"""How the names of the gateway's tests begin, and what stands in those of them that are on a swarm."""
 
 
-class SideBySide(LoadGroupScheduling):  # type: ignore[misc]  # xdist has no type information
+def group(nodeid: str) -> str | None:
+    """The fixture that a test shares with others, by the test's name."""
+    folder, parameter = _ON_BOTH_BACKENDS
+    if nodeid.startswith(folder) and parameter in nodeid:
+        return "swarm_engine"
+    return next((name for name, places in _GROUPS.items() if nodeid.startswith(places)), None)
+
+
+class SideBySide(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no type information
     """Gives each worker a group's tests, or those of one file."""
 
     def _split_scope(self, nodeid: str) -> str:
-        scope: str = super()._split_scope(nodeid)
-        return scope.split("::", 1)[0]
+        return group(nodeid) or nodeid.split("::", 1)[0]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say behind a test's name which group it is of, and put the groups first. A run in one process stays as it is.
-
-    xdist would say so for its mark `xdist_group`, but its workers do not know how the work is divided (3.8, pytest 9).
-    """
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return
-    groups = {item: _group(item) for item in items}
-    items.sort(key=lambda item: _IN_TURN.index(groups[item]))
-    for item, group in groups.items():
-        if group is not None:
-            item._nodeid = f"{item.nodeid}@{group}"  # type: ignore[attr-defined] # as xdist does it
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the groups first, where there are workers, and let nobody share what the names do not say."""
+    for item in items:
+        taken = _taken(item)
+        if taken is not None and taken != group(item.nodeid):
+            raise pytest.UsageError(f"{item.nodeid} takes {taken}: tests/side_by_side.py has to say so")
+    if hasattr(config, "workerinput"):
+        turns = [*_GROUPS, None]
+        items.sort(key=lambda item: turns.index(group(item.nodeid)))
 
 
-def _group(item: pytest.Item) -> str | None:
+def _taken(item: pytest.Item) -> str | None:
     wanted = set(getattr(item, "fixturenames", ()))
     callspec = getattr(item, "callspec", None)
     # A bench asks for its engine only when it is one on a swarm.
     if callspec is not None and callspec.params.get("idle_bench") == "swarm":
         wanted.add("swarm_engine")
-    return next((group for fixture, group in GROUPS.items() if fixture in wanted), None)
+    return next((name for name in _GROUPS if name in wanted), None)
 
 
 @pytest.hookimpl(optionalhook=True)
