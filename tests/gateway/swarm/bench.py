@@ -48,7 +48,7 @@ class SwarmBench(Bench):
                 monitor_s=1.0,
                 stop_grace_s=2.0,
                 # As patient as by default: on a busy machine Swarm must not end replicas that are well, but slow.
-                health=HealthSettings(every_s=0.5, timeout_s=10.0, start_s=60.0, retries=5),
+                health=HealthSettings(every_s=1.0, timeout_s=10.0, start_s=60.0, retries=5),
             ),
         }
 

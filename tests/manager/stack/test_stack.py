@@ -214,7 +214,7 @@ def secret_of(ground: Ground) -> str:
 def test_a_service_that_cannot_run_is_told_with_its_tasks_own_error_and_last_words(ground: Ground) -> None:
     ground.write(
         "services: {one: "
-        + service("raise SystemExit(chr(110) + chr(111))", "deploy: {restart_policy: {delay: 20s}}")
+        + service("raise SystemExit(chr(110) + chr(111))", "deploy: {restart_policy: {delay: 6s}}")
         + f", two: {service()}}}\n"
     )
     done = ground.deploy("--settle 3")

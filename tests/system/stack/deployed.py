@@ -68,7 +68,7 @@ class Deployed:
     def __init__(self, lab: Lab, folder: Path, programs: str) -> None:
         self.lab, self.folder = lab, folder
         self.stack = folder / "stack"
-        at = {"DOCKER_HOST": lab.manager.host, "HEALTH_EVERY": "2s", "GPIO_BRIDGE_IMAGE": programs}
+        at = {"DOCKER_HOST": lab.manager.host, "HEALTH_EVERY": "4s", "GPIO_BRIDGE_IMAGE": programs}
         # Grafana is off, and not to be had here: any image that is there will do.
         at["GRAFANA_IMAGE"] = programs
         self.variables = {**at, **images_of(lab)}

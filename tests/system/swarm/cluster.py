@@ -27,7 +27,7 @@ _SETTINGS: Final = {
     "state_dir": "/var/lib/gpio-bridge/gateway",
     "basic_auth": {"enabled": True},
     # An engine looks at a container for the first time after this long, and calls it running then.
-    "swarm": {"health": {"every": "1s"}, "monitor": "2s", "restart_delay": "1s"},
+    "swarm": {"health": {"every": "2s"}, "monitor": "2s", "restart_delay": "1s"},
 }
 
 
