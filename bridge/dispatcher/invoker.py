@@ -7,6 +7,7 @@ The seam is `Invoker`: callbacks, so that an attempt needs no task. This one pos
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -24,6 +25,8 @@ from bridge.dispatcher.settings import GatewaySettings
 Done = Callable[[Outcome], None]
 """Is told the outcome of an attempt, on the loop."""
 
+_SECONDS: Final = re.compile(r"[ \t]*[0-9]+[ \t]*")
+"""Not str.isdigit, which also knows the digits of other scripts, and ² besides."""
 _PLACES: Final = {"sync": "function", "async": "async-function"}
 
 
@@ -120,10 +123,10 @@ def retry_after(value: str | None, now: datetime) -> float | None:
     """The seconds that `Retry-After` asks for: a number or an HTTP date (RFC 9110, 10.2.3); None for anything else."""
     if value is None:
         return None
-    if value.strip().isdigit():
+    if _SECONDS.fullmatch(value):
         return float(value)
     try:
         at = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # a number in it may be of any length
         return None
     return max(0.0, (at - now).total_seconds()) if at.tzinfo is not None else None

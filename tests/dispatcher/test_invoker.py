@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from bridge.clock import RealClock
 from bridge.core.event import CONTENT_TYPE, Event, parse
@@ -223,3 +225,16 @@ def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
     assert retry_after(format_datetime(now - timedelta(seconds=30), usegmt=True), now) == 0
     assert retry_after("soon", now) is None
     assert retry_after(None, now) is None
+
+
+@given(
+    st.text(st.characters(max_codepoint=255))
+    | st.from_regex(r"wed, [0-9]{1,30} oct [0-9]{1,30} 07:28:[0-9]{0,30} [+-][0-9]{1,30}", fullmatch=True)
+)
+@example("²")
+@example("1¹")
+@example("9" * 5000)
+@example("wed, 21 oct 2015 07:28:00 +99999999999999999")
+def test_rule_11_any_retry_after_is_a_time_from_now_on_or_none(value: str) -> None:
+    seconds = retry_after(value, datetime(2026, 11, 22, tzinfo=UTC))
+    assert seconds is None or seconds >= 0
