@@ -316,6 +316,8 @@ class Ledger:
         """Keep one slot per lane until the backlog ends: what stood in it is a counted drop (rule 14)."""
         self._admit(work, now)
         self._drop_slot(work.lane)
+        if work.invocation.due_at is not None:
+            self._replace_timer(timer_key(work.invocation.mapping, work.entry.event))
         self._slots[work.lane] = work
         work.slot = True
 
@@ -375,10 +377,14 @@ class Ledger:
             return
         due = now.monotonic + waits_s(work, now.wall)
         key = timer_key(invocation.mapping, entry.event)
-        earlier = self._timers.find(key)
-        if earlier is not None:  # by event time, which the plan goes by, it has fallen due: only this one waits now
-            self._fall_due(earlier)
+        self._replace_timer(key)
         self._timers.add(key, work, due)
+
+    def _replace_timer(self, key: str) -> None:
+        """Another one waits under this key: by event time, which the plan goes by, the one before has fallen due."""
+        earlier = self._timers.find(key)
+        if earlier is not None:
+            self._fall_due(earlier)
 
     def _unreadable(self, given: Unreadable, now: Instant) -> None:
         if given.ticket is not None:
@@ -401,7 +407,7 @@ class Ledger:
             given.node,
             self.mappings,
             self.state,
-            overdue=lambda key: self._timers.overdue(key, now.monotonic),
+            overdue=lambda key: self._overdue(key, now.monotonic),
         )
         for key in planned.cancelled:
             self._cancel(key, f"the node {given.node} went offline")
@@ -414,7 +420,8 @@ class Ledger:
         invocation, entry, outcome = work.invocation, work.entry, given.outcome
         if outcome.verdict is Verdict.SUCCEEDED:
             if invocation.cooldown_key is not None:
-                self._remember((succeeded(invocation.cooldown_key, entry.event, entry.received_at),), entry)
+                begun = succeeded(invocation.cooldown_key, entry.event, entry.received_at, self.state)
+                self._remember((begun,), entry)
             self._effects.append(Ended(invocation, entry.event, work.attempts, outcome, None))
             self._end(work)
             if self._why_parked:
@@ -444,6 +451,8 @@ class Ledger:
             case Park():
                 self._effects.append(Retrying(invocation, entry.event, work.attempts, outcome, None))
                 work.attempts -= 1  # it never reached the function
+                if not work.attempts:
+                    work.first_at = None  # nor does its `total` begin with it
                 self._lanes.park(work.lane, now.monotonic)
             case GiveUp(reason):  # pragma: no branch - the last of them, as mypy knows
                 self._give_up(work, reason, now, outcome)
@@ -531,11 +540,29 @@ class Ledger:
     def _cancel(self, key: str, by: str) -> None:
         """Call off a waiting invocation; plan has seen to it that it did not fall due before (rule 15)."""
         work = self._timers.find(key)
-        if work is None:
-            return  # it fired already, late as the clocks of two machines are
-        self._timers.forget(work)
+        if work is not None:
+            self._timers.forget(work)
+        else:
+            work = self._slot_of(key)
+            if work is None:
+                return  # it fired already, late as the clocks of two machines are
+            del self._slots[work.lane]
         self._effects.append(Cancelled(work.invocation, work.entry.event, by))
         self._close(work)
+
+    def _slot_of(self, key: str) -> Work | None:
+        """What waits under a timer's key while a backlog lasts, of which only the latest is wanted."""
+        for work in self._slots.values():
+            if work.invocation.due_at is not None and timer_key(work.invocation.mapping, work.entry.event) == key:
+                return work
+        return None
+
+    def _overdue(self, key: str, now: float) -> bool:
+        """Whether what waits under a timer's key has fallen due by the time that has passed here."""
+        work = self._slot_of(key)
+        if work is None:
+            return self._timers.overdue(key, now)
+        return work.since + waits_s(work, work.entry.received_at) <= now
 
     def _wake(self, now: Instant) -> None:
         for work in self._timers.fallen_due(now.monotonic):

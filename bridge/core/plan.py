@@ -97,9 +97,13 @@ def node_offline(
     return Plan(cancelled=tuple(cancelled), changes=tuple(changes), judgements=tuple(judgements))
 
 
-def succeeded(cooldown_key: str, event: Event, received_at: datetime) -> StateChange:
-    """That a cooldown begins because an invocation succeeded; it is counted from the event's time (rule 15)."""
-    return cooldown_change(cooldown_key, (decision_time(event, received_at),))
+def succeeded(cooldown_key: str, event: Event, received_at: datetime, state: MappingState) -> StateChange:
+    """That a cooldown begins because an invocation succeeded; it is counted from the event's time (rule 15).
+
+    A success that was long in coming ends none that began with a later event.
+    """
+    fires = state.cooldowns.get(cooldown_key, ())
+    return cooldown_change(cooldown_key, (*fires, decision_time(event, received_at)))
 
 
 def decision_time(event: Event, received_at: datetime) -> datetime:
@@ -165,7 +169,9 @@ class _Planner:
             anywhere = selects((one for one in mapping.until if one.names_a_place), event)
             for key, waiting in self.state.waiting.items():
                 wanted = waiting.mapping == mapping.name and key not in self.waiting
-                if wanted and (anywhere or waiting.source == event.source):
+                own = waiting.source == event.source
+                # What happened elsewhere before it began to wait may well arrive later, and is about an earlier time.
+                if wanted and (own or (anywhere and self.at >= waiting.since)):
                     self._end(key, waiting, "until", "none of until")
 
     def _end(self, key: str, waiting: Waiting, clause: str, wanted: str) -> None:

@@ -57,7 +57,7 @@ class RetryPolicy:
     first_s: float = 1.0
     max_s: float = 60.0
     total_s: float | None = None
-    """No attempt starts later than this after the first one, when given."""
+    """No attempt starts later than this after the first one that reached its function, when given."""
 
 
 @dataclass(frozen=True, slots=True)

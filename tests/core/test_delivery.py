@@ -649,6 +649,18 @@ def test_rule_15_a_clock_that_is_ahead_lets_the_next_wait_without_losing_the_one
     assert [effect.event.id for effect in bench.told(Cancelled)] == ["door-2"]
 
 
+def test_rule_11_the_total_time_begins_with_an_attempt_that_reached_the_function() -> None:
+    bench = Bench(mapping(retry=RetryPolicy(attempts=2, total_s=60.0)))
+    bench.receive(event())
+    bench.attempted("door-1:m", Verdict.PARKED)
+    bench.wait(3600.0)
+    assert bench.invoked == ["door-1:m"]
+    bench.attempted("door-1:m", Verdict.RETRYABLE)
+    assert bench.told(Ended) == []
+    bench.wait(10.0)
+    assert bench.invoked == ["door-1:m"]
+
+
 def test_rule_15_a_cooldown_from_success_begins_with_it() -> None:
     bench = Bench(mapping(cooldown=Cooldown(30.0, start="success")))
     bench.receive(event(1))

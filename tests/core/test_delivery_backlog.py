@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bridge.core.conditions import compile_condition
 from bridge.core.mapping import MappingSet
 from bridge.core.records import Restored
@@ -9,9 +11,11 @@ from bridge.core.retry import Outcome, RetryPolicy, Verdict
 from bridge.core.steps import (
     Attempted,
     BacklogEnded,
+    Cancelled,
     Ended,
     Expired,
     MappingsReplaced,
+    NodeOffline,
     NotCommitted,
     Received,
     Replay,
@@ -61,6 +65,45 @@ def test_rule_14_what_waits_in_a_slot_is_kept_and_survives_a_restart() -> None:
     bench.receive(event(1), backlog=True)
     after = bench.restart(bench.commit(), mapping(backlog="latest"))
     assert after.invoked == ["door-1:m"]
+
+
+def test_rule_15_what_waits_in_a_slot_is_cancelled_by_the_opposite_event() -> None:
+    bench = Bench(mapping(backlog="latest", for_s=5.0))
+    bench.wait(100.0)
+    bench.receive(event(1), event(2, name="motion.ended", at_s=1.0), backlog=True)
+    assert [cancelled.invocation.id for cancelled in bench.told(Cancelled)] == ["door-1:m"]
+    bench.step(BacklogEnded(PLACE))
+    assert (bench.invoked, bench.ledger.open_invocations, bench.ledger.slots) == ([], 0, frozenset())
+
+
+def test_rule_15_what_waits_in_a_slot_fires_when_the_opposite_event_came_after_its_time() -> None:
+    bench = Bench(mapping(backlog="latest", for_s=5.0))
+    bench.wait(100.0)
+    bench.receive(event(1), event(2, name="motion.ended", at_s=6.0), backlog=True)
+    bench.step(BacklogEnded(PLACE))
+    assert bench.invoked == ["door-1:m"]
+
+
+@pytest.mark.parametrize(("waited_s", "fires"), [(4.0, False), (5.0, True)])
+def test_rule_15_a_node_that_goes_offline_cancels_what_waits_in_a_slot_unless_its_time_has_come(
+    waited_s: float, *, fires: bool
+) -> None:
+    bench = Bench(mapping(backlog="latest", for_s=5.0))
+    bench.receive(event(1), backlog=True)
+    bench.wait(waited_s)
+    bench.step(NodeOffline("home", "pi-1", None))
+    assert len(bench.told(Cancelled)) == (0 if fires else 1)
+    bench.step(BacklogEnded(PLACE))
+    assert bench.invoked == (["door-1:m"] if fires else [])
+
+
+def test_rule_15_what_waits_lets_go_when_a_later_one_takes_a_slot() -> None:
+    bench = Bench(mapping(backlog="latest", for_s=5.0))
+    bench.receive(event(1))
+    bench.receive(event(2, at_s=6.0), backlog=True)
+    assert bench.invoked == ["door-1:m"]
+    bench.receive(event(3, name="motion.ended", at_s=7.0), backlog=True)
+    assert [cancelled.invocation.id for cancelled in bench.told(Cancelled)] == ["door-2:m"]
 
 
 def test_rule_13_what_waits_in_a_slot_of_a_removed_mapping_is_a_dead_letter() -> None:

@@ -275,6 +275,19 @@ b: {select: {event: motion.detected}, for: 60s, invoke: f}
     assert set(desk.state.waiting) == {f"b|{SOURCE}", f"b|{SOURCE[:-10]}gate"}
 
 
+def test_rule_15_what_happened_elsewhere_before_the_waiting_began_does_not_end_it() -> None:
+    desk = Desk(one("for: 60s\nuntil: {sensor: disarm}", select="{event: motion.detected}"))
+    desk.feed(sensor_event(seconds=100))
+    assert desk.feed(sensor_event("button.pressed", seconds=99, sensor="disarm")).cancelled == ()
+    assert desk.feed(sensor_event("button.pressed", seconds=100, sensor="disarm")).cancelled == (KEY,)
+
+
+def test_rule_15_a_sensors_own_later_event_ends_a_waiting_whatever_its_clock_said() -> None:
+    desk = Desk(one("for: 60s\nuntil: {event: button.pressed}", select="{event: motion.detected}"))
+    desk.feed(sensor_event(seconds=100))
+    assert desk.feed(sensor_event("button.pressed", seconds=-86400)).cancelled == (KEY,)
+
+
 def test_an_event_may_end_a_waiting_and_begin_it_again() -> None:
     desk = Desk(one("for: 5s\nuntil: {event: motion.detected}"))
     desk.feed(sensor_event())
@@ -363,9 +376,21 @@ def test_a_cooldown_from_success_begins_with_the_success() -> None:
     assert fired(first) == fired(second) == ["f"]
     key = second.invocations[0].cooldown_key
     assert key is not None
-    desk.state.apply((succeeded(key, sensor_event(seconds=1), at(20)),))
+    desk.state.apply((succeeded(key, sensor_event(seconds=1), at(20), desk.state),))
     assert clause(desk.feed(sensor_event(seconds=30))) == "cooldown"
     assert fired(desk.feed(sensor_event(seconds=31))) == ["f"]
+
+
+def test_rule_15_a_success_that_was_long_in_coming_ends_no_later_cooldown() -> None:
+    desk = Desk(one("cooldown: {time: 30s, per: mapping, from: success}", select="{event: motion.detected}"))
+    slow, quick = sensor_event(), sensor_event(seconds=10, sensor="gate")
+    key = desk.feed(slow).invocations[0].cooldown_key
+    assert key is not None
+    assert fired(desk.feed(quick)) == ["f"]
+    desk.state.apply((succeeded(key, quick, at(11), desk.state),))
+    desk.state.apply((succeeded(key, slow, at(20), desk.state),))
+    assert clause(desk.feed(sensor_event(seconds=39))) == "cooldown"
+    assert fired(desk.feed(sensor_event(seconds=40))) == ["f"]
 
 
 def test_what_was_cancelled_starts_no_cooldown() -> None:

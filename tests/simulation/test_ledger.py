@@ -19,6 +19,7 @@ from bridge.core.conditions import compile_condition
 from bridge.core.delivery import Ledger, Limits
 from bridge.core.event import Event, Identity, Observation, encode, parse
 from bridge.core.mapping import Cooldown, Mapping, MappingSet
+from bridge.core.plan import Plan, timer_key
 from bridge.core.receipts import Ticket
 from bridge.core.records import Commit
 from bridge.core.retry import Outcome, RetryPolicy, Verdict
@@ -26,6 +27,7 @@ from bridge.core.selector import SensorSelector
 from bridge.core.steps import (
     Acknowledge,
     Attempted,
+    BacklogEnded,
     Cancelled,
     Committed,
     Confirm,
@@ -57,6 +59,7 @@ MAPPINGS = (
     Mapping(name="ordered", selectors=EVERY, function="f", retry=RetryPolicy(attempts=3), max_age_s=300.0),
     Mapping(name="free", selectors=EVERY, function="g", order="none", on_failure="page", retry=RetryPolicy(attempts=1)),
     Mapping(name="held", selectors=DETECTED, function="f", for_s=5.0),
+    Mapping(name="newest", selectors=DETECTED, function="g", for_s=5.0, backlog="latest"),
     Mapping(name="cooled", selectors=DETECTED, function="h", cooldown=Cooldown(8.0, start="success")),
     Mapping(name="wrong", selectors=DETECTED, function="h", when=compile_condition("data.none == 1")),
 )
@@ -93,6 +96,8 @@ class World(RuleBasedStateMachine):
         self.running: set[str] = set()
         self.recorded_finished: set[str] = set()
         self.first_attempts: dict[str, list[int]] = {}
+        self.waiting: dict[str, tuple[str, datetime]] = {}
+        self.cancelled: set[str] = set()
         self.pending: Commit | None = None
         self.fetches: list[Fetch] = []
 
@@ -125,14 +130,14 @@ class World(RuleBasedStateMachine):
         self.queue.append(event)
 
     @precondition(lambda self: self.queue)
-    @rule(count=st.integers(1, 4))
-    def the_broker_delivers(self, count: int) -> None:
+    @rule(count=st.integers(1, 4), backlog=st.booleans())
+    def the_broker_delivers(self, count: int, *, backlog: bool = False) -> None:
         inputs: list[Input] = []
         for event in self.queue[:count]:
             self.packet += 1
             ticket = Ticket(self.generation, self.packet)
             self.inflight[ticket] = event
-            inputs.append(Received(event, ticket))
+            inputs.append(Received(event, ticket, backlog))
         del self.queue[:count]
         self.step(*inputs)
 
@@ -169,7 +174,7 @@ class World(RuleBasedStateMachine):
 
     @rule()
     def the_backlog_is_over(self) -> None:
-        self.step(TimersReleased())
+        self.step(BacklogEnded(("home", "pi-1")), TimersReleased())
 
     @rule(seconds=st.floats(0.0, 90.0))
     def time_passes(self, seconds: float) -> None:
@@ -209,6 +214,8 @@ class World(RuleBasedStateMachine):
         self.pending = None
         self.running.clear()
         self.fetches.clear()
+        self.waiting.clear()
+        self.cancelled.clear()
         self.look_back()
         self.rebuild()
 
@@ -234,6 +241,7 @@ class World(RuleBasedStateMachine):
     def carry_out(self, effect: Effect) -> None:
         match effect:
             case Judged(event, plan):
+                self.decided(event, plan)
                 self.stories[event.identity] = Story(
                     open={planned.id for planned in plan.invocations}, dead={failure.id for failure in plan.failures}
                 )
@@ -262,7 +270,18 @@ class World(RuleBasedStateMachine):
             case _:
                 pass
 
+    def decided(self, event: Event, plan: Plan) -> None:
+        """What no longer waits, and had still to wait, must never be invoked (rule 15)."""
+        for key in plan.cancelled:
+            id_, due_at = self.waiting.pop(key, ("", START))
+            if due_at > self.now().wall:
+                self.cancelled.add(id_)
+        for planned in plan.invocations:
+            if planned.due_at is not None:
+                self.waiting[timer_key(planned.mapping, event)] = planned.id, planned.due_at
+
     def invoked(self, id_: str, lane: str, event: Event) -> None:
+        assert id_ not in self.cancelled, f"rule 15: {id_} was called off"
         assert id_ not in self.running, f"{id_} runs twice at once"
         assert id_ not in self.recorded_finished, f"rule 10: {id_} is recorded as finished and runs again"
         assert id_ in self.stories[event.identity].open, f"{id_} ended and runs again"
