@@ -143,15 +143,11 @@ def dropped_by_outboxes(inputs: Iterable[Input], rows: Iterable[SourceRow], at: 
         first = last if given.covers_from is None else given.covers_from
         stone = parse_tombstone(event) if given.covers_from is not None else None
         if stone is not None:
-            fresh = last - first + 1 - _overlap(here, first, last)
+            fresh = last - first + 1 - here.count(first, last)
             if fresh:
                 which = f"{first}-{last} of epoch {event.epoch}"
                 yield Drop(event.source, stone.reason or "unknown", fresh, which, at)
         here.add(first, last)
-
-
-def _overlap(here: Sequences, first: int, last: int) -> int:
-    return sum(max(0, min(last, end) - max(first, begin) + 1) for begin, end in here)
 
 
 def _missing(row: SourceRow, *, first_epoch: bool) -> Iterator[tuple[int, int]]:

@@ -68,6 +68,12 @@ class Dedup:
             return False
         return not known.touches(identity.sequence if first is None else first, identity.sequence)
 
+    def unknown(self, identity: Identity, first: int) -> int:
+        """How many of the sequences from `first` to the event's own have no record."""
+        epochs = self._sources.get(identity.source)
+        known = epochs.get(identity.epoch) if epochs else None
+        return identity.sequence - first + 1 - (known.count(first, identity.sequence) if known is not None else 0)
+
     def add(self, identity: Identity, *, first: int | None = None) -> None:
         """Note that the event has a record; with `first`, all sequences from there to its own (a tombstone's range)."""
         if identity.sequence == 0:

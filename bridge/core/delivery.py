@@ -269,7 +269,10 @@ class Ledger:
             self._effects.append(Repeated(event))
             books.dedup.touch(identity)
             if given.covers_from is not None:  # its own sequence arrived before its sender dropped it
+                lost = books.dedup.unknown(identity, given.covers_from)
                 books.dedup.add(identity, first=given.covers_from)
+                if lost:
+                    self._effects.append(Bereaved(event, given.covers_from, lost))
             books.join(entry, ticket)
             return
         if books.dedup.crowded(identity, first=given.covers_from):
@@ -279,11 +282,12 @@ class Ledger:
         entry = Entry(self._number(), identity, event, now.wall, arrived=now.monotonic)
         if ticket is not None:
             entry.tickets.append(ticket)
+        lost = books.dedup.unknown(identity, given.covers_from) if given.covers_from is not None else 0
         if event.type != FOREIGN_TYPE:
             books.dedup.add(identity, first=given.covers_from)
         books.open(entry)
         if given.covers_from is not None:
-            self._effects.append(Bereaved(event, given.covers_from))
+            self._effects.append(Bereaved(event, given.covers_from, lost))
             books.finish(entry)
             return
         if given.quarantined is None:

@@ -43,6 +43,10 @@ class Sequences:
         """How many runs there are."""
         return len(self._firsts)
 
+    def count(self, first: int, last: int) -> int:
+        """How many there are from `first` to `last`."""
+        return sum(max(0, min(last, end) - max(first, begin) + 1) for begin, end in self)
+
     def touches(self, first: int, last: int) -> bool:
         """Whether adding all from `first` to `last` would join a run that is there."""
         return bisect_right(self._lasts, first - 2) < bisect_right(self._firsts, last + 1)

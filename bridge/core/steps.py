@@ -201,6 +201,8 @@ class Bereaved:
 
     event: Event
     first: int
+    lost: int
+    """How many of them are not here: an outbox may drop what has arrived, and joins tombstones that it had sent."""
 
 
 @dataclass(frozen=True, slots=True)

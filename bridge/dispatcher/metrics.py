@@ -41,7 +41,7 @@ class Metrics:
         prefix = "gpio_bridge_dispatcher"
         self._events = Tally(f"{prefix}_events", "Events received for the first time", registry=registry)
         self._bereaved = Counter(
-            f"{prefix}_outbox_dropped", "Sequences that agents' tombstones stand for", registry=registry
+            f"{prefix}_outbox_dropped", "Events that agents' outboxes dropped before they arrived", registry=registry
         )
         self._acknowledged = Tally(f"{prefix}_acknowledged", "Deliveries acknowledged", registry=registry)
         self._judged = Tally(
@@ -95,7 +95,7 @@ class Metrics:
             Cancelled: self._count_cancelled,
             Retrying: lambda effect, _: self._count_attempt(effect.invocation, effect.outcome),
             Acknowledge: lambda effect, _: self._acknowledged.add((), len(effect.tickets)),
-            Bereaved: lambda effect, _: self._bereaved.inc((effect.event.sequence or effect.first) - effect.first + 1),
+            Bereaved: lambda effect, _: self._bereaved.inc(effect.lost),
             Postponed: lambda _, _now: self._postponed.inc(),
             Repeated: lambda _, _now: self._duplicate.inc(),
             Expired: lambda effect, _: self._dropped.labels(effect.invocation.mapping, effect.rule).inc(),

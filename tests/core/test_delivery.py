@@ -691,13 +691,24 @@ def test_a_tombstone_is_noted_and_fires_nothing() -> None:
     assert bench.ledger.confirmed()[0].runs == ((3, 7),)
 
 
+def test_of_a_tombstone_only_what_is_not_here_is_lost() -> None:
+    bench = Bench(mapping())
+    bench.receive(event(1), event(4))
+    bench.step(Received(event(6), Ticket(1, 3), covers_from=3))
+    assert [effect.lost for effect in bench.told(Bereaved)] == [3]
+    bench.step(Received(event(8), Ticket(1, 4), covers_from=2))
+    assert [effect.lost for effect in bench.told(Bereaved)] == [3]
+    bench.step(Received(event(8), Ticket(1, 5), covers_from=2))
+    assert bench.told(Bereaved) == []
+
+
 def test_a_tombstone_whose_own_event_arrived_before_still_covers_the_others() -> None:
     bench = Bench(mapping())
     bench.receive(event(7))
     bench.attempted("door-7:m")
     bench.step(Received(event(7), Ticket(1, 2), covers_from=3))
 
-    assert bench.told(Bereaved) == []
+    assert [(effect.first, effect.lost) for effect in bench.told(Bereaved)] == [(3, 4)]
     bench.commit()
     assert bench.acknowledged == [Ticket(1, 2)]
     assert bench.ledger.confirmed()[0].runs == ((3, 7),)

@@ -152,7 +152,9 @@ async def test_what_an_outbox_dropped_is_named_once_and_after_a_restart(site: Si
     site.client.publish(FRONT_DOOR.text, drop(2, 5))
     site.client.publish(FRONT_DOOR.text, drop(2, 5))
     site.client.publish(FRONT_DOOR.text, drop(6, 6, "bytes"))
+    site.client.publish(FRONT_DOOR.text, drop(1, 6))
     await arrived(site, 7)
+    assert site.dispatcher.registry.get_sample_value("gpio_bridge_dispatcher_outbox_dropped_total") == 4
     for _ in range(2):
         document = await audit(site)
         drops = {one["reason"]: one for one in document["drops"]}
