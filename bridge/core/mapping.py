@@ -97,6 +97,12 @@ class MappingSet:
         """The mappings whose `until` selects the event."""
         return self._until.find(event)
 
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The functions that they may invoke, those that are told of a failure included; each once, in order."""
+        names = (name for one in self.mappings.values() for name in (one.function, one.on_failure))
+        return tuple(dict.fromkeys(name for name in names if name is not None))
+
     def foreign_filters(self) -> tuple[str, ...]:
         """The MQTT topic filters that enabled mappings want besides our own sensors' events."""
         return self._foreign

@@ -27,10 +27,14 @@ import orjson
 
 from bridge.agent.agent import Agent
 from bridge.clock import VirtualClock
+from bridge.config import compose
 from bridge.core.event import Event
+from bridge.core.mapping import MappingSet
 from bridge.core.plan import Judgement, explain
 from bridge.dispatcher.dispatcher import Dispatcher
 from bridge.errors import BridgeError, ConfigError
+from bridge.mapping_file import decode_mappings
+from bridge.mapping_file.timezone import local_timezone
 from bridge.mqtt.transport import Message
 from bridge.testing.broker import RECONNECT_S, Broker
 from bridge.testing.files import HousePlan
@@ -38,6 +42,7 @@ from bridge.testing.functions import Function, Recorder
 from bridge.testing.handlers import Handlers
 from bridge.testing.invocations import Invocations
 from bridge.testing.loop import VirtualLoop
+from bridge.testing.names import Names
 from bridge.testing.pi import VirtualPi
 from bridge.testing.programs import Programs
 from bridge.testing.sensor import rest_s
@@ -71,6 +76,8 @@ class House:
         self._begun = False
         self._closed = False
         self._folder: Path | None = None
+        self._mappings = plan.mappings
+        self._known: Names | None = None
         self._programs: Programs
         self._broker: Broker
         self._pis = {agent.node: VirtualPi(agent, self) for agent in plan.agents}
@@ -132,7 +139,7 @@ class House:
     @property
     def invocations(self) -> Invocations:
         """Everything that functions were asked since the test began."""
-        return Invocations(lambda: self._recorder.recorded, self._why_nothing)
+        return Invocations(lambda: self._recorder.recorded, self._why_nothing, self._names)
 
     @property
     def events(self) -> list[Event]:
@@ -152,14 +159,14 @@ class House:
         return self._complete(self.dispatcher.dead_letters())
 
     def function(self, name: str) -> Function:
-        """The function of this name, to tell it how to answer."""
+        """The function of this name, to tell it how to answer. Raises LookupError when there is no such function."""
+        self._names().check_function(name)
         return self._recorder.function(name)
 
     def why(self, mapping: str) -> str:
         """Why a mapping did not fire, the newest reason first. Raises LookupError when there is no such mapping."""
-        known = self.dispatcher.mappings.mappings
-        if mapping not in known:
-            raise LookupError(f"there is no mapping {mapping}; there are {', '.join(known)}")
+        if mapping not in self.dispatcher.mappings.mappings:
+            self._names().check_mapping(mapping)
         reasons = self._story.reasons(mapping)
         if reasons:
             return "\n".join(reasons)
@@ -227,6 +234,7 @@ class House:
         self._complete(dispatcher.reload())
         if dispatcher.mapping_problem is not None:
             raise ConfigError(dispatcher.mapping_problem.problems)
+        self._mappings, self._known = text, None
         self.settle()
 
     def close(self) -> None:
@@ -296,6 +304,16 @@ class House:
         return _CONFIRMED_S + (own.commit_every_s if own is not None else 0.0)
 
     # Why.
+
+    def _names(self) -> Names:
+        """What there is by the mapping file as it stands, also before the house begins to live."""
+        if self._known is None:
+            text, name = self._mappings, self.plan.mappings_name
+            mappings = MappingSet()
+            if text is not None:
+                mappings = decode_mappings(compose(text, name), local_timezone=local_timezone(), root=self.plan.root)
+            self._known = Names.of(mappings, self.plan.functions)
+        return self._known
 
     def _why_nothing(self, function: str | None, mapping: str | None) -> str:
         if not self._begun:

@@ -13,6 +13,7 @@ from typing import Any, Literal, overload
 import orjson
 
 from bridge.core.event import Event
+from bridge.testing.names import Names
 
 Outcome = Literal["running", "retrying", "parked", "succeeded", "dead", "cut off"]
 
@@ -97,22 +98,28 @@ class Invocations(Sequence[RecordedInvocation]):
         self,
         all_: Callable[[], Sequence[RecordedInvocation]],
         explain: Callable[[str | None, str | None], str],
+        names: Callable[[], Names],
         *,
         function: str | None = None,
         mapping: str | None = None,
     ) -> None:
         self._all = all_
         self._explain = explain
+        self._names = names
         self._function = function
         self._mapping = mapping
 
     def of(self, function: str) -> Invocations:
-        """Those of one function."""
-        return Invocations(self._all, self._explain, function=function, mapping=self._mapping)
+        """Those of one function. Raises LookupError when there is no such function."""
+        if all(one.function != function for one in self._all()):  # a mapping of before may have invoked it
+            self._names().check_function(function)
+        return Invocations(self._all, self._explain, self._names, function=function, mapping=self._mapping)
 
     def by(self, mapping: str) -> Invocations:
-        """Those that one mapping made."""
-        return Invocations(self._all, self._explain, function=self._function, mapping=mapping)
+        """Those that one mapping made. Raises LookupError when there is no such mapping."""
+        if all(one.mapping != mapping for one in self._all()):
+            self._names().check_mapping(mapping)
+        return Invocations(self._all, self._explain, self._names, function=self._function, mapping=mapping)
 
     def only(self) -> RecordedInvocation:
         """The one there is; fails when there is none, or another one besides."""

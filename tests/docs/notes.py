@@ -124,7 +124,7 @@ NOTES: Final[dict[str, str]] = {
     "MappingEntry.cooldown": "After firing it is silent for this long.",
     "CooldownMap.time_s": "How long.",
     "CooldownMap.per": "Who is silent: that sensor, the whole mapping, or all sensors of that node.",
-    "CooldownMap.start": "Counted from each event that matches, or only from those whose invocation has succeeded: until one has, all go through.",
+    "CooldownMap.start": "Counted from each match, or from those that have succeeded: until one has, all go through.",
     "RetryEntry.attempts": "How often it is tried before it is a dead letter.",
     "RetryEntry.first_s": "The longest pause after the first failure; it doubles with each.",
     "RetryEntry.max_s": "The longest pause of all.",

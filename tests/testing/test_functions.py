@@ -295,7 +295,7 @@ def test_a_streamed_answer_is_taken_whole_and_its_place_is_free_again(build: Bui
 
 
 def test_a_function_that_cannot_run_says_why(build: Build, stack: str) -> None:
-    house = build(mappings(), functions=stack)
+    house = build(rings("nothing"), functions=stack)
     with pytest.raises(FunctionNotFound, match="there is no function nothing in the stack file; it has hello, other"):
         house.function("nothing").runs()
     with pytest.raises(FunctionUnavailable, match="hello wants the secret pin; give it with runs"):

@@ -57,10 +57,27 @@ def test_none_is_explained_by_the_clause_that_said_no_and_by_what_was_invoked_in
     assert text.startswith(
         "nothing was invoked of alarm; night: hours wants 22:00-06:00 (UTC), found Sun 12:00 UTC\ninstead:\n  12:00:00"
     )
-    with pytest.raises(AssertionError, match="nothing was invoked of nobody; no mapping invokes nobody"):
-        house.invocations.of("nobody").last()
-    with pytest.raises(AssertionError, match="nothing was invoked by nowhere; there is no mapping nowhere"):
-        house.invocations.by("nowhere").only()
+
+
+def test_a_name_that_nobody_has_is_an_error_and_not_just_nothing(house: House) -> None:
+    with pytest.raises(LookupError, match="no mapping invokes rign, and no stack file has it; did you mean ring"):
+        house.function("rign")
+    with pytest.raises(LookupError, match="no mapping invokes nobody, and no stack file has it; there are "):
+        house.invocations.of("nobody").none()
+    with pytest.raises(LookupError, match="there is no mapping bel; did you mean bell"):
+        house.invocations.by("bel").none()
+
+
+def test_names_are_those_of_the_mapping_file_that_is_in_force_and_of_what_was_invoked(house: House) -> None:
+    ring(house)
+    house.replace_mappings(
+        "version: 1\nmappings: {other: {select: {event: button.pressed}, invoke: new, on_failure: page}}\n"
+    )
+    house.function("new").answers(500)
+    house.function("page")
+    assert len(house.invocations.of("ring").by("bell")) == 1
+    with pytest.raises(LookupError, match="no mapping invokes ring"):
+        house.function("ring")
 
 
 def test_what_no_mapping_selects_is_explained_by_the_nearest_one(house: House) -> None:
@@ -76,8 +93,8 @@ def test_a_mapping_that_has_fired_or_heard_nothing_has_no_reason_not_to(house: H
     assert house.why("bell") == "no event came in"
     ring(house)
     assert house.why("bell") == "it has said no to nothing, and fired 1 times"
-    with pytest.raises(LookupError, match="there is no mapping nothing; there are night, bell, motion"):
-        house.why("nothing")
+    with pytest.raises(LookupError, match="there is no mapping sunrise; there are night, bell, motion"):
+        house.why("sunrise")
 
 
 def test_a_dispatcher_that_is_dead_is_the_reason(house: House) -> None:

@@ -6,7 +6,7 @@ first, then others begin, and then things happen: what happens at a moment is aw
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -122,7 +122,7 @@ class _Plan:
         if said.function is not None:
             assert said.answers is not None
             name = said.function.text
-            if name not in self.functions:
+            if name not in self.mappings.functions:
                 self._problem(said.function.node, "function", self._no_function(name))
             return Answers(name, said.answers.words, said.answers.tell)
         if said.node is not None:
@@ -142,14 +142,8 @@ class _Plan:
             return None
         return OfNode(name, do)
 
-    @property
-    def functions(self) -> Mapping[str, None]:
-        """The functions that a mapping may invoke."""
-        names = (name for one in self.mappings.mappings.values() for name in (one.function, one.on_failure))
-        return dict.fromkeys(name for name in names if name is not None)
-
     def _known(self, wanted: ExpectMap, node: Node) -> None:
-        if wanted.function is not None and wanted.function not in self.functions:
+        if wanted.function is not None and wanted.function not in self.mappings.functions:
             self._problem(node, "expect", self._no_function(wanted.function))
         if wanted.mapping is not None and wanted.mapping not in self.mappings.mappings:
             there = ", ".join(self.mappings.mappings)
@@ -160,7 +154,7 @@ class _Plan:
             self._problem(node, "expect", f"there is no sensor {wanted.sensor}; there are {listed}")
 
     def _no_function(self, name: str) -> str:
-        return f"no mapping invokes {name}; they invoke {', '.join(self.functions)}"
+        return f"no mapping invokes {name}; they invoke {', '.join(self.mappings.functions)}"
 
     def _sensor(self, written: str) -> tuple[tuple[str, str], SensorSettings, ModelSettings | None] | str:
         """Node and name of a sensor, its settings and its model; or what is wrong."""
