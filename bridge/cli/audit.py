@@ -44,6 +44,8 @@ def report(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"missing    {_gap(gap)}"
     for gap in document["late"]:
         yield f"late       {_gap(gap)}; may still come"
+    for gap in document.get("elsewhere", ()):  # an older dispatcher does not tell them apart
+        yield f"elsewhere  {_gap(gap)}: the other dispatcher of the pair was at work"
     for drop in document["drops"]:
         yield (
             f"dropped    {drop['source']}  {drop['count']} by {drop['reason']}, {_at(drop['first_at'])} to"

@@ -58,6 +58,8 @@ class Report:
     """Missing: their time to arrive is over."""
     late: tuple[Gap, ...]
     """They may still close."""
+    elsewhere: tuple[Gap, ...]
+    """Sent while the other dispatcher of a pair was at work, whose audit knows of them: not said to be missing."""
     known: tuple[Known, ...]
 
     @property
@@ -78,30 +80,51 @@ class Drop:
 
 
 class Audit:
-    """The sequences of all sources and since when each gap is known. The loop owns it."""
+    """The sequences of all sources and since when each gap is known. The loop owns it.
 
-    def __init__(self, grace_s: float = GRACE_S) -> None:
+    `paired` says that another dispatcher may have been at work until now: it has confirmed what begins behind the last
+    that is known here, and what had been a gap before (rule 17).
+    """
+
+    def __init__(self, grace_s: float = GRACE_S, *, paired: bool = False) -> None:
         self._grace_s = grace_s
+        self._paired = paired
+        self._known_before: dict[tuple[str, str], int] = {}
+        self._elsewhere: dict[tuple[str, str], tuple[Gap, ...]] = {}
         self._sources: dict[str, dict[str, SourceRow]] = {}
         self._gaps: dict[tuple[str, str], tuple[Gap, ...]] = {}
 
+    def restore(self, rows: Iterable[SourceRow], now: Instant) -> None:
+        """What an earlier life left, the oldest epoch of a source first."""
+        rows = tuple(rows)
+        if self._paired:
+            self._known_before = {(row.source, row.epoch): row.runs[-1][1] for row in rows if row.runs}
+        self.observe(rows, now)
+
     def observe(self, rows: Iterable[SourceRow], now: Instant) -> None:
-        """These rows are on disk; the first time, those of an earlier life, the oldest epoch of a source first."""
+        """These rows are on disk."""
         for row in rows:
             epochs = self._sources.setdefault(row.source, {})
             epochs[row.epoch] = row
             if len(epochs) > EPOCHS_PER_SOURCE:  # as dedup forgets them
                 oldest = next(iter(epochs))
                 del epochs[oldest]
-                self._gaps.pop((row.source, oldest), None)
+                for kept in (self._gaps, self._elsewhere):
+                    kept.pop((row.source, oldest), None)
             key = row.source, row.epoch
             first_epoch = next(iter(epochs)) == row.epoch
-            if len(row.runs) == 1 and key not in self._gaps and (first_epoch or row.runs[0][0] == 1):
+            no_gap_before = key not in self._gaps and key not in self._elsewhere
+            if len(row.runs) == 1 and no_gap_before and (first_epoch or row.runs[0][0] == 1):
                 continue  # the usual order of things
-            before = self._gaps.pop(key, ())
-            gaps = tuple(_gap(row, first, last, before, now) for first, last in _missing(row, first_epoch=first_epoch))
-            if gaps:
-                self._gaps[key] = gaps
+            before = (*self._gaps.pop(key, ()), *self._elsewhere.pop(key, ()))
+            gaps = [_gap(row, first, last, before, now) for first, last in _missing(row, first_epoch=first_epoch)]
+            others = self._known_before.get(key, 0) + 1 if self._paired else 0
+            for kept, found in (
+                (self._gaps, tuple(gap for gap in gaps if gap.first > others)),
+                (self._elsewhere, tuple(gap for gap in gaps if gap.first <= others)),
+            ):
+                if found:
+                    kept[key] = found
 
     def report(self, now: Instant) -> Report:
         """What is missing, what may still come, and what is known."""
@@ -110,6 +133,7 @@ class Audit:
         return Report(
             tuple(gap for gap, is_over in zip(gaps, over, strict=True) if is_over),
             tuple(gap for gap, is_over in zip(gaps, over, strict=True) if not is_over),
+            tuple(gap for gaps in self._elsewhere.values() for gap in gaps),
             tuple(
                 _known(row, first_epoch=epoch == next(iter(epochs)))
                 for _, epochs in sorted(self._sources.items())

@@ -36,11 +36,13 @@ OTHERS: Final = "(others)"
 class Auditor:
     """What the dispatcher knows for `/v1/audit` and the metrics. The loop owns it."""
 
-    def __init__(self, topics: Topics, now: Instant, on_drop: Callable[[str, int], None]) -> None:
+    def __init__(
+        self, topics: Topics, now: Instant, on_drop: Callable[[str, int], None], *, paired: bool = False
+    ) -> None:
         self._topics = topics
         self._began = now
         self._on_drop = on_drop
-        self._audit = Audit()
+        self._audit = Audit(paired=paired)
         self._dropped: dict[tuple[str, str], Dropped] = {}
         self._duplicates: Counter[str] = Counter()
         self._fresh: dict[tuple[str, str], Drop] = {}
@@ -48,7 +50,7 @@ class Auditor:
 
     def restore(self, rows: Iterable[SourceRow], dropped: Iterable[Dropped], now: Instant) -> None:
         """What an earlier life left."""
-        self._audit.observe(rows, now)
+        self._audit.restore(rows, now)
         for one in dropped:
             self._dropped[one.source, one.reason] = one
             self._on_drop(one.reason, one.count)
@@ -116,6 +118,7 @@ class Auditor:
             "missing": report.missing,
             "gaps": [_gap(gap) for gap in report.gaps],
             "late": [_gap(gap) for gap in report.late],
+            "elsewhere": [_gap(gap) for gap in report.elsewhere],
             "duplicates": [{"source": source, "count": count} for source, count in sorted(self._duplicates.items())],
             "duplicates_since": rfc3339(self._began.wall),
             "drops": [

@@ -132,7 +132,7 @@ class Dispatcher:
         self._quarantine = Quarantine(settings.state_dir, self._journal, clock)
         self._intake = Intake(self._topics, self._mint_id, self.metrics.ignored, self._backlog, self._held)
         self._confirmations = Confirmations(self._topics, clock, self._transport)
-        self.auditor = Auditor(self._topics, self.now(), self.metrics.dropped)
+        self.auditor = Auditor(self._topics, self.now(), self.metrics.dropped, paired=not alone)
         self.traces = self._tracing()
         """None when they are switched off."""
         self._fetches: set[asyncio.Task[None]] = set()

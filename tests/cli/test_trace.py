@@ -155,19 +155,32 @@ def test_a_report_names_every_gap_duplicate_and_drop() -> None:
                 ],
                 "duplicates": [{"source": source, "count": 7}],
                 "duplicates_since": at,
+                "elsewhere": [
+                    {"source": source, "epoch": "abcd", "first": 4, "last": 5, "count": 2, "since": at},
+                ],
                 "sources": [
                     {"source": source, "epoch": "abcd", "first": 6, "last": 10, "count": 4, "begun_before": True}
                 ],
             }
         )
     )  # fmt: skip
-    assert [line.split()[0] for line in found] == ["missing", "late", "dropped", "duplicate", "unknown", "4"]
+    assert [line.split()[0] for line in found] == [
+        "missing",
+        "late",
+        "elsewhere",
+        "dropped",
+        "duplicate",
+        "unknown",
+        "4",
+    ]
     assert f"{source}  3-5, 3 events of epoch abcd, since" in found[0]
     assert f"{source}  9 of epoch abcd" in found[1]
-    assert "2 by age" in found[2]
-    assert "1-2 of epoch abcd" in found[2]
-    assert "7 arrived again" in found[3]
-    assert found[5] == "4 events of 1 sensors are accounted for, 3 are missing"
+    assert f"{source}  4-5, 2 events of epoch abcd" in found[2]
+    assert found[2].endswith("the other dispatcher of the pair was at work")
+    assert "2 by age" in found[3]
+    assert "1-2 of epoch abcd" in found[3]
+    assert "7 arrived again" in found[4]
+    assert found[6] == "4 events of 1 sensors are accounted for, 3 are missing"
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,27 @@ def test_one_run_from_the_beginning_is_complete() -> None:
     assert (known.source, known.first, known.last, known.count, known.begun_before) == (SOURCE, 1, 40, 40, False)
 
 
+def test_rule_17_what_the_other_dispatcher_of_a_pair_has_confirmed_is_not_missing() -> None:
+    audit = Audit(paired=True)
+    audit.restore([row((1, 4), (8, 11))], after(0))
+    audit.observe([row((1, 4), (8, 11), (25, 26))], after(1))
+    report = audit.report(after(3600))
+    assert (audit.missing(after(3600)), report.gaps, report.late) == (0, (), ())
+    assert [(gap.first, gap.last) for gap in report.elsewhere] == [(5, 7), (12, 24)]
+
+
+def test_rule_17_of_a_pair_what_is_missing_while_this_dispatcher_is_at_work_is_missing() -> None:
+    audit = Audit(paired=True)
+    audit.restore([row((1, 4))], after(0))
+    audit.observe([row((1, 4), (8, 9), (11, 11))], after(1))
+    audit.observe([row((3, 4), (6, 7), epoch="new")], after(1))
+    report = audit.report(after(3600))
+    assert [(gap.epoch, gap.first, gap.last) for gap in report.gaps] == [("abcd", 10, 10), ("new", 5, 5)]
+    assert [(gap.epoch, gap.first, gap.last) for gap in report.elsewhere] == [("abcd", 5, 7), ("new", 1, 2)]
+    audit.observe([row((1, 11))], after(3601))
+    assert [gap.epoch for gap in audit.report(after(3602)).elsewhere] == ["new"]
+
+
 def test_a_gap_is_late_at_first_and_missing_when_its_time_is_over() -> None:
     audit = Audit()
     audit.observe([row((1, 4), (8, 9))], after(0))
