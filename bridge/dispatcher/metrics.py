@@ -64,7 +64,9 @@ class Metrics:
             f"{prefix}_postponed", "Events let go because their sender left too many gaps; it sends them again",
             registry=registry,
         )  # fmt: skip
-        self._letters = Counter(f"{prefix}_dead_letters", "Dead letters", registry=registry)
+        self._letters = Counter(
+            f"{prefix}_dead_letters", "Dead letters, whatever they were given up for", registry=registry
+        )
         self._parked = Gauge(
             f"{prefix}_function_parked", "1 while a function is parked and probed", ["function"], registry=registry
         )
@@ -158,6 +160,8 @@ class Metrics:
 
     def _count_judged(self, effect: Judged, now: Instant) -> None:
         self._events.add()
+        if effect.plan.failures:
+            self._letters.inc(len(effect.plan.failures))
         for judgement in effect.plan.judgements:
             self._judged.add((judgement.mapping, judgement.result))
 

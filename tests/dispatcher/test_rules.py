@@ -46,6 +46,7 @@ def test_rule_12_a_condition_that_raises_is_a_dead_letter_with_its_text(
     (letter,) = bridge.dead_letters
     assert "missing" in letter["reason"]
     assert letter["reason"].endswith(bridge.why("greet").split(": ", 1)[1])
+    assert bridge.dispatcher.registry.get_sample_value("gpio_bridge_dispatcher_dead_letters_total") == 1
 
 
 @pytest.mark.parametrize("killed", [False, True])
