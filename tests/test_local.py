@@ -255,11 +255,14 @@ async def test_faults_are_brought_about_over_the_control_and_nothing_is_lost(con
         ("/v1/broker", {"done": "stop"}, "unknown: done; there are do"),
         ("/v1/functions", {"answers": "503"}, "say which function; without one, "),
         ("/v1/functions", {"function": "seen", "answers": "blue"}, "'blue' is no way to answer; write one of STATUS"),
+        ("/v1/publish", {"topic": "a"}, 'send {"topic": "zigbee2mqtt/lamp", "payload": "on"}, both as text'),
+        ("/v1/publish", {"topic": "a/+", "payload": ""}, "the topic 'a/+' holds a wildcard"),
+        ("/v1/publish", {"topic": "a", "payload": "", "qos": 2}, "qos is 0 or 1, not 2"),
         ("/v1/restart", {"node": "pi-9"}, "there is no node pi-9; there are pi-1"),
     ],
 )
 async def test_a_fault_that_there_is_not_is_refused_with_those_that_there_are(
-    path: str, wanted: dict[str, str], error: str
+    path: str, wanted: dict[str, object], error: str
 ) -> None:
     with pytest.raises(NotAccepted) as caught:
         await powerless().posts[path](wanted)

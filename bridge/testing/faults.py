@@ -1,7 +1,8 @@
-"""Faults that can be brought about in a running `up`, over the control API of its virtual Pis.
+"""What can be brought about in a running `up` besides what pins see, over the control API of its virtual Pis.
 
 POST /v1/broker     {"do": "stop" | "start" | "forget"}
 POST /v1/functions  {"function", "answers"}; without a function, `well again` for all of them
+POST /v1/publish    {"topic", "payload", "qos"?}: text, as any other MQTT device publishes it
 POST /v1/restart    {"node"}: its agent stops and starts again, on the same pins and the same state folder
 """
 
@@ -12,6 +13,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from bridge.broker import EmbeddedBroker
+from bridge.core.topics import check_topic
+from bridge.errors import TopicError, TransportError
+from bridge.mqtt.transport import Message
+from bridge.testing.device import Device
 from bridge.testing.scenarios.words import answer
 from bridge.testing.stand_ins import StandIns
 from bridge.virtual.control import Post
@@ -24,8 +29,15 @@ _WELL_AGAIN: Final = "well again"
 class Faults:
     """What the control serves besides the pins; `posts` are its paths. Requests are carried out one after the other."""
 
-    def __init__(self, broker: EmbeddedBroker, functions: StandIns, restart: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        broker: EmbeddedBroker,
+        device: Device,
+        functions: StandIns,
+        restart: Callable[[str], Awaitable[None]],
+    ) -> None:
         self._broker = broker
+        self._device = device
         self._functions = functions
         self._restart = restart
         self._turn = asyncio.Lock()
@@ -33,7 +45,12 @@ class Faults:
     @property
     def posts(self) -> Mapping[str, Post]:
         """What each path does."""
-        return {"/v1/broker": self._of_broker, "/v1/functions": self._of_functions, "/v1/restart": self._of_node}
+        return {
+            "/v1/broker": self._of_broker,
+            "/v1/functions": self._of_functions,
+            "/v1/publish": self._of_device,
+            "/v1/restart": self._of_node,
+        }
 
     async def _of_broker(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         _only(wanted, "do")
@@ -64,6 +81,21 @@ class Faults:
             raise NotAccepted(str(error)) from None
         tell(self._functions.function(str(name)))
         return {"function": str(name), "answers": text}
+
+    async def _of_device(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        _only(wanted, "topic", "payload", "qos")
+        topic, payload, qos = wanted.get("topic"), wanted.get("payload"), wanted.get("qos", 1)
+        if not isinstance(topic, str) or not isinstance(payload, str):
+            raise NotAccepted('send {"topic": "zigbee2mqtt/lamp", "payload": "on"}, both as text')
+        if type(qos) is not int or qos not in (0, 1):
+            raise NotAccepted(f"qos is 0 or 1, not {qos!r}")
+        try:
+            check_topic(topic)
+            async with self._turn:
+                await self._device.publish(Message(topic, payload.encode(), qos=0 if qos == 0 else 1))
+        except (TopicError, TransportError) as error:
+            raise NotAccepted(str(error)) from None
+        return {"topic": topic, "qos": qos}
 
     async def _of_node(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
         _only(wanted, "node")

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 
 import orjson
 
@@ -178,7 +178,14 @@ class House:
         """What happened since the test began, one line each, for people."""
         return "\n".join(self._story.happened()) if self._begun else ""
 
-    def publish(self, topic: str, payload: str | bytes | dict[str, Any] | list[Any], *, retain: bool = False) -> None:
+    def publish(
+        self,
+        topic: str,
+        payload: str | bytes | dict[str, Any] | list[Any],
+        *,
+        qos: Literal[0, 1] = 1,
+        retain: bool = False,
+    ) -> None:
         """Publish as any other MQTT device does; a dict or a list goes as JSON.
 
         Raises ConnectionError when the broker is not there.
@@ -187,7 +194,7 @@ class House:
         body = payload if isinstance(payload, bytes) else None
         if body is None:
             body = payload.encode() if isinstance(payload, str) else orjson.dumps(payload)
-        message = Message(topic, body, retain=retain)
+        message = Message(topic, body, qos=qos, retain=retain)
         self._do(lambda: self._programs.ear.publish(message))
 
     # Time.

@@ -8,6 +8,9 @@ from bridge.broker import EmbeddedBroker
 from bridge.clock import RealClock
 from bridge.dispatcher.invoker import HttpInvoker
 from bridge.dispatcher.settings import GatewaySettings
+from bridge.mqtt.paho import connector
+from bridge.mqtt.settings import MqttSettings
+from bridge.testing.device import Device
 from bridge.testing.faults import Faults
 from bridge.testing.stand_ins import StandIns
 
@@ -20,4 +23,5 @@ def powerless() -> Faults:
 
     clock = RealClock("always")
     functions = StandIns(HttpInvoker(GatewaySettings(), clock, connections=1), clock)
-    return Faults(EmbeddedBroker("auto", "127.0.0.1", 0, Path("nowhere")), functions, restart)
+    device = Device(connector(MqttSettings(), clock))
+    return Faults(EmbeddedBroker("auto", "127.0.0.1", 0, Path("nowhere")), device, functions, restart)

@@ -40,6 +40,10 @@ MAPPINGS = f"""{house.MAPPINGS}
     select: {{event: temperature.high}}
     for: 5m
     invoke: cool
+  lamp:
+    select: {{topic: zigbee2mqtt/+}}
+    when: "payload.state == 'ON'"
+    invoke: {{function: light, payload: data}}
 """
 
 
@@ -257,7 +261,7 @@ def test_steps_begin_together_but_for_expectations_and_what_they_say(folder: Pat
 @pytest.mark.parametrize(
     ("step", "told"),
     [
-        ("{}", ":5:5: steps[0]: must have one of sensor, function, node, broker, *, expect; it has none of them"),
+        ("{}", ":5:5: steps[0]: must have one of sensor, topic, function, node, *, expect; it has none of them"),
         ("{broker: stop, clock: jump 1h}", "steps[0]: must have one of sensor, *; it has broker and clock"),
         ("{sensr: gate, do: motion}", "steps[0].sensr: unknown key; did you mean sensor?"),
         ("{sensor: gate}", "steps[0].sensor: needs do beside it"),
@@ -280,6 +284,11 @@ def test_steps_begin_together_but_for_expectations_and_what_they_say(folder: Pat
         ("expect: {functoin: ring}", "steps[0].expect.functoin: unknown key; did you mean function?"),
         ("expect: {times: -1}", "steps[0].expect.times: must be 0 to 100000, not -1"),
         ("expect: {dead_letter: true, event: x}", "steps[0].expect.event: cannot be asked of a dead letter; *"),
+        ("{topic: zigbee2mqtt/lamp}", "steps[0].topic: needs payload beside it"),
+        ("{topic: zigbee2mqtt/+, payload: a}", "steps[0].topic: the topic 'zigbee2mqtt/+' holds a wildcard"),
+        ("{topic: 5, payload: a}", "steps[0].topic: must be text, not a number"),
+        ("{topic: a, payload: a, qos: 2}", "steps[0].qos: must be 0 to 1, not 2"),
+        ("{sensor: gate, do: still, payload: a}", "steps[0].payload: does not belong to sensor, but to topic"),
         ("just text", "steps[0]: must be a map, not text"),
     ],
 )  # fmt: skip
@@ -412,6 +421,7 @@ def test_scenario_files_are_found_below_a_folder(folder: Path) -> None:
             "{sensor: gate, do: motion}",
             "do: 'motion' is nothing that a laser-tripwire does; it takes: break beam [for TIME], restore beam, bounce",
         ),
+        ("{topic: zigbee/lamp, payload: a}", "topic: no mapping selects zigbee/lamp; they select zigbee2mqtt/+"),
         ("{node: pi-7, do: offline}", "node: there is no node pi-7; there are pi-1"),
         ("{function: wring, answers: 503}", "function: no mapping invokes wring; they invoke intruder-alert, ring, "),
         ("expect: wring", "expect: no mapping invokes wring; they invoke intruder-alert, ring, complain, cool"),
@@ -519,6 +529,37 @@ def test_functions_answer_as_they_are_told(folder: Path) -> None:
     )
     assert result.failures == ()
     assert result.passed_s == 130
+
+
+def test_another_device_publishes_and_what_is_retained_fires_for_nobody_who_comes_later(folder: Path) -> None:
+    result = ran(
+        "{topic: zigbee2mqtt/lamp, payload: {state: ON, brightness: 40}}",
+        "expect: {function: light, mapping: lamp, times: 1, within: 1s}",
+        '{topic: zigbee2mqtt/lamp, payload: \'{"state": "ON"}\', qos: 0, retain: true}',
+        "expect: light times 1 within 1s",
+        "{topic: zigbee2mqtt/lamp, payload: {state: OFF}}",
+        "{topic: gpio-bridge/v1/home/nodes/pi-1/sensors/gate/event, payload: nonsense}",
+        "expect: dead letter times 1 within 1s",
+        "{topic: zigbee2mqtt/lamp, payload: twelve}",
+        "expect: {dead_letter: true, mapping: lamp, within: 1s}",
+        "dispatcher: kill",
+        "{topic: zigbee2mqtt/lamp, payload: {state: ON}, after: 1s}",
+        "{topic: zigbee2mqtt/lamp, payload: {state: ON}, qos: 0, after: 1s}",
+        "dispatcher: restart",
+        "expect: light times 1 within 10s",
+    )
+    assert result.failures == ()
+
+
+def test_a_failure_says_what_a_mapping_said_to_the_message_of_another_device(folder: Path) -> None:
+    result = ran("{topic: zigbee2mqtt/lamp, payload: {state: OFF}}", "expect: light within 1s")
+    (failure,) = result.failures
+    assert "when wants payload.state == 'ON', found false" in failure
+
+
+def test_nobody_can_publish_where_no_broker_is(folder: Path) -> None:
+    (problem,) = problems("broker: stop", "{topic: zigbee2mqtt/lamp, payload: a}", "expect: none")
+    assert problem.startswith("it.scenario.yaml:6:5: nothing can be published to zigbee2mqtt/lamp now")
 
 
 def test_a_ramp_goes_on_while_later_steps_begin(folder: Path) -> None:

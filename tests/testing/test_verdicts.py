@@ -66,7 +66,7 @@ def failures(tmp_path: Path, heard: list[dict[str, Any]], *expectations: tuple[f
         for moment in scenario.moments
         if isinstance(moment.what, Expectation) and not moment.ends
     ]
-    found = Verdicts(scenario, list(took.told()), story).failures(awaited)
+    found = Verdicts(scenario, list(took.told(scenario.mappings)), story).failures(awaited)
     return [failure.replace(f"{tmp_path}/", "") for failure in found]
 
 
@@ -168,7 +168,7 @@ SENSORS = [
     {"name": "front-door", "accepts": ["motion", "still", "bounce for TIME"]},
     {"name": "window", "accepts": ["break", "restore"]},
 ]
-POSTS = frozenset({"/v1/simulate", "/v1/broker", "/v1/functions", "/v1/restart"})
+POSTS = frozenset({"/v1/simulate", "/v1/broker", "/v1/functions", "/v1/publish", "/v1/restart"})
 FUNCTIONS = {"intruder": "alarm", "counted": "count"}
 THERE = There({"pi-1": {"sensors": SENSORS}}, POSTS, FUNCTIONS)
 
@@ -180,6 +180,11 @@ THERE = There({"pi-1": {"sensors": SENSORS}}, POSTS, FUNCTIONS)
         ("{sensor: front-door, do: bounce for 1s}", None),
         ("{sensor: front-door, do: bounce for 2s}", "in a running house a contact bounces for at most 1s"),
         ("{sensor: window, do: bounce for 2ms}", "in a running house pi-1/window is no contact that bounces"),
+        ("{topic: gpio-bridge/x, payload: {on: true}, qos: 0}", None),
+        (
+            "{topic: gpio-bridge/x, payload: a, retain: true}",
+            "a retained message would stay at the broker of a running ",
+        ),
         ("{broker: forget}", None),
         ("{function: alarm, answers: hangs times 2}", None),
         ("{node: pi-1, do: restart}", None),

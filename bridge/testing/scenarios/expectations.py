@@ -34,12 +34,21 @@ class Seen:
     """Whether it is a dead letter."""
 
 
-def dead_letter(line: dict[str, Any]) -> Seen | None:
-    """What a line of the feed tells of a dead letter; None when it tells of something else."""
-    if line["type"] != "deadletter":
+def dead_letter(line: dict[str, Any], mappings: MappingSet) -> Seen | None:
+    """What a line of the feed tells of a dead letter; None when it tells of something else.
+
+    A clause that could not be evaluated is one, too, and is told as a judgement.
+    """
+    function, mapping, reason = line.get("function"), line.get("mapping"), line.get("reason")
+    if line["type"] == "judgement" and line["result"] == "failed":
+        known = mappings.mappings.get(line["mapping"])
+        if known is None or known.shadow:
+            return None
+        function, reason = known.function, line["text"]
+    elif line["type"] != "deadletter":
         return None
-    text = f"{line['at'][11:19]} {line.get('function') or line.get('topic')}: {line['reason']}"
-    return Seen(line.get("function"), line.get("mapping"), text=text, letter=True)
+    text = f"{line['at'][11:19]} {function or line.get('topic')}: {reason}"
+    return Seen(function, mapping, text=text, letter=True)
 
 
 def is_wanted(one: Seen, wanted: ExpectMap) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from bridge.testing.functions import Function
 from bridge.testing.house import House
@@ -22,6 +22,16 @@ class Sees:
     """Of an edge of a contact that bounces: the word that makes the device do all of it."""
     first: bool = True
     """Whether this is what its step begins with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publishes:
+    """Another MQTT device publishes."""
+
+    topic: str
+    payload: str
+    qos: Literal[0, 1] = 1
+    retain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +65,19 @@ class OfDispatcher:
     do: str
 
 
-Happening: TypeAlias = Sees | Answers | OfNode | OfBroker | OfDispatcher | Jump
+Happening: TypeAlias = Sees | Publishes | Answers | OfNode | OfBroker | OfDispatcher | Jump
 
 
 def happen(house: House, what: Happening) -> None:
-    """Let it happen to a house, without waiting for what follows. Raises BridgeError when it cannot."""
+    """Let it happen to a house, without waiting for what follows.
+
+    Raises BridgeError when it cannot, and ConnectionError when the broker is not there.
+    """
     match what:
         case Sees():
             house.board(what.node).drive_now(what.sensor, what.word)
+        case Publishes():
+            house.publish(what.topic, what.payload, qos=what.qos, retain=what.retain)
         case Answers():
             what.tell(house.function(what.function))
         case OfNode():

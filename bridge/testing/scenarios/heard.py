@@ -54,12 +54,12 @@ class Heard:
                 self._begun.setdefault(line["invocation"], line)
                 self._fired[line["mapping"]] = datetime.fromisoformat(line["at"])
 
-    def told(self) -> Iterator[Told]:
+    def told(self, mappings: MappingSet) -> Iterator[Told]:
         """Every invocation, in the order of their first attempts, and then every dead letter."""
         for key, line in self._begun.items():
             yield Told(datetime.fromisoformat(line["at"]), key, self._invoked(line))
         for number, line in enumerate(self.lines):
-            letter = dead_letter(line)
+            letter = dead_letter(line, mappings)
             if letter is not None:
                 yield Told(datetime.fromisoformat(line["at"]), f"letter {number}", letter)
 

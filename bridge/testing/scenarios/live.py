@@ -103,7 +103,7 @@ class LiveHouse:
         self._still_there()
         story = Story(lambda _: None)
         story.lines.extend(self._heard.lines[since:])
-        told = [one for one in self._heard.told() if one.at >= began_at]
+        told = [one for one in self._heard.told(prepared.mappings) if one.at >= began_at]
         failures = Verdicts(prepared, told, story).failures(expectations)
         if self._heard.missed > missed:
             count = self._heard.missed - missed

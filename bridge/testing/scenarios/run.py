@@ -115,14 +115,15 @@ class _Run:
             happen(self._house, what)
         except BrokenDecision:
             raise
-        except BridgeError as error:  # the device does not do that, or the dispatcher is not running
+        except (BridgeError, ConnectionError) as error:  # the device does not do that, or a program is not there
             raise ConfigError([Problem(node.file, node.line, node.column, "", str(error))]) from error
         self._house.settle()
 
     def _judge(self, expectation: Expectation) -> None:
         since, wanted = self._since.pop(id(expectation)), expectation.wanted
         invoked = [_seen(one) for one in self._house.invocations[since.invocations :]]
-        letters = [letter for line in self._house.decisions[since.decisions :] if (letter := dead_letter(line))]
+        told = self._house.decisions[since.decisions :]
+        letters = [letter for line in told if (letter := dead_letter(line, self._prepared.mappings))]
         found = [one for one in (*invoked, *letters) if is_wanted(one, wanted)]
         if is_met(wanted, len(found)):
             return
@@ -136,7 +137,7 @@ class _Run:
             mappings = self._house.dispatcher.mappings
         except BridgeError as error:
             return str(error)
-        if not self._house.events:
+        if not self._house.events and all(line["type"] != "event" for line in self._house.decisions):
             return "no event came in"
         names = candidates(wanted, mappings)
         return [(name, self._why(name) if number < SHOWN else "") for number, name in enumerate(names)]

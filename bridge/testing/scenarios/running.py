@@ -11,7 +11,7 @@ import httpx
 
 from bridge.config import Node
 from bridge.errors import BridgeError, NotRunning, Problem
-from bridge.testing.scenarios.happenings import Answers, Happening, OfBroker, OfDispatcher, OfNode, Sees
+from bridge.testing.scenarios.happenings import Answers, Happening, OfBroker, OfDispatcher, OfNode, Publishes, Sees
 from bridge.testing.scenarios.run import Prepared
 from bridge.testing.scenarios.timeline import Expectation
 from bridge.virtual.contact import read_bounces
@@ -21,6 +21,7 @@ _TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
 _STARTS = "a running house has the clock of the world, and cannot begin at another time"
 _JUMP = "the clock of a running house cannot jump"
 _CABLE = "the cable of a running virtual Pi cannot be pulled; `broker: stop` is the same for all of them"
+_RETAINED = "a retained message would stay at the broker of a running house"
 _AGENT = "an agent of a running house shares its process with everything else, and cannot be killed; it can `restart`"
 _DISPATCHER = (
     "the dispatcher of a running house stays: what it tells decides whether expectations are met;"
@@ -83,11 +84,11 @@ class RunningHouse:
         path, wanted = _posted(what)
         await self.post(path, **wanted)
 
-    async def post(self, path: str, **wanted: str) -> None:
+    async def post(self, path: str, **wanted: Any) -> None:
         """Tell the control something."""
         await self._ask("POST", f"{self.control}{path}", "virtual Pi", json=wanted)
 
-    async def _ask(self, method: str, url: str, program: str, json: dict[str, str] | None = None) -> Any:
+    async def _ask(self, method: str, url: str, program: str, json: dict[str, Any] | None = None) -> Any:
         try:
             answer = await self._client.request(method, url, json=json)
             document = answer.json()
@@ -102,11 +103,15 @@ class RunningHouse:
         return document
 
 
-def _posted(what: Happening) -> tuple[str, dict[str, str]]:
+def _posted(what: Happening) -> tuple[str, dict[str, Any]]:
     """Where the control is told of it, and how. Raises BridgeError for what it cannot be told."""
     match what:
         case Sees():
             return "/v1/simulate", {"node": what.node, "sensor": what.sensor, "value": what.burst or what.word}
+        case Publishes(retain=True):
+            raise BridgeError(_RETAINED)
+        case Publishes():
+            return "/v1/publish", {"topic": what.topic, "payload": what.payload, "qos": what.qos}
         case Answers():
             return "/v1/functions", {"function": what.function, "answers": what.words}
         case OfBroker():

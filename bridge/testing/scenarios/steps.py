@@ -11,15 +11,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Final, Literal
 
+import orjson
+
 from bridge.config import INVALID, Invalid, Name, Node, Reader, Seconds, Within, seconds
 from bridge.core.event_names import EVENTS
+from bridge.core.topics import check_topic
+from bridge.errors import TopicError
 from bridge.mapping_file.examples import unknown_event
 from bridge.testing.functions import Function
 from bridge.testing.scenarios.words import answer
 
 WITHIN_S: Final = 10.0
 """How long an expectation lasts that does not say."""
-VERBS: Final = ("sensor", "function", "node", "broker", "dispatcher", "clock", "expect")
+VERBS: Final = ("sensor", "topic", "function", "node", "broker", "dispatcher", "clock", "expect")
 """The keys of which each step has one."""
 
 _EXPECTED = re.compile(r"(none|dead letter|[^\s]+)(?: times (\d+))?(?: within (\S+))?")
@@ -41,6 +45,40 @@ class Words:
         if not text.strip():
             return reader.problem(node, key, "must not be empty")
         return cls(" ".join(text.split()), node)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicEntry:
+    """A topic that can be published to, and where it stands."""
+
+    text: str
+    node: Node
+
+    @classmethod
+    def from_node(cls, node: Node, reader: Reader, key: str) -> TopicEntry | Invalid:
+        if not isinstance(node.value, str):
+            return reader.problem(node, key, f"must be text, not {node.kind()}")
+        try:
+            check_topic(node.value)
+        except TopicError as error:
+            return reader.problem(node, key, str(error))
+        return cls(node.value, node)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a message says: text as it is, everything else as JSON."""
+
+    text: str
+
+    @classmethod
+    def from_node(cls, node: Node, reader: Reader, key: str) -> Content | Invalid:
+        if isinstance(node.value, str):
+            return cls(node.value)
+        try:
+            return cls(orjson.dumps(node.plain()).decode())
+        except (TypeError, ValueError) as error:
+            return reader.problem(node, key, f"cannot be told as JSON: {error}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +197,14 @@ class StepMap:
     """How long after the step before; instead of `at`."""
     sensor: Words | None = None
     """The sensor that sees something: `pi-1/front-door`, or `front-door` where only one has that name."""
+    topic: TopicEntry | None = None
+    """The topic to which another MQTT device publishes, with `payload`: `zigbee2mqtt/lamp`."""
+    payload: Content | None = None
+    """What that message says: text as it is, everything else as JSON."""
+    qos: Annotated[int, Within(0, 1)] | None = None
+    """The message's QoS, 1 without it. A dispatcher takes QoS 2 as 1."""
+    retain: bool | None = None
+    """Whether the broker keeps the message for who subscribes later; what it kept fires nothing."""
     do: Words | None = None
     """What it sees; or `offline`, `online`, `kill`, `restart` of a node."""
     function: Words | None = None
@@ -189,6 +235,16 @@ class StepMap:
         return self.expect.wanted.within_s if self.expect is not None else 0.0
 
 
+_BESIDE: Final = {
+    "do": ("sensor", "node"),
+    "payload": ("topic",),
+    "qos": ("topic",),
+    "retain": ("topic",),
+    "answers": ("function",),
+}
+"""What stands beside which keys."""
+_OPTIONAL: Final = ("qos", "retain")
+
 NODE_WORDS: Final = ("offline", "online", "kill", "restart")
 """What may happen to a node."""
 
@@ -217,14 +273,14 @@ def _shape(given: dict[str, Node]) -> Iterator[tuple[str, str]]:
     """What the keys of a step must agree on, whether their values are right or not."""
     verbs = [verb for verb in VERBS if verb in given]
     if len(verbs) != 1:
-        if verbs or not given.keys() - {"at", "after", "do", "answers"}:  # else a key is mistyped, and told as that
+        if verbs or not given.keys() - {"at", "after", *_BESIDE}:  # else a key is mistyped, and told as that
             said = f"has {' and '.join(verbs)}" if verbs else "has none of them"
             yield "", f"must have one of {', '.join(VERBS)}; it {said}"
         return
-    for key, owners in (("do", ("sensor", "node")), ("answers", ("function",))):
+    for key, owners in _BESIDE.items():
         if key in given and verbs[0] not in owners:
             yield key, f"does not belong to {verbs[0]}, but to {' or '.join(owners)}"
-        elif key not in given and verbs[0] in owners:
+        elif key not in given and verbs[0] in owners and key not in _OPTIONAL:
             yield verbs[0], f"needs {key} beside it"
 
 

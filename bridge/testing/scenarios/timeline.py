@@ -14,13 +14,14 @@ from bridge.agent.models import ModelSettings
 from bridge.agent.sensors import SensorSettings
 from bridge.config import Node, compose, duration
 from bridge.core.mapping import MappingSet
+from bridge.core.topics import matches
 from bridge.errors import ConfigError, Problem
 from bridge.mapping_file import decode_mappings
 from bridge.mapping_file.timezone import local_timezone
 from bridge.testing.files import HousePlan
 from bridge.testing.scenarios.document import Scenario
-from bridge.testing.scenarios.happenings import Answers, Happening, OfBroker, OfDispatcher, OfNode, Sees
-from bridge.testing.scenarios.steps import ExpectMap, Step, StepMap, scheduled
+from bridge.testing.scenarios.happenings import Answers, Happening, OfBroker, OfDispatcher, OfNode, Publishes, Sees
+from bridge.testing.scenarios.steps import ExpectMap, Step, StepMap, TopicEntry, scheduled
 from bridge.testing.scenarios.words import drives
 from bridge.virtual.contact import Contact
 
@@ -119,6 +120,8 @@ class _Plan:
             yield Moment(at_s + drive.after_s, _HAPPEN, sees, node)
 
     def _does(self, said: StepMap) -> Happening | None:
+        if said.topic is not None:
+            return self._published(said, said.topic)
         if said.function is not None:
             assert said.answers is not None
             name = said.function.text
@@ -134,6 +137,15 @@ class _Plan:
             return OfBroker(said.broker)
         assert said.dispatcher is not None
         return OfDispatcher(said.dispatcher)
+
+    def _published(self, said: StepMap, at: TopicEntry) -> Publishes:
+        assert said.payload is not None
+        wanted = self.mappings.foreign_filters()
+        ours = at.text.startswith(f"{self.house.root}/")
+        if not ours and not any(matches(one, at.text) for one in wanted):
+            listed = f"they select {', '.join(wanted)}" if wanted else "they select sensors' events alone"
+            self._problem(at.node, "topic", f"no mapping selects {at.text}; {listed}")
+        return Publishes(at.text, said.payload.text, 0 if said.qos == 0 else 1, retain=bool(said.retain))
 
     def _of_node(self, name: str, do: str, at: Node) -> OfNode | None:
         nodes = [agent.node for agent in self.house.agents]
