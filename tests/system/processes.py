@@ -19,15 +19,18 @@ from pathlib import Path
 from typing import Any
 
 COMMAND = (sys.executable, "-m", "bridge")
-READY_S = 20.0
-STOP_S = 15.0
+READY_S = 90.0
+"""Long, for a machine that has ten times as much to do as it can: a program that has ended is told at once all the same."""
+STOP_S = 30.0
+COMES_S = 30.0
+"""How long what comes at once on a quiet machine may take."""
 _ASK_S = 5.0
 _POLL_S = 0.02
 _SHOWN_LINES = 60
 _HOST = "127.0.0.1"
 
 
-def until(condition: Callable[[], object], what: str, within_s: float = 15.0, told: Callable[[], str] = str) -> None:
+def until(condition: Callable[[], object], what: str, within_s: float = COMES_S, told: Callable[[], str] = str) -> None:
     """Wait for a condition; an AssertionError says what did not come true, and what `told` has to say about it."""
     deadline = time.monotonic() + within_s
     while not condition():

@@ -18,7 +18,7 @@ from typing import Any, Self
 from tests.mosquitto import Mosquitto
 from tests.ports import free_port
 from tests.real_parts import find, require
-from tests.system.processes import Program, ask, run, until
+from tests.system.processes import COMES_S, READY_S, Program, ask, run, until
 
 RECORDER = Path(__file__).parent / "recorder"
 BASE = "gpio-bridge/v1/home/nodes"
@@ -183,7 +183,7 @@ class Gateway(Program):
             self._calls += (Call(**json.loads(line)) for line in whole.splitlines())
         return [call for call in self._calls if function in (None, call.function)]
 
-    def ready(self, within_s: float = 20.0) -> None:
+    def ready(self, within_s: float = READY_S) -> None:
         super().ready(within_s)
         until(self._replicas, "each function has a replica", within_s, self.last_words)
 
@@ -302,7 +302,7 @@ class Site:
     def calls(self, function: str | None = None) -> list[Call]:
         return self.gateway.calls(function)
 
-    def wait_for_calls(self, count: int, function: str | None = None, within_s: float = 15.0) -> list[Call]:
+    def wait_for_calls(self, count: int, function: str | None = None, within_s: float = COMES_S) -> list[Call]:
         """Wait until functions were called so often."""
         until(
             lambda: len(self.calls(function)) >= count,
