@@ -10,6 +10,7 @@ from bridge.errors import ConfigError
 from bridge.testing import Files, House
 from bridge.testing.scenarios.document import read_scenarios
 from bridge.testing.scenarios.run import prepare, run
+from bridge.virtual.devices.obstacle import speed_of_sound_cm_s
 from tests.testing.conftest import Build
 
 AGENT = """
@@ -158,6 +159,24 @@ sensors:
 virtual:
   boiler: {model: ds18b20, resolution: BITS}
 """
+
+
+@pytest.mark.parametrize(("model", "celsius"), [("", 20.0), ("virtual: {tank: {model: hc-sr04, celsius: 0}}\n", 0.0)])
+def test_an_echo_takes_as_long_on_the_virtual_clock_as_sound_and_a_missing_one_as_long_as_it_is_waited_for(
+    build: Build, model: str, celsius: float
+) -> None:
+    agent = f"version: 1\nnode: pi-1\nsensors: {{tank: {{kind: distance, trigger: 20, echo: 21, every: 10s}}}}\n{model}"
+    house = build(None, agent)
+    tank = house.pi("pi-1").sensor("tank").distance(343)
+    measured = tank.last_event
+    tank.drive("unplugged")
+    house.advance("30s")
+    fault = tank.last_event
+    assert measured is not None
+    assert fault is not None
+    assert (measured.name, fault.name) == ("distance.changed", "sensor.fault")
+    echo_s = 2 * 343 / speed_of_sound_cm_s(celsius)
+    assert (fault.time - measured.time).total_seconds() % 10 == pytest.approx(0.1 - echo_s, abs=0.0005)
 
 
 @pytest.mark.parametrize(("bits", "told", "took_s"), [("12", 21.31, 0.75), ("9", 21.5, 0.095)])

@@ -81,6 +81,7 @@ class EchoSounder:
         self._reach_cm = reach_cm
         self._factory = board.pin_factory
         self._takes = board.takes
+        self._lasted = board.lasted
         self._ended = threading.Event()
         self._rose: Any = None
         self._fell: Any = None
@@ -105,8 +106,10 @@ class EchoSounder:
                 time.sleep(pulse_s)
             self._trigger.off()
             if not self._ended.wait(self._takes(_ECHO_TIMEOUT_S)) or self._rose is None:
+                self._lasted(_TRIGGER_S + _ECHO_TIMEOUT_S)
                 raise SensorError(f"no echo came back ({self._names}); check the wiring and the 5 V supply")
             took_s = float(self._factory.ticks_diff(self._fell, self._rose))
+        self._lasted(_TRIGGER_S + max(0.0, took_s))
         return min(self._reach_cm, max(0.0, took_s) * SPEED_OF_SOUND_CM_S / 2)
 
     def close(self) -> None:
