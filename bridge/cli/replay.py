@@ -181,14 +181,19 @@ def _unheard(sets: list[MappingSet], head: Head) -> Iterator[str]:
 
 
 def _counts(files: list[Path], tests: list[Backtest]) -> Iterator[str]:
-    counts = [test.counts() for test in tests]
+    counts, shadows = [test.counts() for test in tests], [test.would_count() for test in tests]
     names = list(dict.fromkeys(name for counted in counts for name in counted))
     width = max(map(len, ("mapping", *names)))
     heads = [str(file) for file in files] if len(files) > 1 else ["fired"]
     yield f"{'mapping':<{width}}  {'  '.join(heads)}"
     for name in names:
-        cells = [str(counted[name]) if name in counted else "-" for counted in counts]
+        cells = [
+            f"({shadow[name]})" if name in shadow else str(counted[name]) if name in counted else "-"
+            for counted, shadow in zip(counts, shadows, strict=True)
+        ]
         yield f"{name:<{width}}  {'  '.join(f'{cell:>{len(head)}}' for cell, head in zip(cells, heads, strict=True))}"
+    if any(shadows):
+        yield "(in brackets: what a mapping with `shadow: true` would have fired)"
     for file, test in zip(files, tests, strict=True):
         if test.waiting:
             yield f"{file}: {test.waiting} still waited for their `for` when the recording ended"
@@ -197,8 +202,9 @@ def _counts(files: list[Path], tests: list[Backtest]) -> Iterator[str]:
 
 
 def _fired(test: Backtest) -> Iterator[str]:
-    for fired in sorted(test.fired.values(), key=lambda one: one.at):
-        yield _line(fired)
+    shadows = test.would_fire.values()
+    for fired in sorted((*test.fired.values(), *shadows), key=lambda one: one.at):
+        yield f"{_line(fired)} (shadow)" if fired.id in test.would_fire else _line(fired)
 
 
 def _differences(found: list[Difference], new: Path, old: Path) -> Iterator[str]:
@@ -231,6 +237,8 @@ def _print_json(replayed: Replayed, differences: list[Difference], then: Compari
                 "file": str(file),
                 "fired": [_document(fired) for fired in test.fired.values()],
                 "counts": test.counts(),
+                "would_fire": [_document(fired) for fired in test.would_fire.values()],
+                "would_count": test.would_count(),
                 "waiting": test.waiting,
                 "unreadable": test.unreadable,
             }

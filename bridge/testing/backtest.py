@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
@@ -176,7 +176,8 @@ class Backtest:
     """One mapping set in a dispatcher's place, in the course of a recording.
 
     `explain` keeps why something did not fire, for `why_not`; `judged` is told of every event and judgement when it is
-    made.
+    made. A shadow lives as it would without `shadow: true`, with what waits and cools down; `would_fire` says what it
+    would have invoked.
     """
 
     def __init__(
@@ -184,6 +185,8 @@ class Backtest:
     ) -> None:
         self.mappings = mappings
         self.fired: dict[str, Fired] = {}
+        self.would_fire: dict[str, Fired] = {}
+        """What shadows would have fired."""
         self.events = 0
         self.repeated = 0
         """Events that came again."""
@@ -193,6 +196,9 @@ class Backtest:
         self._judged = judged
         self._reasons: dict[str, str] = {}
         self._course = course
+        self._shadows = frozenset(one.name for one in mappings.mappings.values() if one.shadow)
+        if self._shadows:
+            mappings = MappingSet(replace(one, shadow=False) for one in mappings.mappings.values())
         self._ledger = Ledger(mappings, _LIMITS, course.now())
         self.wake_at: float | None = None
         """When there is something to decide although nothing happened (monotonic)."""
@@ -215,6 +221,12 @@ class Backtest:
         counted.update(one.mapping for one in self.fired.values())
         return counted
 
+    def would_count(self) -> Counter[str]:
+        """How often each shadow would have fired; 0 for those that never would."""
+        counted = Counter(dict.fromkeys(sorted(self._shadows), 0))
+        counted.update(one.mapping for one in self.would_fire.values())
+        return counted
+
     def why_not(self, mapping_name: str, event: Event) -> str:
         """Why a mapping has not fired for an event that something else has fired for."""
         mapping = self.mappings.mappings.get(mapping_name)
@@ -235,7 +247,7 @@ class Backtest:
             for effect in self._ledger.step(inputs, now):
                 if isinstance(effect, Invoke):
                     invocation = effect.invocation
-                    self.fired[invocation.id] = Fired(invocation, effect.event, now.wall)
+                    self._note_fired(Fired(invocation, effect.event, now.wall))
                     ended.append(Attempted(invocation.id, _DONE, 0.0))
                 else:
                     self._note(effect)
@@ -249,6 +261,13 @@ class Backtest:
         commit = self._ledger.take()
         if commit is not None:
             self.step((Committed(commit),), self._course.now())
+
+    def _note_fired(self, fired: Fired) -> None:
+        if fired.mapping not in self._shadows:
+            self.fired[fired.id] = fired
+            return
+        self.would_fire[fired.id] = fired
+        self._reasons[fired.id] = f"{fired.mapping} is a shadow: it would have invoked {fired.function}"
 
     def _note(self, effect: Effect) -> None:
         match effect:

@@ -78,6 +78,23 @@ def test_replay_against_another_file_prints_the_difference_and_may_fail_on_it(
     assert (same.returncode, same.stdout.splitlines()[-1]) == (exit_codes.OK, "no difference")
 
 
+def test_replay_tells_what_a_shadow_would_have_fired(files: tuple[str, str, str], command: Command) -> None:
+    recording, old, new = files
+    Path(new).write_text(OLD.replace('hours: "22:00-06:00"', "shadow: true"), encoding="utf-8")
+    lines = command("replay", recording, "--mappings", new).stdout.splitlines()
+    assert [line.rpartition("→ ")[2] for line in lines[1:4]] == ["log (shadow)"] * 3
+    assert lines[5:9] == [
+        "mapping  fired",
+        "lamp       (3)",
+        "wall         0",
+        "(in brackets: what a mapping with `shadow: true` would have fired)",
+    ]
+    document = json.loads(command("replay", recording, "--mappings", new, "--json").stdout)["mappings"][0]
+    assert (document["counts"]["lamp"], document["would_count"], len(document["would_fire"])) == (0, {"lamp": 3}, 3)
+    both = command("replay", recording, "--mappings", old, "--against", new).stdout
+    assert "    lamp is a shadow: it would have invoked log\n" in both
+
+
 def test_replay_as_json_says_the_same(files: tuple[str, str, str], command: Command) -> None:
     recording, old, new = files
     document = json.loads(command("replay", recording, "--mappings", new, "--against", old, "--json").stdout)
@@ -202,7 +219,8 @@ def test_what_cannot_be_replayed_is_said(files: tuple[str, str, str], tmp_path: 
 REPLAYED = Path(__file__).parent / "replayed"
 """A recording with events that come again, of unsynchronised clocks and torn, other devices' messages, tombstones,
 nodes that come and go, a clock that was put back; and mappings with hours, cooldown, for, until and max_age. What is
-expected was printed before the backtest was made quicker. test_backtest has `backlog: latest` and retained messages."""
+expected was printed before the backtest was made quicker, but for what the shadow would have fired. test_backtest has
+`backlog: latest` and retained messages."""
 
 
 @pytest.mark.parametrize(

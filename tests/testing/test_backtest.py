@@ -202,6 +202,30 @@ mappings:
     ]
 
 
+def test_a_shadow_fires_nothing_and_is_told_with_all_that_it_would_have_fired() -> None:
+    shadowed = NIGHT.replace("for: 30s,", "for: 30s, shadow: true,").replace(
+        "cooldown: 2m,", "cooldown: 2m, shadow: true,"
+    )
+    lines = [
+        motion(130, 1),
+        motion(140, 2, detected=False),
+        motion(175, 3),
+        motion(200, 4),
+        motion(210, 5, detected=False),
+        lamp(400),
+    ]
+    test, awake = ran(shadowed, lines), ran(NIGHT, lines)
+    assert {"intruder", "quiet"}.isdisjoint(one.mapping for one in test.fired.values())
+    assert test.fired.keys() | test.would_fire.keys() == awake.fired.keys()
+    assert {one.id: one.at for one in test.would_fire.values()} == {
+        one.id: one.at for one in awake.fired.values() if one.mapping in ("intruder", "quiet")
+    }
+    assert test.would_count() == {"intruder": 1, "quiet": 2}
+    assert test.counts()["intruder"] == 0
+    found = [one.reason for one in compare(awake, test) if one.fired.mapping == "quiet"]
+    assert found == ["quiet is a shadow: it would have invoked lights-off"] * 2
+
+
 def test_of_a_backlog_only_the_latest_counts_and_it_fires_when_the_backlog_has_ended() -> None:
     offline, behind, over = status(1, "offline"), status(10, "online", backlog=2), status(20, "online")
     late = [motion(11, 1, late_s=8), motion(12, 2, late_s=8)]
