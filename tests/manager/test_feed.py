@@ -13,7 +13,8 @@ from starlette.types import Message
 
 from bridge.clock import RealClock, VirtualClock
 from bridge.core.event import rfc3339
-from bridge.manager.api.streams import STANDING_S, EventStream
+from bridge.manager.api.staying import STANDING_S
+from bridge.manager.api.streams import EventStream, Listener
 from bridge.manager.door import ONLY_HEAD
 from bridge.manager.feed import LINGER_S, Decision, Feed, Wanted
 from bridge.manager.feed_listener import listen
@@ -267,7 +268,7 @@ def stream_of(
     stall_s: float = 20.0,
 ) -> EventStream:
     follower = Follower(feed, Decisions(feed, wanted), dropped, last_id=last_id, heartbeat_s=heartbeat_s)
-    return EventStream(feed, follower, stands, dropped, stall_s=stall_s, standing_s=0.01)
+    return EventStream(Listener(feed, follower, stands, dropped, stall_s=stall_s, standing_s=0.01))
 
 
 def never(what: str) -> None:

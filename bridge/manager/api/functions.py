@@ -212,6 +212,7 @@ class FunctionsApi:
 
     async def logs(
         self,
+        request: Request,
         name: FunctionPath,
         *,
         tail: Annotated[int, Query(ge=0, le=10_000, description="The newest lines of each replica.")] = 100,
@@ -222,7 +223,7 @@ class FunctionsApi:
         async with AsyncExitStack() as stack:
             # Opened before the answer begins, so that what the gateway refuses is a problem.
             lines = await stack.enter_async_context(self._functions.lines("/system/logs", params))
-            return Lines(_until_closed(lines, stack.pop_all()))
+            return Lines(_until_closed(lines, stack.pop_all()), caller_of(request).stands, self._clock)
 
     async def _read(self, name: str) -> dict[str, Any]:
         return shown((await self._functions.ask("GET", f"/system/function/{name}")).json())

@@ -148,6 +148,7 @@ class Stacks:
 
     async def logs(
         self,
+        request: Request,
         stack: StackPath,
         *,
         services: Services = None,
@@ -159,7 +160,8 @@ class Stacks:
             raise Refusal(503, f"{MAX_FOLLOWERS} clients follow logs already, and that is the limit")
         async with self._swarm.asked() as engine:
             await _services_of(engine, stack, services)
-        return Lines(self._lines(stack, services or [], tail, follow=follow))
+        lines = self._lines(stack, services or [], tail, follow=follow)
+        return Lines(lines, caller_of(request).stands, self._clock)
 
     async def deploy(self, request: Request, stack: StackPath, how: Annotated[How, Query()]) -> Response:
         """Begin a deployment."""

@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi import Request, Response, WebSocket, WebSocketDisconnect
+from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
-from bridge.clock import Clock
 from bridge.manager.api.caller import caller_of
+from bridge.manager.api.staying import REVOKED, STALL_S, STANDING_S, revoked, until_first
 from bridge.manager.door import ONLY_HEAD
 from bridge.manager.feed import Feed
 from bridge.manager.following import Follower, Told, View
@@ -24,11 +26,6 @@ _log = logging.getLogger(__name__)
 
 LISTENERS: Final = 100
 """So many may listen at once."""
-STALL_S: Final = 20.0
-"""A client that takes nothing for so long is let go."""
-STANDING_S: Final = 1.0
-"""So often it is asked whether a client's token still stands."""
-REVOKED: Final = "the token was revoked"
 _POLICY, _RESTART = 1008, 1012
 """Why a WebSocket is closed (RFC 6455, 7.4.1, and IANA's registry of close codes)."""
 
@@ -38,106 +35,93 @@ def no_upgrade() -> Refusal:
     return Refusal(426, "this is a WebSocket: ask for an upgrade", headers={"Upgrade": "websocket"})
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A client that stays to hear the feed, and until when. `stands` says whether its token still does."""
+
+    feed: Feed
+    follower: Follower
+    stands: Callable[[], bool]
+    dropped: Callable[[str], None]
+    stall_s: float = STALL_S
+    standing_s: float = STANDING_S
+
+    async def hear(self, told: Coroutine[Any, Any, None], gone: Coroutine[Any, Any, None]) -> None:
+        """Tell it until nothing more comes, it goes, or its token is revoked.
+
+        Raises TimeoutError when it took nothing for too long; that is counted and logged.
+        """
+        with self.feed.listening():
+            try:
+                await until_first(told, gone, revoked(self.stands, self.standing_s, self.feed.clock))
+            except TimeoutError:
+                self.dropped("listener")
+                _log.warning(
+                    "a client of the feed was let go",
+                    extra={"op": "feed.listener", "why": f"it took nothing for {self.stall_s:g} s"},
+                )
+                raise
+
+
 class EventStream(Response):
-    """Tells a client by Server-Sent Events. `stands` says whether its token still does."""
+    """Tells a listener by Server-Sent Events."""
 
     media_type = "text/event-stream"
 
-    def __init__(
-        self,
-        feed: Feed,
-        follower: Follower,
-        stands: Callable[[], bool],
-        dropped: Callable[[str], None],
-        *,
-        stall_s: float = STALL_S,
-        standing_s: float = STANDING_S,
-    ) -> None:
+    def __init__(self, listener: Listener) -> None:
         super().__init__()
         del self.headers["content-length"]
-        self._feed = feed
-        self._follower = follower
-        self._stands = stands
-        self._dropped = dropped
-        self._stall_s = stall_s
-        self._standing_s = standing_s
+        self._listener = listener
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         if scope.get(ONLY_HEAD):
             await send({"type": "http.response.body"})
             return
-        with self._feed.listening():
-            try:
-                await until_first(
-                    self._tell(send), _gone(receive), _revoked(self._stands, self._standing_s, self._feed.clock)
-                )
-            except TimeoutError:
-                # The rest of the answer cannot be written either: the server cuts the connection off.
-                _let_go(self._dropped, self._stall_s)
-                return
+        try:
+            await self._listener.hear(self._tell(send), _gone(receive))
+        except TimeoutError:
+            return  # the rest of the answer cannot be written either: the server cuts the connection off
         await send({"type": "http.response.body"})
 
     async def _tell(self, send: Send) -> None:
         await self._write(send, b"retry: 2000\n\n")
-        while told := await self._follower.more():
+        while told := await self._listener.follower.more():
             await self._write(send, b"".join(_block(one) for one in told))
 
     async def _write(self, send: Send, body: bytes) -> None:
-        async with asyncio.timeout(self._stall_s):
+        async with asyncio.timeout(self._listener.stall_s):
             await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
-class Socket:
-    """Tells a client over a WebSocket: a text for each thing, `{"id": ..., "data": ...}`, without data when idle."""
+async def serve_socket(listener: Listener, websocket: WebSocket, subprotocol: str | None) -> None:
+    """Tell a listener over a WebSocket, until it ends, whoever ends it. What the client says is of no concern.
 
-    def __init__(
-        self,
-        feed: Feed,
-        follower: Follower,
-        stands: Callable[[], bool],
-        dropped: Callable[[str], None],
-        *,
-        stall_s: float = STALL_S,
-        standing_s: float = STANDING_S,
-    ) -> None:
-        self._feed = feed
-        self._follower = follower
-        self._stands = stands
-        self._dropped = dropped
-        self._stall_s = stall_s
-        self._standing_s = standing_s
+    A text for each thing, `{"id": ..., "data": ...}`, without data when idle.
+    """
+    try:
+        await websocket.accept(subprotocol=subprotocol)
+    except OSError:
+        return  # it has gone while the API was loaded
+    try:
+        await listener.hear(_tell_socket(listener, websocket), _left(websocket))
+    except (WebSocketDisconnect, TimeoutError):
+        return
+    try:
+        async with asyncio.timeout(listener.stall_s):
+            if listener.stands():
+                await websocket.close(_RESTART, "the manager stops")
+            else:
+                await websocket.close(_POLICY, REVOKED)
+    except (WebSocketDisconnect, RuntimeError, TimeoutError):
+        return  # it has gone by itself meanwhile
 
-    async def serve(self, websocket: WebSocket, subprotocol: str | None) -> None:
-        """Until it ends, whoever ends it. What the client says is of no concern."""
-        try:
-            await websocket.accept(subprotocol=subprotocol)
-        except OSError:
-            return  # it has gone while the API was loaded
-        with self._feed.listening():
-            try:
-                await until_first(
-                    self._tell(websocket), _left(websocket), _revoked(self._stands, self._standing_s, self._feed.clock)
-                )
-            except WebSocketDisconnect:
-                return
-            except TimeoutError:
-                _let_go(self._dropped, self._stall_s)
-                return
-        try:
-            async with asyncio.timeout(self._stall_s):
-                if self._stands():
-                    await websocket.close(_RESTART, "the manager stops")
-                else:
-                    await websocket.close(_POLICY, REVOKED)
-        except (WebSocketDisconnect, RuntimeError, TimeoutError):
-            return  # it has gone by itself meanwhile
 
-    async def _tell(self, websocket: WebSocket) -> None:
-        while told := await self._follower.more():
-            for one in told:
-                async with asyncio.timeout(self._stall_s):
-                    await websocket.send_text(_frame(one))
+async def _tell_socket(listener: Listener, websocket: WebSocket) -> None:
+    while told := await listener.follower.more():
+        for one in told:
+            async with asyncio.timeout(listener.stall_s):
+                await websocket.send_text(_frame(one))
 
 
 class Live:
@@ -149,36 +133,17 @@ class Live:
 
     def stream(self, request: Request, view: View, since: str | None) -> EventStream:
         """The answer to somebody who stays."""
-        return EventStream(self._feed, self._follower(view, since), caller_of(request).stands, self._dropped)
+        return EventStream(self._listener(request, view, since))
 
     async def serve(self, websocket: WebSocket, view: View, since: str | None) -> None:
         """Tell somebody over a WebSocket, until it ends."""
-        told = Socket(self._feed, self._follower(view, since), caller_of(websocket).stands, self._dropped)
-        await told.serve(websocket, websocket.state.subprotocol)
+        await serve_socket(self._listener(websocket, view, since), websocket, websocket.state.subprotocol)
 
-    def _follower(self, view: View, since: str | None) -> Follower:
+    def _listener(self, connection: HTTPConnection, view: View, since: str | None) -> Listener:
         if self._feed.listeners >= LISTENERS:
             raise Refusal(503, f"{LISTENERS} clients listen already", headers={"Retry-After": "30"})
-        return Follower(self._feed, view, self._dropped, last_id=since)
-
-
-async def until_first(*ways: Coroutine[Any, Any, None]) -> None:
-    """Run several until the first of them ends, and raise what it raised."""
-    tasks = [asyncio.create_task(way, name="serve a client of the feed") for way in ways]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for task in done:
-        task.result()
-
-
-async def _revoked(stands: Callable[[], bool], every_s: float, clock: Clock) -> None:
-    """Return when the client's token does not stand any more; a command revokes it, in another process."""
-    while stands():
-        await clock.sleep(every_s)
+        follower = Follower(self._feed, view, self._dropped, last_id=since)
+        return Listener(self._feed, follower, caller_of(connection).stands, self._dropped)
 
 
 async def _gone(receive: Receive) -> None:
@@ -193,14 +158,6 @@ async def _left(websocket: WebSocket) -> None:
         message = await websocket.receive()
         if message["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(message.get("code", 1006))
-
-
-def _let_go(dropped: Callable[[str], None], stall_s: float) -> None:
-    dropped("listener")
-    _log.warning(
-        "a client of the feed was let go",
-        extra={"op": "feed.listener", "why": f"it took nothing for {stall_s:g} s"},
-    )
 
 
 def _block(one: Told) -> bytes:

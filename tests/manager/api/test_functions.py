@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from bridge.manager.access.roles import Role
-from bridge.manager.access.tokens import create_token
+from bridge.manager.access.tokens import create_token, revoke_token
 from bridge.manager.settings import FunctionGateway
 from tests.gateway.workbench import Bench
 from tests.manager.api.test_cluster import what_was_done
@@ -63,6 +64,9 @@ async def test_functions_are_listed_invoked_scaled_and_read(desk: Desk, bench: B
     assert "called" in [json.loads(line)["text"].strip() for line in log.text.splitlines()]
     async with client.stream("GET", f"{FUNCTIONS}/echo/logs", params={"follow": "true"}) as followed:
         assert json.loads(await anext(followed.aiter_lines()))["name"] == "echo"
+    head = await client.head(f"{FUNCTIONS}/echo/logs", params={"follow": "true"})
+    assert (head.status_code, head.content) == (200, b"")
+    assert (await client.get(f"{FUNCTIONS}/echo")).status_code == 200, "the connection is free again"
 
     scaled = await client.post(f"{FUNCTIONS}/echo/scale", json={"replicas": 2})
     assert (scaled.status_code, scaled.json()["replicas"]) == (200, 2)
@@ -90,6 +94,22 @@ async def test_functions_are_listed_invoked_scaled_and_read(desk: Desk, bench: B
     for path in ("", "/echo", "/echo/logs"):
         away = await client.get(f"{FUNCTIONS}{path}")
         assert (away.status_code, f"the gateway at {url} does not answer" in away.json()["detail"]) == (503, True)
+
+
+async def test_a_log_that_is_followed_ends_with_its_token(desk: Desk, bench: Bench) -> None:
+    await bench.deploy("echo", HANDLER)
+    desk.settings = dataclasses.replace(desk.settings, gateway=FunctionGateway(bench.gateway.url))
+    await desk.start()
+    state = desk.settings.state_dir
+    token = create_token(state, "viewer", Role.VIEWER, "2026-11-22T12:00:00Z")
+    headers, params = {"Authorization": f"Bearer {token}"}, {"follow": "true"}
+    async with desk.client.stream("GET", f"{FUNCTIONS}/echo/logs", headers=headers, params=params) as followed:
+        lines = followed.aiter_lines()
+        assert json.loads(await anext(lines))["name"] == "echo"
+        revoke_token(state, "viewer", "2026-11-22T12:00:01Z")
+        async with asyncio.timeout(20):
+            rest = [json.loads(line) async for line in lines]
+    assert rest[-1] == {"error": "the token was revoked"}
 
 
 async def test_secrets_go_in_and_never_come_out(desk: Desk, bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
