@@ -13,9 +13,11 @@ from fastapi import APIRouter, FastAPI, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
+from starlette.routing import Match
 
 from bridge import __version__
 from bridge.clock import Clock
+from bridge.config import NAME
 from bridge.errors import JournalError
 from bridge.journal.engine import Journal
 from bridge.manager.access.audit import Audit
@@ -85,6 +87,7 @@ DESCRIPTION: Final = (
     "The manager of gpio-bridge. Errors are problem documents (RFC 9457): `detail` says what is wrong, `errors` where,"
     " and `request_id` finds it in the log."
 )
+_METHODS: Final = ("DELETE", "GET", "PATCH", "POST", "PUT")
 _DETAILS: Final = {404: "there is nothing at this path", 405: "this method means nothing here"}
 
 
@@ -159,7 +162,22 @@ def _http(request: Request, error: Exception) -> Response:
     """What FastAPI itself refuses: a path or a method that is not there."""
     assert isinstance(error, HTTPException)
     detail = _DETAILS.get(error.status_code, str(error.detail))
-    return answer(request, Refusal(error.status_code, detail, headers=dict(error.headers or {})))
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        # The framework names those of one route, and a path has one for each method.
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    return answer(request, Refusal(error.status_code, detail, headers=headers))
+
+
+def _methods(request: Request) -> set[str]:
+    """What may be done at a path."""
+    routes = request.app.routes
+    found = {
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    }
+    return found | ({"HEAD"} if "GET" in found else set())
 
 
 def _invalid(request: Request, error: Exception) -> Response:
@@ -175,6 +193,13 @@ async def _invalid_socket(websocket: WebSocket, error: Exception) -> None:
 
 def _places(errors: Sequence[Any]) -> Refusal:
     places = [
-        Place(f"{'/'.join(str(part) for part in one['loc'][1:])} ({one['loc'][0]}): {one['msg']}") for one in errors
+        Place(f"{'/'.join(str(part) for part in one['loc'][1:])} ({one['loc'][0]}): {_said(one)}") for one in errors
     ]
     return Refusal(422, "; ".join(place.detail for place in places), errors=places)
+
+
+def _said(error: Any) -> str:
+    """What is wrong with one parameter; of names what the files' reader says too, and no regular expression."""
+    if error["type"] == "string_pattern_mismatch" and error["ctx"]["pattern"] == f"^{NAME.regex}$":
+        return f"must be {NAME.text}"
+    return str(error["msg"])

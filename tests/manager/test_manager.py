@@ -47,12 +47,23 @@ async def test_a_path_that_is_not_there_is_a_problem_document_with_the_requests_
     }
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/openapi.json"])
-async def test_a_method_that_is_not_there_is_a_problem_that_names_those_that_are(desk: Desk, path: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "there"),
+    [
+        ("POST", "/healthz", "GET, HEAD"),
+        ("POST", "/openapi.json", "GET, HEAD"),
+        ("PUT", "/api/v1/mappings", "GET, HEAD, POST"),
+        ("OPTIONS", "/api/v1/mappings/door", "DELETE, GET, HEAD, PATCH, PUT"),
+        ("GET", "/api/v1/functions/alarm/invoke", "POST"),
+    ],
+)
+async def test_a_method_that_is_not_there_is_a_problem_that_names_those_that_are(
+    desk: Desk, method: str, path: str, there: str
+) -> None:
     await desk.start()
-    answer = await desk.client.post(path)
+    answer = await desk.client.request(method, path)
     assert (answer.status_code, answer.json()["status"]) == (405, 405)
-    assert "GET" in answer.headers["allow"]
+    assert answer.headers["allow"] == there
 
 
 @pytest.mark.parametrize("given", ["a b", "x" * 200, "line\tbreak", ""])

@@ -18,7 +18,7 @@ from bridge.manager.api import places
 from bridge.manager.api.bodies import read_object, read_yaml, sends_yaml
 from bridge.manager.api.caller import Desk, Why, caller_of
 from bridge.manager.api.entity import YAML, answer, document, entity, require_match
-from bridge.manager.api.mappings import MAX_OFFSET, Shelf
+from bridge.manager.api.mappings import MAX_OFFSET, Shelf, refuse_name
 from bridge.manager.api.schemas import BODY, EVERYWHERE, gives, takes, takes_yaml
 from bridge.manager.mappings import history
 from bridge.manager.mappings.edit import NotEdited
@@ -195,6 +195,7 @@ class MappingFileApi:
         if not isinstance(name, str):
             detail = "is missing; send a mapping with its name, or a whole file"
             raise Refusal(422, f"name: {detail}", errors=[Place(detail, pointer="/name")])
+        refuse_name(name)
         loaded = self._store.loaded
         try:
             text = await asyncio.to_thread(with_entries, loaded, {**loaded.entries, name: body})

@@ -6,6 +6,7 @@ Changes of what exists need `If-Match`; a PUT may be repeated. `file.py` has the
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
@@ -199,6 +200,7 @@ class Mappings:
         if not isinstance(name, str):
             detail = "is missing" if name is None else "must be text"
             raise Refusal(422, f"name: {detail}", errors=[Place(detail, pointer="/name")])
+        refuse_name(name)
         _refuse_reserved(name)
 
         def make(loaded: Loaded) -> str:
@@ -301,6 +303,13 @@ def _require(request: Request, loaded: Loaded, name: str) -> None:
 
 def _unknown(name: str) -> Refusal:
     return Refusal(404, f"there is no mapping {name}")
+
+
+def refuse_name(name: str) -> None:
+    """Refuses what cannot be a mapping's name, where the name is a part of the body."""
+    if not re.fullmatch(NAME.regex, name):
+        detail = f"must be {NAME.text}, not {name[:100]!r}"
+        raise Refusal(422, f"name: {detail}", errors=[Place(detail, pointer="/name")])
 
 
 def _refuse_reserved(name: str) -> None:

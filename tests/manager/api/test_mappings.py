@@ -191,7 +191,7 @@ async def test_a_mapping_is_deleted_and_the_last_one_stays(desk: Desk, api: http
         ({**NEW, "invoke": {"function": "f", "mode": "async"}}, "/invoke/mode", "add order: none"),
         ({"name": "door", "invoke": "f"}, "/select", "is missing"),
         ({"select": {"sensor": "a"}, "invoke": "f"}, "/name", "is missing"),
-        ({**NEW, "name": "Door!"}, "", "lower-case"),
+        ({**NEW, "name": "Door!"}, "/name", "lower-case"),
         ({**NEW, "name": "history"}, "/name", "stands for something else"),
     ],
 )
