@@ -29,6 +29,20 @@ class Functions:
             self._granted(answer, answer.text)
         return answer
 
+    async def put(self, path: str, document: object) -> bool:
+        """Replace something, or make it where there is nothing yet; whether it is new. Raises Refusal.
+
+        As faas-cli does: replacing first, because that is what mostly happens.
+        """
+        try:
+            await self.ask("PUT", path, json=document)
+        except Refusal as refusal:
+            if refusal.status != 404:
+                raise
+            await self.ask("POST", path, json=document)
+            return True
+        return False
+
     async def invoke(self, name: str, body: bytes, headers: dict[str, str], timeout_s: float) -> httpx.Response:
         """A function's answer, whatever its status. Raises Refusal for what the gateway itself says."""
         async with self._client(timeout_s) as client:

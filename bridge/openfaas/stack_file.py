@@ -17,6 +17,7 @@ from pathlib import Path
 import orjson
 
 from bridge.config import INVALID, Invalid, Node, Reader, composed, read, text_of
+from bridge.config.spelled import SpelledOrEmpty
 from bridge.config.substitution import unset
 from bridge.errors import ConfigError, FunctionError, Problem
 from bridge.openfaas.deployment import Deployment, Resources, parse_deployment
@@ -30,39 +31,25 @@ _TOP = ("version", "provider", "functions", "configuration")
 _NOT_USED = frozenset({"build_secrets", "platforms", "copy_extra_paths", "extra_paths"})
 
 
-class _Spelled(str):
-    """A single value as it is spelled in the file; nothing is the empty text."""
-
-    __slots__ = ()
-
-    @classmethod
-    def from_node(cls, node: Node, reader: Reader, key: str) -> _Spelled | Invalid:
-        if isinstance(node.value, list | dict):
-            return reader.problem(node, key, f"must be a single value, not {node.kind()}")
-        if node.value is None:
-            return cls()
-        return cls(node.value if isinstance(node.value, str) or node.written is None else node.written)
-
-
 @dataclass(frozen=True, slots=True)
 class _Resources:
-    memory: _Spelled | None = None
-    cpu: _Spelled | None = None
+    memory: SpelledOrEmpty | None = None
+    cpu: SpelledOrEmpty | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Function:
     """One entry under `functions:`."""
 
-    image: _Spelled | None = None
+    image: SpelledOrEmpty | None = None
     lang: str | None = None
     handler: Path | None = None
-    fprocess: _Spelled | None = None
-    environment: Mapping[str, _Spelled] | None = None
+    fprocess: SpelledOrEmpty | None = None
+    environment: Mapping[str, SpelledOrEmpty] | None = None
     environment_file: tuple[Path, ...] | None = None
-    secrets: tuple[_Spelled, ...] | None = None
-    labels: Mapping[str, _Spelled] | None = None
-    annotations: Mapping[str, _Spelled] | None = None
+    secrets: tuple[SpelledOrEmpty, ...] | None = None
+    labels: Mapping[str, SpelledOrEmpty] | None = None
+    annotations: Mapping[str, SpelledOrEmpty] | None = None
     constraints: tuple[str, ...] | None = None
     limits: _Resources | None = None
     requests: _Resources | None = None
@@ -70,8 +57,8 @@ class _Function:
     namespace: str | None = None
     name: str | None = None
     skip_build: bool = False
-    build_args: Mapping[str, _Spelled] | None = None
-    build_options: tuple[_Spelled, ...] | None = None
+    build_args: Mapping[str, SpelledOrEmpty] | None = None
+    build_options: tuple[SpelledOrEmpty, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +229,7 @@ def _environment_files(entry: _Function, node: Node, key: str, reader: Reader) -
             reader.problem(at, f"{key}.environment_file", f"{path} has no map environment:")
             continue
         for name, value in variables.value.items():
-            spelled = _Spelled.from_node(value, reader, f"environment.{name}")
+            spelled = SpelledOrEmpty.from_node(value, reader, f"environment.{name}")
             if not isinstance(spelled, Invalid):
                 yield name, spelled
 

@@ -13,18 +13,18 @@ from bridge.manager.api.caller import Desk
 from bridge.manager.api.entity import document
 from bridge.manager.api.schemas import EVERYWHERE, gives, sockets, streams
 from bridge.manager.api.streams import Live, no_upgrade
+from bridge.manager.api.words import EventName, Glob, Since
 from bridge.manager.feed import Feed, Wanted
 from bridge.manager.following import Decisions
 
 LOOK_S: Final = 2.0
 """So long an answer waits for a dispatcher that has not been heard yet."""
-Glob = Annotated[str | None, Query(max_length=200, description="A glob.")]
 
 
 def _wanted(
     node: Glob = None,
     sensor: Glob = None,
-    event: Annotated[str | None, Query(max_length=200, description="An event's name; a glob.")] = None,
+    event: EventName = None,
     type: Annotated[str | None, Query(max_length=200, description="A decision's type; a glob.")] = None,  # noqa: A002 - its name in the query
     mapping: Glob = None,
     function: Glob = None,
@@ -47,9 +47,7 @@ class Asked:
 def _asked(
     wanted: Annotated[Wanted, Depends(_wanted)],
     last: Annotated[int, Query(ge=0, le=1000, description="So many earlier ones first.")] = 0,
-    since: Annotated[
-        str | None, Query(max_length=200, description="The id after which to go on, as Last-Event-ID.")
-    ] = None,
+    since: Since = None,
 ) -> Asked:
     return Asked(wanted, last, since)
 

@@ -170,16 +170,8 @@ class FunctionsApi:
         return Response(status_code=204)
 
     async def _deploy(self, request: Request, wanted: Deployment) -> str:
-        """As faas-cli does: replace first, because that is what mostly happens; create where there is nothing yet."""
-        document = wanted.document()
-        try:
-            await self._functions.ask("PUT", "/system/functions", json=document)
-            outcome = "updated"
-        except Refusal as refusal:
-            if refusal.status != 404:
-                raise
-            await self._functions.ask("POST", "/system/functions", json=document)
-            outcome = "deployed"
+        new = await self._functions.put("/system/functions", wanted.document())
+        outcome = "deployed" if new else "updated"
         caller_of(request).note(f"function {outcome}", f"{wanted.service}: {wanted.image}")
         return outcome
 

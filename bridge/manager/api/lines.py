@@ -42,9 +42,7 @@ class Lines(StreamingResponse):
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 await send({"type": "http.response.body"})
                 return
-            await until_first(
-                super().__call__(scope, receive, noted), revoked(self._stands, STANDING_S, self._clock)
-            )
+            await until_first(super().__call__(scope, receive, noted), revoked(self._stands, STANDING_S, self._clock))
             if begun and not ended and not self._stands():
                 async with asyncio.timeout(STALL_S):
                     await send({"type": "http.response.body", "body": orjson.dumps({"error": REVOKED}) + b"\n"})

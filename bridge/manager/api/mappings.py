@@ -22,6 +22,7 @@ from bridge.manager.api.bodies import merged, read_object
 from bridge.manager.api.caller import Caller, Desk, Why, caller_of
 from bridge.manager.api.entity import entity, next_page, refuse_existing, require_match, require_new
 from bridge.manager.api.schemas import BODY, EVERYWHERE, gives, takes
+from bridge.manager.api.words import Glob
 from bridge.manager.mappings.edit import NotEdited, same
 from bridge.manager.mappings.file import FileNotWritten
 from bridge.manager.mappings.store import FileBusy, FileRefused, Loaded, MappingStore, etag_of, with_entries
@@ -174,7 +175,7 @@ class Mappings:
         request: Request,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         offset: Annotated[int, Query(ge=0, le=MAX_OFFSET)] = 0,
-        name: Annotated[str | None, Query(max_length=200, description="A glob.")] = None,
+        name: Glob = None,
         function: Annotated[str | None, Query(max_length=200)] = None,
         enabled: Annotated[bool | None, Query()] = None,
     ) -> Response:

@@ -14,6 +14,7 @@ from bridge.manager.access.roles import Role
 from bridge.manager.api.caller import Desk
 from bridge.manager.api.entity import document, next_page, weak_tag
 from bridge.manager.api.schemas import EVERYWHERE, gives
+from bridge.manager.api.words import Glob
 from bridge.manager.nodes import BIRTH, STATE, Node, Nodes
 from bridge.manager.problems import Refusal
 from bridge.manager.targets import Targets
@@ -35,7 +36,7 @@ def routes(nodes: Nodes, targets: Targets, clock: Clock, desk: Desk) -> APIRoute
         request: Request,
         limit: Limit = 100,
         offset: Offset = 0,
-        name: Annotated[str | None, Query(max_length=200, description="A glob.")] = None,
+        name: Glob = None,
         state: Annotated[str | None, Query(pattern="^(online|offline|unknown)$")] = None,
     ) -> Response:
         chosen = [

@@ -47,17 +47,9 @@ def routes(functions: Functions, desk: Desk) -> APIRouter:
     )
     async def put(request: Request, name: SecretPath) -> Response:
         raw = base64.b64encode(_value(await read_object(request))).decode()
-        wanted = {"name": name, "rawValue": raw}
-        status = 200
-        try:
-            await functions.ask("PUT", _PATH, json=wanted)
-        except Refusal as refusal:
-            if refusal.status != 404:
-                raise
-            await functions.ask("POST", _PATH, json=wanted)
-            status = 201
-        caller_of(request).note("secret created" if status == 201 else "secret changed", name)
-        return answer({"name": name}, status)
+        new = await functions.put(_PATH, {"name": name, "rawValue": raw})
+        caller_of(request).note("secret created" if new else "secret changed", name)
+        return answer({"name": name}, 201 if new else 200)
 
     @router.delete(
         "/{name}",

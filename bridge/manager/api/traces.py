@@ -15,18 +15,18 @@ from bridge.manager.api.caller import Desk
 from bridge.manager.api.entity import document
 from bridge.manager.api.schemas import EVERYWHERE, gives, sockets, streams
 from bridge.manager.api.streams import Live, no_upgrade
+from bridge.manager.api.words import EventName, Glob, Since
 from bridge.manager.dispatcher import DispatcherApi
 from bridge.manager.feed import Feed
 from bridge.manager.following import Stories
 
 PLACE = "/v1/traces"
-Glob = Annotated[str | None, Query(max_length=200, description="A glob.")]
 
 
 def _chosen(
     node: Glob = None,
     sensor: Glob = None,
-    event: Annotated[str | None, Query(max_length=200, description="An event's name; a glob.")] = None,
+    event: EventName = None,
     mapping: Glob = None,
     function: Glob = None,
     outcome: Annotated[
@@ -47,9 +47,7 @@ class Asked:
 
 def _asked(
     chosen: Annotated[Chosen, Depends(_chosen)],
-    since: Annotated[
-        str | None, Query(max_length=200, description="The id after which to go on, as Last-Event-ID.")
-    ] = None,
+    since: Since = None,
 ) -> Asked:
     return Asked(chosen, since)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from bridge.config import Node, Reader, Within, checked, finish
+from bridge.config.spelled import Spelled
 from bridge.manager.stack.shapes import (
     Attachments,
     Cpus,
@@ -25,7 +26,6 @@ from bridge.manager.stack.shapes import (
     Mount,
     Pairs,
     PublishedPort,
-    Spelled,
     Texts,
     Ulimit,
     Words,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
 from bridge.config import Invalid, Node, Reader, seconds
+from bridge.config.spelled import Spelled
 from bridge.swarm.specification import nanos
 
 _MEMORY = re.compile(r"(\d+(?:\.\d+)?) ?(?:([kmgt])i?b?|b)?", re.IGNORECASE)
@@ -21,20 +22,6 @@ _MODE = re.compile(r"0o?[0-7]{1,4}")
 _PORTS = re.compile(r"(?:(\d{1,5}):)?(\d{1,5})(?:/(tcp|udp|sctp))?")
 _ID = re.compile(r"\d{1,10}")
 _PERMISSIONS = 0o7777
-
-
-class Spelled(str):
-    """A single value as it is spelled in the file: `1.10`, `yes` and `8080` are text."""
-
-    __slots__ = ()
-
-    @classmethod
-    def from_node(cls, node: Node, reader: Reader, key: str) -> Spelled | Invalid:
-        if isinstance(node.value, list | dict):
-            return reader.problem(node, key, f"must be a single value, not {node.kind()}")
-        if node.value is None:
-            return reader.problem(node, key, "is empty")
-        return cls(node.written if node.written is not None else str(node.value))
 
 
 class Texts(tuple[str, ...]):

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from bridge.config.spelled import Spelled
 from bridge.manager.stack.contents import NAME_LABEL, Kind, superseded, wanted
 from bridge.manager.stack.document import Content
 from bridge.manager.stack.service import STACK_LABEL
-from bridge.manager.stack.shapes import External, Pairs, Spelled
+from bridge.manager.stack.shapes import External, Pairs
 
 
 @pytest.fixture
