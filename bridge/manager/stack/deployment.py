@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from bridge.manager.stack.images import Unresolved, registry_header, resolve
 from bridge.manager.stack.preflight import Finding, findings
 from bridge.manager.stack.service import Image, Parts, scoped, service_document
 from bridge.manager.stack.swarm_parts import Contents, Networks, documents_of, missing
+from bridge.manager.stack.turns import turns
 from bridge.swarm.cluster_nodes import ClusterNode, read_cluster_node
 from bridge.swarm.engine import Engine
 from bridge.swarm.last_words import last_words
@@ -70,18 +71,30 @@ class StackDeployment:
         self._engine, self._stack, self._file = engine, stack, file
         self._options, self._tell, self._clock = options, tell, clock
         self._networks = Networks(engine, stack, file)
+        self._courses: dict[str, str] = {}
+        """What was told last of how far each service is."""
 
     async def run(self) -> None:
-        """Deploy, and wait. Raises StackError when it cannot be or does not become well, EngineError."""
+        """Deploy, and wait. Raises StackError when it cannot be or does not become well, EngineError.
+
+        What is updated in one turn runs before the next one begins, so that what works together is not away together.
+        """
         before = await self._look()
         since = await self._engine_time()
         parts = await self._make_parts(before)
-        for name in self._file.services:
+        timeout_s = self._options.timeout_s
+        deadline_s = None if timeout_s is None else self._clock.monotonic() + timeout_s
+        *earlier, last = turns({name: service.deploy.labels for name, service in self._file.services.items()})
+        for turn in earlier:
+            updated = [name for name in turn if await self._deploy_service(name, parts, before)]
+            if updated and deadline_s is not None:
+                await self._converge(updated, since, deadline_s, settle_s=0)
+        for name in last:
             await self._deploy_service(name, parts, before)
         if self._options.prune:
             await self._prune(before)
-        if self._options.timeout_s is not None:
-            await self._converge(since, self._options.timeout_s)
+        if deadline_s is not None:
+            await self._converge(self._file.services, since, deadline_s, settle_s=self._options.settle_s)
             await self._clean(parts)
 
     async def findings(self) -> list[Finding]:
@@ -177,7 +190,8 @@ class StackDeployment:
                 self._tell(each.docker_name, f"{each.kind} made")
         return Parts(networks, kept["config"], kept["secret"])
 
-    async def _deploy_service(self, name: str, parts: Parts, before: _Before) -> None:
+    async def _deploy_service(self, name: str, parts: Parts, before: _Before) -> bool:
+        """Make a service, or change it; whether it was there and was changed."""
         image = before.images[self._file.services[name].image]
         document = service_document(self._stack, name, self._file, parts, image)
         header = await registry_header(self._file.services[name].image, self._options.registry_config)
@@ -186,7 +200,7 @@ class StackDeployment:
             if there is None:
                 await self._engine.post("/services/create", document, headers=header)
                 self._tell(name, "service made")
-                return
+                return False
             service = read_service(await self._engine.get(f"/services/{there['ID']}"))
             # A number that only grows: the tasks would be made anew if it went back.
             document["TaskTemplate"]["ForceUpdate"] = service.spec["TaskTemplate"].get("ForceUpdate") or 0
@@ -197,6 +211,7 @@ class StackDeployment:
         after = read_service(await self._engine.get(f"/services/{there['ID']}"))
         same = after.spec == service.spec
         self._tell(name, "service unchanged" if same else "service updated")
+        return not same
 
     async def _prune(self, before: _Before) -> None:
         kept = {scoped(self._stack, name) for name in self._file.services}
@@ -219,15 +234,14 @@ class StackDeployment:
 
     # --- convergence
 
-    async def _converge(self, since: Any, timeout_s: float) -> None:
-        told: dict[str, str] = {}
-        deadline_s = self._clock.monotonic() + timeout_s
+    async def _converge(self, names: Collection[str], since: Any, deadline_s: float, *, settle_s: float) -> None:
+        """Wait until these services have all run for so long."""
         well_since_s: float | None = None
         while True:
-            courses = await self._progress(since)
+            courses = await self._progress(names, since)
             for name, one in courses.items():
-                if told.get(name) != str(one):
-                    told[name] = str(one)
+                if self._courses.get(name) != str(one):
+                    self._courses[name] = str(one)
                     self._tell(name, str(one))
             failed = {name: one for name, one in courses.items() if one.course is Course.FAILED}
             if failed:
@@ -235,13 +249,13 @@ class StackDeployment:
             now_s = self._clock.monotonic()
             if all(one.course is Course.CONVERGED for one in courses.values()):
                 well_since_s = now_s if well_since_s is None else well_since_s
-                if now_s - well_since_s >= self._options.settle_s:
+                if now_s - well_since_s >= settle_s:
                     return
             else:
                 well_since_s = None
             if now_s >= deadline_s:
                 late = {name: one for name, one in courses.items() if one.course is not Course.CONVERGED}
-                raise StackError(await self._told(f"does not run after {timeout_s:g} s", late))
+                raise StackError(await self._told(f"does not run after {self._options.timeout_s:g} s", late))
             await self._clock.sleep(_LOOK_S)
 
     async def _told(self, became: str, courses: Mapping[str, Progress]) -> str:
@@ -252,14 +266,14 @@ class StackDeployment:
             lines.append(f"{name} {became}: {one}{f'; its last words: {words}' if words else ''}")
         return "\n".join(lines)
 
-    async def _progress(self, since: Any) -> dict[str, Progress]:
+    async def _progress(self, names: Collection[str], since: Any) -> dict[str, Progress]:
         cluster_nodes = [read_cluster_node(document) for document in await self._engine.get("/nodes")]
         ready = [machine.id for machine in cluster_nodes if machine.ready]
         services = {
             str(each["Spec"]["Name"]): each for each in await documents_of(self._engine, "services", self._stack)
         }
         found = {}
-        for name in self._file.services:
+        for name in names:
             document = services.get(scoped(self._stack, name))
             if document is None:
                 raise StackError(f"the service {name} was removed while it was being deployed")

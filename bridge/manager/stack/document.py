@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 
 from bridge.config import Node, Reader, Within, checked, finish
 from bridge.config.spelled import Spelled
+from bridge.manager.stack import turns
 from bridge.manager.stack.shapes import (
     Attachments,
     Cpus,
@@ -145,6 +146,9 @@ class Deploy:
         """What contradicts itself."""
         if self.mode == "global" and self.replicas is not None:
             yield "replicas", "a global service has one task on each cluster node; leave it out"
+        wrong = turns.mistake(self.labels)
+        if wrong is not None:
+            yield "labels", wrong
 
 
 @dataclass(frozen=True, slots=True)

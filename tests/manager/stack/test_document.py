@@ -55,6 +55,10 @@ def test_a_key_that_only_compose_carries_out_is_refused_with_what_to_do(key: str
         (service("secrets: [pass]"), "stack.yml:4:15: services.one.secrets[0]: there is no pass under secrets"),
         (service("networks: [inner]"), "services.one.networks: there is no network inner under networks"),
         (service("deploy: {mode: global, replicas: 2}"), "services.one.deploy.replicas: a global service has one task"),
+        (
+            service("deploy: {labels: {io.gpio-bridge.turn: first}}"),
+            "services.one.deploy.labels: io.gpio-bridge.turn must be a whole number from 1 to 999, not 'first'",
+        ),
         (service("deploy: {replicas: two}"), "services.one.deploy.replicas: must be a whole number, not 'two'"),
         (service("deploy: {resources: {limits: {memory: lots}}}"), "limits.memory: 'lots' is no amount of memory"),
         (service("deploy: {resources: {limits: {cpus: half}}}"), "limits.cpus: 'half' is no number of CPUs"),

@@ -319,6 +319,28 @@ def test_an_update_that_fails_is_rolled_back_and_told(ground: Ground) -> None:
     until(lambda: ground.run("status house").code == 0, "what ran before runs again")
 
 
+def test_services_are_updated_in_their_turns_and_a_turn_that_fails_ends_the_deployment(ground: Ground) -> None:
+    update = "update_config: {failure_action: rollback, monitor: 1s}, restart_policy: {condition: none}"
+
+    def stack(first: str, second: str) -> str:
+        turn = [f'deploy: {{labels: {{io.gpio-bridge.turn: "{number}"}}, {update}}}' for number in (1, 2)]
+        return f"services: {{two: {service(second, turn[1])}, one: {service(first, turn[0])}}}\n"
+
+    ground.write(stack(SLEEP, SLEEP))
+    told = ground.deploy()
+    assert told.code == 0, told
+    assert told.out.index("one: service made") < told.out.index("two: service made") < told.out.index("one: 1/1")
+    ground.write(stack(f"{SLEEP} # new", f"{SLEEP} # new"))
+    told = ground.deploy()
+    assert told.code == 0, told
+    assert told.out.index("one: 1/1") < told.out.index("two: service updated") < told.out.index("two: 1/1")
+    ground.write(stack("raise SystemExit(3)", f"{SLEEP} # newer"))
+    told = ground.deploy()
+    assert (told.code, "one did not become well" in told.err) == (1, True)
+    assert "two" not in told.out
+    until(lambda: ground.run("status house").code == 0, "what ran before runs again")
+
+
 def test_an_engine_that_is_not_there_and_a_name_that_is_none_are_told(ground: Ground, tmp_path: Path) -> None:
     done = command(f"stack status -H unix://{tmp_path}/none.sock")
     assert (done.code, "no such socket" in done.err) == (69, True)
