@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-_ENDS: Final = {"invocation": "succeeded", "deadletter": "dead", "cancelled": "cancelled", "dropped": "dropped"}
+ENDS: Final = {"invocation": "succeeded", "deadletter": "dead", "cancelled": "cancelled", "dropped": "dropped"}
+"""What became of an invocation, by the type of the line that says so."""
+OPENED: Final = "open"
 NONE: Final = "none"
 """The outcome of an event that nothing was invoked for."""
-OUTCOMES: Final = ("open", *_ENDS.values(), NONE)
+OUTCOMES: Final = (OPENED, *ENDS.values(), NONE)
 """What can become of an event: of each of its invocations, or that there is none."""
 _HEAD: Final = ("event_id", "at", "time", "node", "sensor", "event", "value", "unit", "topic")
 
@@ -74,19 +76,19 @@ def latency(story: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         hop = hops.setdefault(
             name,
             {
-                "mapping": line["mapping"], "function": line["function"], "result": "open", "attempts": 0,
+                "mapping": line["mapping"], "function": line["function"], "result": OPENED, "attempts": 0,
                 "to_start_s": None, "attempt_s": None, "to_end_s": None,
             },
         )  # fmt: skip
         if line["type"] == "attempt":
-            hop["result"], hop["to_end_s"] = "open", None  # also when a dead letter is tried again
+            hop["result"], hop["to_end_s"] = OPENED, None  # also when a dead letter is tried again
             if hop["to_start_s"] is None:
                 hop["to_start_s"] = _apart(received, at)
         hop["attempts"] = line.get("attempt") or line.get("attempts") or hop["attempts"]
         if line.get("duration_s") is not None:
             hop["attempt_s"] = line["duration_s"]
-        if line["type"] in _ENDS:
-            hop["result"], hop["to_end_s"] = _ENDS[line["type"]], _apart(received, at)
+        if line["type"] in ENDS:
+            hop["result"], hop["to_end_s"] = ENDS[line["type"]], _apart(received, at)
     return {"to_dispatcher_s": to_dispatcher_s, "invocations": list(hops.values())}
 
 

@@ -119,7 +119,7 @@ FIELDS: Final[Mapping[str, Sequence[str]]] = {
     "repeated": _EVENT,
     "lost": (*_EVENT, "first", "last", "reason"),
     "replayed": (*_EVENT, "number", "mapping", "refused"),
-    "unreadable": (*_EVENT, "topic", "reason", "id"),
+    "unreadable": (*_EVENT, "topic", "reason", "dead_letter"),
 }
 """What the places of a row mean, by its first one. New ones are put last: rows of an earlier version are shorter.
 

@@ -43,6 +43,8 @@ class TraceApi:
         if traces is None:
             return problem(404, f"there are no traces: {_OFF}")
         found = await traces.stories(chosen, limit + 1, after)
+        if found is None:
+            return problem(404, f"there is no trace of the event {_shown(after or '')} (any more) to go on behind")
         more = len(found) > limit
         page = found[:limit]
         return json_answer({"traces": page, "next": page[-1]["event_id"] if more and page else None})

@@ -18,11 +18,12 @@ from typing import Any, Final, Self, TypeVar
 import orjson
 
 from bridge.clock import Clock
-from bridge.core.story import Chosen, summary
-from bridge.dispatcher.feed import FIELDS, Row, lines
+from bridge.core.story import Chosen
+from bridge.dispatcher.feed import Row, lines
+from bridge.dispatcher.stories import Page, Rows, Stories, rows_of
 from bridge.errors import JournalError
 from bridge.inline import Inline
-from bridge.journal.traces import TraceFiles, everything, first, search
+from bridge.journal.traces import TraceFiles, first, search
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Traces:
         self._due = asyncio.Event()
         self._flushing = asyncio.Lock()
         self._threads = threads
+        self._stories = Stories()
 
     @property
     def size_bytes(self) -> int:
@@ -127,23 +129,24 @@ class Traces:
                 break
             found += await self._on_thread(partial(_why, segment, mapping))
         oldest = await self._on_thread(partial(first, segments[0])) if segments else None
-        return found[:limit], next((row[1] for row in _rows([oldest])), None) if oldest else None
+        return found[:limit], next((row[1] for row in rows_of([oldest])), None) if oldest else None
 
-    async def stories(self, chosen: Chosen, limit: int, after: str | None) -> list[dict[str, Any]]:
-        """Summaries of the events that are meant, newest first; behind that of the event `after`, if one is named."""
+    async def stories(self, chosen: Chosen, limit: int, after: str | None) -> list[dict[str, Any]] | None:
+        """Summaries of the events that are meant, newest first; behind that of the event `after`, if one is named.
+
+        None when there is no story of that one (any more).
+        """
         await self.flush()
-        found: list[dict[str, Any]] = []
-        later: dict[str, list[Row]] = {}
-        behind = after is None
-        for segment in reversed(await self._on_thread(self._files.segments)):
-            whole, later = await self._on_thread(partial(_stories, segment, later))
-            for one in whole:
-                if behind and chosen.includes(one):
-                    found.append(one)
-                    if len(found) >= limit:
-                        return found
-                behind = behind or one["event_id"] == after
-        return found
+        page = Page(chosen, limit, after)
+        later: Rows = {}
+        segments = await self._on_thread(self._files.segments)
+        self._stories.keep(segments)
+        for segment in reversed(segments):
+            fill = partial(self._stories.fill, page, segment, later, whole=segment != segments[-1])
+            later = await self._on_thread(fill)
+            if page.full:
+                break
+        return page.found if page.after is None else None
 
     async def _run(self) -> None:
         while True:
@@ -213,40 +216,9 @@ def _may_be_a_no(line: bytes) -> bool:
 
 def _story(segment: Path, event_id: str) -> list[dict[str, Any]]:
     """What one file knows of an event; on the thread."""
-    return [line for row in _rows(search(segment, event_id)) if row[2] == event_id for line in lines(row)]
-
-
-def _stories(segment: Path, later: dict[str, list[Row]]) -> tuple[list[dict[str, Any]], dict[str, list[Row]]]:
-    """The summaries of the events that begin in one file, newest first, and the rows of those that began before it.
-
-    `later` has the rows of the files after it, of events that did not begin there.
-    """
-    rows: dict[str, list[Row]] = {}
-    for row in _rows(everything(segment)):
-        if isinstance(row[2], str):
-            rows.setdefault(row[2], []).append(row)
-    begun: list[dict[str, Any]] = []
-    open_: dict[str, list[Row]] = {}
-    for event_id, mine in rows.items():
-        every = mine + later.pop(event_id, [])
-        told = summary([line for row in every for line in lines(row) if line["type"] != "judgement"])
-        if told is None:
-            open_[event_id] = every
-        else:
-            begun.append(told)
-    begun.reverse()
-    return begun, {**later, **open_}
+    return [line for row in rows_of(search(segment, event_id)) if row[2] == event_id for line in lines(row)]
 
 
 def _why(segment: Path, mapping: str) -> list[dict[str, Any]]:
     """What one file knows of a mapping that did not fire, newest first; on the thread."""
-    return list(evaluations(_rows(search(segment, mapping, _may_be_a_no)), mapping))[::-1]
-
-
-def _rows(kept: Iterable[list[Any]]) -> Iterator[Row]:
-    """The rows in lines of the disk; what somebody else wrote is none."""
-    for line in kept:
-        yield from (tuple(row) for row in line if isinstance(row, list) and len(row) >= _SHORTEST)
-
-
-_SHORTEST: Final = len(FIELDS["repeated"])
+    return list(evaluations(rows_of(search(segment, mapping, _may_be_a_no)), mapping))[::-1]

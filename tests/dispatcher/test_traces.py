@@ -273,7 +273,9 @@ async def test_the_newest_events_are_listed_with_what_became_of_them(site: Site)
     _, page = await asked(site, "/v1/traces?limit=2")
     assert page["next"] == "event-3"
     assert await listed("?limit=2&after=event-3") == everything[2:]
-    assert await listed("?after=event-1") == await listed("?after=never-seen") == []
+    assert await listed("?after=event-1") == []
+    status, refused = await asked(site, "/v1/traces?after=never-seen")
+    assert (status, "no trace of the event 'never-seen' (any more)" in refused["detail"]) == (404, True)
     status, refused = await asked(site, "/v1/traces?outcome=great")
     assert (status, "outcome must be one of open, succeeded" in refused["detail"]) == (400, True)
 

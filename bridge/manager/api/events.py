@@ -71,7 +71,7 @@ def routes(feed: Feed, dropped: Callable[[str], None], desk: Desk) -> APIRouter:
     ) -> Response:
         await feed.look(LOOK_S)
         found = {
-            "decisions": [{"id": one.id, **one.line} for one in feed.last(limit, wanted)],
+            "decisions": [{**one.line, "id": one.id} for one in feed.last(limit, wanted)],
             "last_id": feed.id_of(feed.newest),
             "problem": feed.problem,
         }
