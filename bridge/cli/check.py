@@ -4,47 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from bridge.cli.recognition import SETTINGS, Kind, recognise, settings_of
 from bridge.errors import ConfigError, Problem
-
-
-class Kind(StrEnum):
-    """What a file can be."""
-
-    AGENT = "agent"
-    DISPATCHER = "dispatcher"
-    GATEWAY = "gateway"
-    MANAGER = "manager"
-    ENGINE_DOOR = "engine-door"
-    MAPPINGS = "mappings"
-    STACK = "stack"
-    SCENARIO = "scenario"
-
-
-_BY_KEY = (
-    # The first key found in the file decides; each stands in one kind of file only, or is weaker than those before it.
-    ("steps", Kind.SCENARIO),
-    ("scenarios", Kind.SCENARIO),
-    ("sensors", Kind.AGENT),
-    ("outputs", Kind.AGENT),
-    ("engine", Kind.ENGINE_DOOR),
-    ("manager:map", Kind.ENGINE_DOOR),
-    ("functions:map", Kind.STACK),
-    ("functions:text", Kind.GATEWAY),
-    ("history", Kind.MANAGER),
-    ("sensor_history", Kind.MANAGER),
-    ("auth", Kind.MANAGER),
-    ("mappings:map", Kind.MAPPINGS),
-    ("mappings:text", Kind.DISPATCHER),
-    ("gateway", Kind.DISPATCHER),
-    ("backend", Kind.GATEWAY),
-    ("basic_auth", Kind.GATEWAY),
-)
 
 
 def check(
@@ -82,34 +48,6 @@ def check(
         raise typer.Exit(CONFIG)
 
 
-def recognise(file: Path) -> Kind:
-    """What a file is, by its keys, else by its name. Raises ConfigError when neither tells."""
-    from bridge.config import Node, read
-    from bridge.testing import SCENARIO_SUFFIXES
-
-    try:
-        document = read(file)
-    except ConfigError as error:
-        if not isinstance(error.document, Node):
-            raise
-        document = error.document  # its mistakes are told by whoever reads it next
-    keys = document.value if isinstance(document.value, dict) else {}
-    for wanted, kind in _BY_KEY:
-        key, _, shape = wanted.partition(":")
-        if key in keys and (not shape or isinstance(keys[key].value, {"map": dict, "text": str}[shape])):
-            # Both name a mapping file; a manager's own keys may all be left out.
-            managers = key == "mappings" and file.name.startswith(Kind.MANAGER.value)
-            return Kind.MANAGER if kind is Kind.DISPATCHER and managers else kind
-    if file.name.endswith(SCENARIO_SUFFIXES):
-        return Kind.SCENARIO
-    for kind in Kind:
-        if file.name.startswith(kind.value):
-            return kind
-    listed = ", ".join(kind.value for kind in Kind)
-    message = f"neither its keys nor its name tell what it is; say --as with one of {listed}"
-    raise ConfigError([Problem(str(file), 1, 1, "", message)])
-
-
 _NAMES = {
     Kind.AGENT: "settings of an agent",
     Kind.DISPATCHER: "settings of a dispatcher",
@@ -123,28 +61,10 @@ _NAMES = {
 
 
 def _loader(kind: Kind) -> Callable[[Path], object]:
-    from bridge.config import load
+    if kind in SETTINGS:
+        from bridge.config import load
 
-    if kind is Kind.AGENT:
-        from bridge.agent.settings import AgentSettings
-
-        return lambda file: load(file, AgentSettings, environ=os.environ)
-    if kind is Kind.DISPATCHER:
-        from bridge.dispatcher.settings import DispatcherSettings
-
-        return lambda file: load(file, DispatcherSettings, environ=os.environ)
-    if kind is Kind.GATEWAY:
-        from bridge.gateway.settings import GatewaySettings
-
-        return lambda file: load(file, GatewaySettings, environ=os.environ)
-    if kind is Kind.MANAGER:
-        from bridge.manager.settings import ManagerSettings
-
-        return lambda file: load(file, ManagerSettings, environ=os.environ)
-    if kind is Kind.ENGINE_DOOR:
-        from bridge.engine_door.settings import EngineDoorSettings
-
-        return lambda file: load(file, EngineDoorSettings, environ=os.environ)
+        return lambda file: load(file, settings_of(kind), environ=os.environ)
     if kind is Kind.MAPPINGS:
         return _mappings
     if kind is Kind.SCENARIO:

@@ -195,7 +195,7 @@ async def _live(prepared: list[Prepared], control: str, dispatcher: str, note: C
 
 def _found(paths: list[Path], *, live: bool) -> tuple[list[Path], list[Path]]:
     """The files of scenarios, and those of mappings. Raises ConfigError where there is none."""
-    from bridge.cli.check import Kind, recognise
+    from bridge.cli.recognition import Kind, recognise
     from bridge.testing import MAPPINGS, SCENARIO_SUFFIXES, may_have_examples
     from bridge.testing.scenarios.document import find_scenarios
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bridge.cli import exit_codes, run
-from bridge.cli.check import Kind, recognise
+from bridge.cli.recognition import Kind, recognise
 from bridge.errors import ConfigError
 from tests.cli.conftest import Command
 
@@ -14,6 +14,11 @@ AGENT = "version: 1\nnode: pi-1\npins: {factory: mock}\nsensors:\n  front-door: 
 DISPATCHER = "version: 1\nmappings: mappings.yaml\nstate_dir: /tmp/state\n"
 GATEWAY = "version: 1\nstate_dir: /tmp/state\nbackend: local\n"
 STACK = "version: 1.0\nprovider: {name: openfaas}\nfunctions:\n  echo: {lang: dockerfile, image: echo, fprocess: cat}\n"
+MANAGER = (
+    DISPATCHER
+    + "mqtt: {host: broker}\ngateway: {url: http://gateway:8080}\ndispatcher: {url: http://dispatcher:8089}\n"
+)
+ENGINE_DOOR = "version: 1\ngateway: {sokcet: /run/door/docker.sock, user: gpio-bridge}\n"
 MAPPINGS = "version: 1\nmappings:\n  alert: {select: {sensor: front-door}, invoke: intruder-alert}\n"
 
 
@@ -29,6 +34,8 @@ def written(folder: Path, name: str, text: str) -> Path:
         (AGENT, Kind.AGENT),
         (DISPATCHER, Kind.DISPATCHER),
         (GATEWAY, Kind.GATEWAY),
+        (MANAGER, Kind.MANAGER),
+        (ENGINE_DOOR, Kind.ENGINE_DOOR),
         (STACK, Kind.STACK),
         (MAPPINGS, Kind.MAPPINGS),
     ],
@@ -39,6 +46,11 @@ def test_a_file_is_recognised_by_its_keys(tmp_path: Path, text: str, kind: Kind)
 
 def test_a_file_whose_keys_say_nothing_is_recognised_by_its_name(tmp_path: Path) -> None:
     assert recognise(written(tmp_path, "gateway-test.yaml", "version: 1\nport: 8080\n")) is Kind.GATEWAY
+
+
+@pytest.mark.parametrize("kind", [Kind.DISPATCHER, Kind.MANAGER])
+def test_a_file_that_could_be_two_is_the_one_that_its_name_says(tmp_path: Path, kind: Kind) -> None:
+    assert recognise(written(tmp_path, f"{kind.value}-2.yaml", DISPATCHER)) is kind
 
 
 def test_a_file_that_nothing_tells_of_is_a_problem_that_names_the_option(tmp_path: Path) -> None:

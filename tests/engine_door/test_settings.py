@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.cli.check import Kind, recognise
+from bridge.cli.recognition import Kind, recognise
 from bridge.config import load
 from bridge.engine_door.settings import EngineDoorSettings, user_number
 from bridge.errors import ConfigError, EngineDoorError
