@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
@@ -27,6 +26,9 @@ class Body:
         self._request = request
         self._limit_bytes = limit_bytes
         self._read_s = read_s
+        self._size = 0
+        self._waited_s = 0.0
+        self._asked_for = False
         self.refusal: Refusal | None = None
 
     def check_length(self) -> None:
@@ -34,32 +36,34 @@ class Body:
         if (self._request.content_length or 0) > self._limit_bytes:
             raise self._too_large()
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The body as it comes; only the time that the client takes counts, not that of whoever takes the pieces."""
-        self.check_length()
-        await _proceed(self._request)
+    async def take(self) -> bytes:
+        """The next piece, or nothing at the end; only the time that the client takes counts, not that of who takes it.
+
+        It may be cancelled: what has come until then is there for the next time.
+        """
+        if not self._asked_for:
+            self.check_length()
+            self._asked_for = True
+            await _proceed(self._request)
         loop = asyncio.get_running_loop()
-        size, waited_s = 0, 0.0
-        while True:
-            allowed_s = min(self._read_s, self._read_s + size / _LEAST_BYTES_PER_S - waited_s)
-            began = loop.time()
-            try:
-                async with asyncio.timeout(allowed_s):
-                    piece = await self._request.content.readany()
-            except TimeoutError:
-                self.refusal = Refusal(408, f"the request's body came too slowly (timeouts.read: {self._read_s:g} s)")
-                raise self.refusal from None
-            except web.RequestPayloadError as error:
-                self.refusal = Refusal(400, f"the request's body is broken: {error}")
-                raise self.refusal from None
-            waited_s += loop.time() - began
-            if not piece:
-                return
-            size += len(piece)
-            if size > self._limit_bytes:
-                self.refusal = self._too_large()
-                raise self.refusal
-            yield piece
+        allowed_s = min(self._read_s, self._read_s + self._size / _LEAST_BYTES_PER_S - self._waited_s)
+        began = loop.time()
+        try:
+            async with asyncio.timeout(allowed_s):
+                piece = await self._request.content.readany()
+        except TimeoutError:
+            self.refusal = Refusal(408, f"the request's body came too slowly (timeouts.read: {self._read_s:g} s)")
+            raise self.refusal from None
+        except web.RequestPayloadError as error:
+            self.refusal = Refusal(400, f"the request's body is broken: {error}")
+            raise self.refusal from None
+        finally:
+            self._waited_s += loop.time() - began
+        self._size += len(piece)
+        if self._size > self._limit_bytes:
+            self.refusal = self._too_large()
+            raise self.refusal
+        return piece
 
     async def whole(self) -> bytes:
         """All of it."""
@@ -71,7 +75,10 @@ class Body:
             if len(body) > self._limit_bytes:
                 raise self._too_large()
             return body
-        return b"".join([piece async for piece in self.pieces()])
+        pieces: list[bytes] = []
+        while piece := await self.take():
+            pieces.append(piece)
+        return b"".join(pieces)
 
     def _too_large(self) -> Refusal:
         return Refusal(413, f"the request's body is larger than {self._limit_bytes} bytes")

@@ -27,6 +27,8 @@ _TCP_INFO = getattr(socket, "TCP_INFO", None)
 _COUNTS = struct.Struct("=120xQQ")
 """Of Linux' struct tcp_info: tcpi_bytes_acked and tcpi_bytes_received (linux/tcp.h, since 4.1)."""
 _SPOKEN = select.POLLIN | select.POLLHUP | select.POLLERR
+_LOOK_S, _LONGEST_LOOK_S = 0.001, 0.05
+"""The pauses between two looks at what the other side has acknowledged, which grow."""
 _NEXT_ADDRESS_S: Final = 0.25
 """How long one address of a name is tried alone before the next one is tried beside it (RFC 8305, 5)."""
 
@@ -82,14 +84,14 @@ class Connection(ResponseHandler):
         self._before: Traffic | None = None
         self._silent_at: float | None = None
 
-    @property
     def usable(self) -> bool:
-        """Whether another request may be sent on it."""
+        """Whether another request may be sent on it; what the other side sends from now on is about that one."""
+        # Counted before it is looked at, so that an end which comes in between is in the counts.
+        self._before = self._sock.traffic()
         return self.is_connected() and not self.should_close and self._sock.quiet
 
     def begin(self, *, bodiless: bool, silence_s: float, max_field_bytes: int) -> None:
         """Expect the answer to a request that is about to be sent."""
-        self._before = self._sock.traffic()
         self.set_response_params(
             skip_payload=bodiless,
             read_until_eof=True,
@@ -110,10 +112,28 @@ class Connection(ResponseHandler):
             return False
         return after.acknowledged == before.acknowledged and after.received == before.received + 1
 
+    async def received(self) -> None:
+        """Wait until the other side has received some of the request. Raises ConnectionResetError when it has gone."""
+        pause_s = _LOOK_S
+        while self._nothing_received():
+            if not self.is_connected():
+                raise ConnectionResetError("the connection was closed")
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_LOOK_S)
+
+    def _nothing_received(self) -> bool:
+        before, now = self._before, self._sock.traffic()
+        return before is not None and now is not None and now.acknowledged == before.acknowledged
+
     def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 - aiohttp calls it so
         """Go on reading. A stream says so for every piece that is taken from it, also where nothing had stopped."""
         if self._reading_paused:
             super().resume_reading(resume_parser)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to count."""
+        super().connection_made(transport)
+        self._before = self._sock.traffic()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Tell who waits for an answer."""
@@ -160,7 +180,7 @@ class Connections:
         free = self._free.get((host, port))
         while free:
             connection = free.pop()
-            if connection.usable:
+            if connection.usable():
                 return connection
             self.drop(connection)
         return await self._open(host, port)

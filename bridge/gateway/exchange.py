@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import aiohttp
@@ -20,28 +20,64 @@ _MAX_FIELD_BYTES = 32 * 1024
 _PIECE_BYTES = 64 * 1024
 
 
+class Stream:
+    """A body that comes piece by piece. Its beginning is kept until somebody has received some of it.
+
+    `take` gives the next piece, and nothing at the end; cancelled, it must lose nothing.
+    """
+
+    __slots__ = ("_kept", "_kept_bytes", "_take")
+
+    def __init__(self, take: Callable[[], Awaitable[bytes]]) -> None:
+        self._take = take
+        self._kept: list[bytes] | None = []
+        self._kept_bytes = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether it can still be sent from its beginning."""
+        return self._kept is not None
+
+    async def pieces(self, received: Callable[[], Awaitable[None]]) -> AsyncIterator[bytes]:
+        """The body from its beginning.
+
+        `received` returns when the other side has got some of it, and raises OSError when that will not happen; it is
+        waited for before more is taken than is to be kept.
+        """
+        for piece in self._kept or ():
+            yield piece
+        while True:
+            if self._kept is not None and self._kept_bytes >= _PIECE_BYTES:
+                await received()
+                self._kept = None
+            piece = await self._take()
+            if not piece:
+                return
+            if self._kept is not None:
+                self._kept.append(piece)
+                self._kept_bytes += len(piece)
+            yield piece
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request to a function. `target` is the path (and query) below the function, percent-encoded as it came.
-
-    A body of bytes can be sent again to another replica; one that streams cannot, once it was begun.
-    """
+    """One request to a function. `target` is the path (and query) below the function, percent-encoded as it came."""
 
     function: str
     method: str
     target: str
     headers: CIMultiDict[str]
-    body: bytes | AsyncIterable[bytes] | None = None
+    body: bytes | Stream | None = None
 
     @property
     def whole(self) -> bool:
-        """Whether its body, if any, is here, however often it was sent."""
-        return self.body is None or isinstance(self.body, bytes)
+        """Whether its body, if any, can be sent from its beginning."""
+        return not isinstance(self.body, Stream) or self.body.whole
 
     @property
     def repeatable(self) -> bool:
         """Whether it may be made again after a replica may have seen it."""
-        return self.method in _IDEMPOTENT and self.whole
+        return self.method in _IDEMPOTENT and not isinstance(self.body, Stream)
 
 
 async def begin(call: Call, connection: Connection, silence_s: float) -> asyncio.Task[None] | None:
@@ -70,16 +106,17 @@ async def begin(call: Call, connection: Connection, silence_s: float) -> asyncio
         connection.start_timeout()
         return None
     if isinstance(body, bytes):
-        body = _in_pieces(body)
+        pieces = _in_pieces(body)
     else:
         writer.send_headers()
-    return asyncio.create_task(_send(body, writer, connection), name=f"body for {call.function}")
+        pieces = body.pieces(connection.received)
+    return asyncio.create_task(_send(pieces, writer, connection), name=f"body for {call.function}")
 
 
-async def _send(body: AsyncIterable[bytes], writer: StreamWriter, connection: Connection) -> None:
+async def _send(pieces: AsyncIterator[bytes], writer: StreamWriter, connection: Connection) -> None:
     """Send a body; what goes wrong is told to who waits for the answer."""
     try:
-        async for piece in body:
+        async for piece in pieces:
             await writer.write(piece)
         await writer.write_eof()
     except OSError as error:

@@ -91,12 +91,12 @@ class Answer:
 
 
 class Upstream:
-    """Sends calls to the backend's replicas; an async context manager."""
+    """Sends calls to the backend's replicas; an async context manager, which closes the connections, too."""
 
-    def __init__(self, backend: Backend, settings: GatewaySettings) -> None:
+    def __init__(self, backend: Backend, settings: GatewaySettings, connections: Connections | None = None) -> None:
         self._backend = backend
         self._settings = settings
-        self._connections = Connections(connect_s=_CONNECT_S, keep_s=_KEEPALIVE_S)
+        self._connections = connections or Connections(connect_s=_CONNECT_S, keep_s=_KEEPALIVE_S)
 
     async def __aenter__(self) -> Self:
         return self

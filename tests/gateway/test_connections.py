@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +14,8 @@ import pytest
 from multidict import CIMultiDict
 
 from bridge.gateway.answers import Refusal
-from bridge.gateway.connections import Connections
-from bridge.gateway.exchange import Call
+from bridge.gateway.connections import Connection, Connections
+from bridge.gateway.exchange import Call, Stream
 from bridge.gateway.settings import GatewaySettings, TimeoutSettings
 from bridge.gateway.upstream import Upstream
 
@@ -34,13 +34,13 @@ class Server:
         port: int = self.listener.getsockname()[1]
         return port
 
-    async def answer(self) -> bytes:
+    async def answer(self, *, chunked: bool = False) -> bytes:
         """Take a connection, or go on with the kept one, and answer one request; the request."""
         loop = asyncio.get_running_loop()
         if self.connection is None:
             self.connection, _ = await loop.sock_accept(self.listener)
         request = b""
-        while b"\r\n\r\n" not in request or len(request.partition(b"\r\n\r\n")[2]) < length(request):
+        while not (request.endswith(b"0\r\n\r\n") if chunked else complete(request)):
             piece = await loop.sock_recv(self.connection, 65536)
             assert piece, "the client has gone"
             request += piece
@@ -52,6 +52,19 @@ class Server:
         assert self.connection is not None
         self.connection.close()
         self.connection = None
+
+
+def complete(request: bytes) -> bool:
+    head, end, body = request.partition(b"\r\n\r\n")
+    return bool(end) and len(body) >= length(head)
+
+
+def unchunked(body: bytes) -> bytes:
+    pieces = b""
+    while body:
+        size, _, rest = body.partition(b"\r\n")
+        pieces, body = pieces + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
+    return pieces
 
 
 def length(request: bytes) -> int:
@@ -100,15 +113,44 @@ class Replicas:
         return self.leases[-1]
 
 
-async def post(upstream: Upstream, body: Any = b"body") -> int:
-    headers = CIMultiDict({"Content-Length": str(len(body))} if isinstance(body, bytes) else {})
+def taking(*pieces: bytes, on_turn: Callable[[int], object] = lambda turn: None) -> Callable[[], Awaitable[bytes]]:
+    """What a stream takes its pieces from; `on_turn` is told before each."""
+    left = list(enumerate(pieces))
+
+    async def take() -> bytes:
+        if not left:
+            return b""
+        turn, piece = left.pop(0)
+        on_turn(turn)
+        return piece
+
+    return take
+
+
+async def post(upstream: Upstream, body: Any = b"body", fields: dict[str, str] | None = None) -> int:
+    headers = CIMultiDict({"Content-Length": str(len(body))} if isinstance(body, bytes) else fields or {})
     async with await upstream.send(Call("f", "POST", "/", headers, body)) as answer:
         await answer.read()
         return answer.status
 
 
-def gateway_of(replicas: Replicas) -> Upstream:
-    return Upstream(replicas, GatewaySettings(state_dir=Path("unused")))  # type: ignore[arg-type]  # the part it uses
+class Left(Connections):
+    """Connections whose server leaves a kept one just after it was found to be good."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(connect_s=5.0, keep_s=5.0)
+        self._server = server
+
+    async def take(self, host: str, port: int) -> Connection:
+        taken = await super().take(host, port)
+        if taken.idle_since and self._server.connection is not None:
+            self._server.leave()
+        return taken
+
+
+def gateway_of(replicas: Replicas, connections: Connections | None = None) -> Upstream:
+    settings = GatewaySettings(state_dir=Path("unused"))
+    return Upstream(replicas, settings, connections)  # type: ignore[arg-type]  # the part of replicas that it uses
 
 
 async def test_a_kept_connection_that_has_ended_unnoticed_is_not_used_again(server: Server) -> None:
@@ -123,13 +165,10 @@ async def test_a_kept_connection_that_has_ended_unnoticed_is_not_used_again(serv
 
 
 async def test_a_body_that_streams_goes_over_another_connection_than_one_that_has_ended(server: Server) -> None:
-    async def pieces() -> AsyncIterator[bytes]:
-        yield b"piece"
-
     async with gateway_of(Replicas(server.port)) as upstream:
         await asyncio.gather(server.answer(), post(upstream))
         server.leave()
-        streamed, status = await asyncio.gather(server.answer(), post(upstream, pieces()))
+        streamed, status = await asyncio.gather(server.answer(), post(upstream, Stream(taking(b"piece"))))
         assert (b"chunked" in streamed, status) == (True, 200)
 
 
@@ -150,16 +189,69 @@ async def test_a_call_whose_connection_closes_just_when_it_is_sent_is_made_again
     assert [lease.suspected for lease in replicas.leases] == [False, True, False]
 
 
-async def test_a_body_that_was_taken_from_its_stream_is_not_made_up_for(server: Server) -> None:
-    async def pieces() -> AsyncIterator[bytes]:
-        server.leave()
-        yield b"piece"
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_stream_whose_connection_closes_just_when_it_begins_is_sent_again_from_its_beginning(
+    server: Server, told: bool
+) -> None:
+    pieces = (b"x" * 40_000, b"y" * 40_000, b"z" * 100_000, b"end")
+    fields = {"Content-Length": str(sum(map(len, pieces)))} if told else {}
+    with listening() as other:
+        replicas = Replicas(server.port, server.port, other.port)
+        async with gateway_of(replicas, Left(server)) as upstream:
+            await asyncio.gather(server.answer(), post(upstream))
+            request, status = await asyncio.gather(
+                other.answer(chunked=not told), post(upstream, Stream(taking(*pieces)), fields)
+            )
+        head, _, body = request.partition(b"\r\n\r\n")
+    assert (status, (b"chunked" in head.lower())) == (200, not told)
+    assert (body if told else unchunked(body)) == b"".join(pieces)
+    assert [lease.suspected for lease in replicas.leases] == [False, True, False]
+
+
+async def test_no_more_of_a_stream_is_taken_than_is_kept_while_nobody_has_received_any_of_it() -> None:
+    taken: list[int] = []
+    deaf = asyncio.Event()
+
+    async def received() -> None:
+        await deaf.wait()
+
+    stream = Stream(taking(*[b"x" * 30_000] * 5, on_turn=taken.append))
+    pieces = stream.pieces(received)
+    for _ in range(3):
+        await anext(pieces)
+    waiting = asyncio.ensure_future(anext(pieces))
+    await asyncio.sleep(0)
+    assert (taken, stream.whole) == ([0, 1, 2], True)
+    deaf.set()
+    assert await waiting == b"x" * 30_000
+    assert not stream.whole
+
+
+async def test_a_stream_of_which_something_was_received_is_not_made_up_for(server: Server) -> None:
+    async def gone() -> bytes:
+        # It has the head by now, and leaves with it.
+        if server.connection is not None:
+            await read_it(server.connection)
+            server.leave()
+        return b"piece"
 
     async with gateway_of(Replicas(server.port)) as upstream:
         await asyncio.gather(server.answer(), post(upstream))
         with pytest.raises(Refusal) as told:
-            await post(upstream, pieces())
+            await post(upstream, Stream(gone))
     assert told.value.status == 502
+
+
+async def test_a_stream_that_fails_itself_is_not_begun_again(server: Server) -> None:
+    async def too_slow() -> bytes:
+        raise Refusal(408, "too slow")
+
+    replicas = Replicas(server.port)
+    async with gateway_of(replicas) as upstream:
+        await asyncio.gather(server.answer(), post(upstream))
+        with pytest.raises(Refusal) as told:
+            await post(upstream, Stream(too_slow))
+    assert (told.value.status, len(replicas.leases)) == (502, 2)
 
 
 async def read_it(connection: socket.socket) -> None:
@@ -257,15 +349,21 @@ async def test_what_a_server_says_before_its_answer_is_not_taken_for_it(server: 
 async def test_an_answer_before_the_whole_body_came_ends_the_sending_and_the_connection(server: Server) -> None:
     closed = asyncio.Event()
 
-    async def pieces() -> AsyncIterator[bytes]:
+    begun = False
+
+    async def take() -> bytes:
+        nonlocal begun
+        if not begun:
+            begun = True
+            return b"piece"
         try:
-            yield b"piece"
             await asyncio.Event().wait()
         finally:
             closed.set()
+        return b""
 
     async with gateway_of(Replicas(server.port)) as upstream:
-        posting = asyncio.create_task(post(upstream, pieces()))
+        posting = asyncio.create_task(post(upstream, Stream(take)))
         connection, _ = await asyncio.get_running_loop().sock_accept(server.listener)
         server.connection = connection
         connection.setblocking(False)
