@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
     from bridge.images.context import Context
-    from bridge.openfaas.stack_file import StackFunction
+    from bridge.openfaas.stack_file import StackFile, StackFunction
 
 BuildArgs = Annotated[
     list[str] | None, typer.Option("--build-arg", "-b", help="NAME=VALUE for the Dockerfile; may be repeated.")
@@ -64,8 +64,7 @@ def build(
     host: Host = None,
 ) -> None:
     """Build the images of a stack file's functions with a Docker Engine."""
-    functions = selected(file, names, pattern, regex).functions
-    contexts = _contexts(functions, file, build_arg, build_option)
+    contexts = _contexts(selected(file, names, pattern, regex), file, build_arg, build_option)
     if shrinkwrap:
         _write(contexts)
         return
@@ -119,8 +118,7 @@ def up(
     """Build, push and deploy the functions of a stack file."""
     from bridge.cli.functions import deploy
 
-    functions = selected(file, names, pattern, regex).functions
-    contexts = _contexts(functions, file, build_arg, None)
+    contexts = _contexts(selected(file, names, pattern, regex), file, build_arg, None)
     with _engine(host) as client:
         for function, context in contexts:
             _build(client, function, context, tag, platform, no_cache=no_cache, pull=pull, quiet=quiet)
@@ -131,7 +129,7 @@ def up(
 
 
 def _contexts(
-    functions: tuple[StackFunction, ...], file: Path, build_arg: list[str] | None, build_option: list[str] | None
+    stack: StackFile, file: Path, build_arg: list[str] | None, build_option: list[str] | None
 ) -> list[tuple[StackFunction, Context]]:
     """What each is built of; told whole before anything is built. Raises ImageError, ConfigError."""
     from bridge.errors import ImageError
@@ -139,7 +137,8 @@ def _contexts(
 
     given = pairs(build_arg, "--build-arg")
     found = []
-    for function in functions:
+    folder = file.absolute().parent
+    for function in stack.functions:
         name = function.deployment.service
         if function.skip_build:
             print(f"{name}: skipped (skip_build)")
@@ -150,9 +149,10 @@ def _contexts(
             context = context_of(
                 function.lang,
                 function.handler,
-                template_folders=(file.absolute().parent / "template", Path("template").absolute()),
+                template_folders=(folder / "template", Path("template").absolute()),
                 build_args={**function.build_args, **given},
                 build_options=(*function.build_options, *(build_option or ())),
+                copied=((folder, path) for path in stack.copied),
             )
         except ImageError as error:
             raise ImageError(f"{function.place}: functions.{name}: {error}") from error

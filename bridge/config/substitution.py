@@ -14,14 +14,16 @@ from dataclasses import dataclass, replace
 from bridge.config.yaml12 import Node, compose
 from bridge.errors import ConfigError, Problem
 
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?:(:?-)([^}]*))?\}")
+_VARIABLE = re.compile(r"\$\$(?=\{)|\$\{([A-Za-z_][A-Za-z0-9_]*)(?:(:?[-=])([^}]*))?\}")
 
 
 def composed(text: str, name: str, environ: Mapping[str, str]) -> Node:
     """The nodes of a YAML text with `${NAME}` and `${NAME:-default}` replaced from `environ`; places are the text's.
 
     `${NAME-default}` is the default only where NAME is not set at all; what is not set and has no default becomes
-    nothing. Raises ConfigError as `compose` does.
+    nothing. `=` in place of `-` means the same, and `$${NAME}` is the text `${NAME}`.
+
+    Raises ConfigError as `compose` does.
     """
     replaced = _Replaced.of(text, environ)
     try:
@@ -34,7 +36,7 @@ def composed(text: str, name: str, environ: Mapping[str, str]) -> Node:
 def unset(text: str, environ: Mapping[str, str]) -> Iterator[tuple[str, int, int]]:
     """The variables that become nothing, because they are not set and have no default: name, line and column from 1."""
     for match in _VARIABLE.finditer(text):
-        if match[2] is None and match[1] not in environ:
+        if match[1] and match[2] is None and match[1] not in environ:
             begin = text.rfind("\n", 0, match.start()) + 1
             yield match[1], text.count("\n", 0, begin) + 1, match.start() - begin + 1
 
@@ -93,8 +95,10 @@ class _Replaced:
 
 def _value(match: re.Match[str], environ: Mapping[str, str]) -> str:
     name, operator, default = match.groups()
+    if name is None:
+        return "$"
     found = environ.get(name)
-    if operator == ":-":
+    if operator in (":-", ":="):
         return found or default
     return default if found is None and operator else found or ""
 

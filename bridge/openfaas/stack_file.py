@@ -81,6 +81,8 @@ class StackFile:
 
     functions: tuple[StackFunction, ...]
     gateway: str | None = None
+    copied: tuple[Path, ...] = ()
+    """Files and folders that every image gets beside its handler (`configuration.copy`)."""
 
 
 def load_stack(path: Path, environ: Mapping[str, str]) -> tuple[Deployment, ...]:
@@ -123,6 +125,7 @@ def _stack_file(node: Node, reader: Reader, *, here: bool) -> StackFile:
     if version is not None and version.value not in _VERSIONS:
         reader.problem(version, "version", "must be 1.0")
     gateway = _provided(node.value.get("provider"), node, reader)
+    copied = tuple(_copied(node.value.get("configuration"), reader)) if here else ()
     functions = node.value.get("functions")
     found: list[StackFunction] = []
     if functions is None or not isinstance(functions.value, dict):
@@ -134,7 +137,7 @@ def _stack_file(node: Node, reader: Reader, *, here: bool) -> StackFile:
                 found.append(function)
     if reader.found:
         raise ConfigError(reader.found)
-    return StackFile(tuple(found), gateway)
+    return StackFile(tuple(found), gateway, copied)
 
 
 def fingerprint(deployment: Deployment) -> str:
@@ -159,6 +162,24 @@ def _provided(node: Node | None, document: Node, reader: Reader) -> str | None:
     return gateway.value
 
 
+def _copied(node: Node | None, reader: Reader) -> Iterator[Path]:
+    """The paths of `configuration.copy`, each below the stack file's folder."""
+    given = node.value.get("copy") if node is not None and isinstance(node.value, dict) else None
+    if given is None or given.value is None:
+        return
+    if not isinstance(given.value, list):
+        reader.problem(given, "configuration.copy", f"must be a list of paths, not {given.kind()}")
+        return
+    for i, each in enumerate(given.value):
+        path = Path(str(each.value)) if isinstance(each.value, str) and each.value else Path("/")
+        if path.is_absolute() or ".." in path.parts:
+            reader.problem(each, f"configuration.copy.{i}", "must be a path below the folder of the stack file")
+        elif not (reader.base / path).exists():
+            reader.problem(each, f"configuration.copy.{i}", f"there is nothing at {reader.base / path}")
+        else:
+            yield path
+
+
 def _function(name: str, node: Node, reader: Reader, *, here: bool) -> StackFunction | None:
     key = f"functions.{name}"
     if isinstance(node.value, dict):
@@ -180,8 +201,9 @@ def _function(name: str, node: Node, reader: Reader, *, here: bool) -> StackFunc
         why = "is not read from another machine; write the variables under environment"
         reader.problem(_child(node, "environment_file"), f"{key}.environment_file", why)
         return None
-    variables = dict(_environment_files(entry, node, key, reader))
-    variables |= entry.environment or {}
+    # faas-cli's order: what stands in the file itself is the default, and the last of its files wins.
+    variables: dict[str, str] = dict(entry.environment or {})
+    variables |= dict(_environment_files(entry, node, key, reader))
     annotations: dict[str, str] = dict(entry.annotations or {})
     if here and entry.handler is not None:
         annotations.setdefault(HANDLER_ANNOTATION, str(entry.handler.resolve()))

@@ -57,6 +57,19 @@ def test_a_folder_without_files_is_a_classic_function_all_the_same(tmp_path: Pat
     assert found == {"function/.keep"}
 
 
+def test_what_is_copied_stands_beside_the_handler_at_its_own_place(handler: Path, tmp_path: Path) -> None:
+    (tmp_path / "shared" / "models").mkdir(parents=True)
+    (tmp_path / "shared" / "models" / "a.py").write_text("A = 1\n")
+    (tmp_path / "shared" / "tool.sh").write_text("true\n")
+    (tmp_path / "shared" / "tool.sh").chmod(0o755)
+    copied = [(tmp_path, Path("shared/models")), (tmp_path, Path("shared/tool.sh"))]
+    found = {file.path: file for file in context_of("python3-http", handler, copied=copied).files}
+    assert found["function/shared/models/a.py"].content() == b"A = 1\n"
+    assert found["function/shared/tool.sh"].executable
+    (handler / "Dockerfile").write_text("FROM scratch\n")
+    assert "shared/models/a.py" in paths(context_of("dockerfile", handler, copied=copied))
+
+
 def test_what_is_ignored_stays_out(handler: Path) -> None:
     (handler / ".dockerignore").write_text("# notes\n*.md\ndata\n!data/needed\n")
     for name in ("notes.md", "data/large", "data/needed", "build/old/handler.py", "template/x", "__pycache__/a.pyc"):

@@ -50,7 +50,7 @@ functions:
             "full",
             "ghcr.io/me/full:1",
             "python index.py",
-            {"from_file": "here", "both": "entry", "number": "30", "yes": "true"},
+            {"from_file": "here", "both": "file", "number": "30", "yes": "true"},
             ("node.platform.os == linux",),
             ("key",),
             {"com.openfaas.scale.min": "2"},
@@ -60,6 +60,28 @@ functions:
             True,
         ),
     )
+
+
+def test_the_last_file_of_variables_wins_over_the_others_and_over_the_entry(tmp_path: Path) -> None:
+    (tmp_path / "one.yml").write_text("environment: {a: one, b: one}\n", encoding="utf-8")
+    (tmp_path / "two.yml").write_text("environment: {a: two}\n", encoding="utf-8")
+    text = "functions:\n  f:\n    image: a\n    environment: {a: entry, b: entry, c: entry}\n"
+    text += "    environment_file: [one.yml, two.yml]\n"
+    (found,) = stack(tmp_path, text)
+    assert found.env_vars == {"a": "two", "b": "one", "c": "entry"}
+
+
+def test_what_every_image_gets_is_known(tmp_path: Path) -> None:
+    (tmp_path / "common").mkdir()
+    (tmp_path / "stack.yml").write_text(HEAD + "configuration: {copy: [./common]}\nfunctions: {}\n", encoding="utf-8")
+    assert load_stack_file(tmp_path / "stack.yml", {}).copied == (Path("common"),)
+
+
+@pytest.mark.parametrize("path", ["../secrets", "/etc", "nowhere", "''", "3", "{a: b}"])
+def test_what_every_image_is_to_get_stands_below_the_stack_file(tmp_path: Path, path: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        stack(tmp_path, f"configuration:\n  copy:\n    - {path}\nfunctions: {{}}\n")
+    assert [(problem.line, problem.key) for problem in told.value.problems] == [(7, "configuration.copy.0")]
 
 
 @pytest.mark.parametrize("spelling", ["1.10", "007", "0x1F", "1e3", "True", "20261127000000000000000", "on", "'1.10'"])
@@ -102,6 +124,12 @@ def test_variables_are_replaced_with_their_values_or_defaults(tmp_path: Path) ->
     text = "functions:\n  f:\n    image: ${REGISTRY:-local}/f:${TAG}\n    fprocess: ${EMPTY:-cat}\n"
     (found,) = stack(tmp_path, text, TAG="3", EMPTY="")
     assert (found.image, found.env_process) == ("local/f:3", "cat")
+
+
+def test_a_variable_may_have_its_default_after_an_equals_sign_or_be_no_variable_at_all(tmp_path: Path) -> None:
+    text = "functions:\n  f:\n    image: ${A:=x}/${B=y}\n    environment: {PATTERN: '$${NAME} $5 $$'}\n"
+    (found,) = stack(tmp_path, text, A="", B="", NAME="no")
+    assert (found.image, found.env_vars) == ("x/", {"PATTERN": "${NAME} $5 $$"})
 
 
 def test_variables_are_replaced_before_the_file_is_read(tmp_path: Path) -> None:
