@@ -83,6 +83,7 @@ OWN_TIME = {
     "broker.py": "waits for another process, which lives in real time",
     "mqtt/connection.py": "the silence of a real socket",
     "mqtt/stream.py": "the silence of a real socket",
+    "gateway/connections.py": "waits for what a real socket says of the other machine",
     "gateway/upstream.py": "waits for another process, which lives in real time",
     "gateway/backends/local/function.py": "waits for another process, which lives in real time",
     "gateway/async_queue.py": "X-Start-Time of OpenFaaS is wall time in nanoseconds",

@@ -22,7 +22,10 @@ BuildArgs = Annotated[
     list[str] | None, typer.Option("--build-arg", "-b", help="NAME=VALUE for the Dockerfile; may be repeated.")
 ]
 Platform = Annotated[
-    str | None, typer.Option(help="Build for this platform instead of the engine's own, such as `linux/arm/v7`.")
+    str | None,
+    typer.Option(
+        help="Build for this platform instead of the engine's own, such as `linux/arm/v7`; or for several, with commas."
+    ),
 ]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Build every step anew.")]
 Pull = Annotated[bool, typer.Option("--pull", help="Ask the registry for newer base images.")]
@@ -64,13 +67,17 @@ def build(
     host: Host = None,
 ) -> None:
     """Build the images of a stack file's functions with a Docker Engine."""
+    platforms = _platforms(platform)
     contexts = _contexts(selected(file, names, pattern, regex), file, build_arg, build_option)
     if shrinkwrap:
         _write(contexts)
         return
+    # An engine keeps a base image of one platform under a name: each build needs its own.
+    anew = pull or len(platforms) > 1
     with _engine(host) as client:
         for function, context in contexts:
-            _build(client, function, context, tag, platform, no_cache=no_cache, pull=pull, quiet=quiet)
+            for wanted, image in _parts(function, tag, platforms):
+                _build(client, function, context, image, wanted, no_cache=no_cache, pull=anew, quiet=quiet)
 
 
 def push(
@@ -79,13 +86,18 @@ def push(
     pattern: Filter = None,
     regex: Regex = None,
     tag: Tag = "latest",
+    platform: Annotated[
+        str | None,
+        typer.Option(help="The platforms they were built for, with commas: pushes each, and an index that joins them."),
+    ] = None,
     host: Host = None,
 ) -> None:
     """Push the images of a stack file's functions to their registries, with the credentials of `docker login`."""
     functions = selected(file, names, pattern, regex).functions
+    platforms = _platforms(platform)
     with _engine(host) as client:
         for function in functions:
-            _push(client, function, tag)
+            _push(client, function, tag, platforms)
 
 
 def up(
@@ -118,12 +130,18 @@ def up(
     """Build, push and deploy the functions of a stack file."""
     from bridge.cli.functions import deploy
 
+    platforms = _platforms(platform)
+    if skip_push and len(platforms) > 1:
+        raise typer.BadParameter("--skip-push leaves images of several platforms without the index that joins them")
     contexts = _contexts(selected(file, names, pattern, regex), file, build_arg, None)
+    # An engine keeps a base image of one platform under a name: each build needs its own.
+    anew = pull or len(platforms) > 1
     with _engine(host) as client:
         for function, context in contexts:
-            _build(client, function, context, tag, platform, no_cache=no_cache, pull=pull, quiet=quiet)
+            for wanted, image in _parts(function, tag, platforms):
+                _build(client, function, context, image, wanted, no_cache=no_cache, pull=anew, quiet=quiet)
         for function, _ in () if skip_push else contexts:
-            _push(client, function, tag)
+            _push(client, function, tag, platforms)
     if not skip_deploy:
         deploy(names, file, pattern, regex, tag, env, label, wait, gateway, user, password_file)
 
@@ -164,7 +182,7 @@ def _build(
     client: APIClient,
     function: StackFunction,
     context: Context,
-    tag: str,
+    image: str,
     platform: str | None,
     *,
     no_cache: bool,
@@ -174,12 +192,7 @@ def _build(
     from bridge.errors import BuildFailed
     from bridge.images.build import Wishes, build
 
-    if platform is not None and "," in platform:
-        raise typer.BadParameter(
-            "--platform takes one platform; for more: --shrinkwrap, then `docker buildx build --platform"
-            f" {platform} --tag IMAGE --push build/NAME`"
-        )
-    name, image = function.deployment.service, image_of(function, tag)
+    name = function.deployment.service
     print(f"{name}: building {image}", flush=True)
     try:
         for line in build(client, image, context, Wishes(platform, no_cache, pull)):
@@ -192,17 +205,44 @@ def _build(
     print(f"{name}: built {image}", flush=True)
 
 
-def _push(client: APIClient, function: StackFunction, tag: str) -> None:
+def _push(client: APIClient, function: StackFunction, tag: str, platforms: tuple[str, ...]) -> None:
     from bridge.images.build import push
+    from bridge.images.index import join
 
-    name, image = function.deployment.service, image_of(function, tag)
+    name, whole = function.deployment.service, image_of(function, tag)
     if function.skip_build:
         print(f"{name}: skipped (skip_build)")
         return
-    print(f"{name}: pushing {image}", flush=True)
-    for line in push(client, image):
-        print(f"{name} | {line}", flush=True)
-    print(f"{name}: pushed {image}", flush=True)
+    parts = dict(_parts(function, tag, platforms))
+    for image in parts.values():
+        print(f"{name}: pushing {image}", flush=True)
+        for line in push(client, image):
+            print(f"{name} | {line}", flush=True)
+        print(f"{name}: pushed {image}", flush=True)
+    if len(platforms) > 1:
+        digest = join(client, whole, {platform: parts[platform] for platform in platforms})
+        print(f"{name}: joined {', '.join(platforms)} in {whole}: {digest}", flush=True)
+
+
+def _platforms(given: str | None) -> tuple[str, ...]:
+    """What `--platform` names, each once. Raises typer.BadParameter."""
+    from bridge.errors import ImageError
+    from bridge.images.platforms import normal
+
+    try:
+        return tuple(dict.fromkeys(normal(each) for each in given.split(","))) if given is not None else ()
+    except ImageError as error:
+        raise typer.BadParameter(f"--platform: {error}") from error
+
+
+def _parts(function: StackFunction, tag: str, platforms: tuple[str, ...]) -> tuple[tuple[str | None, str], ...]:
+    """The images of a function by their platforms; the only one has the function's own name."""
+    from bridge.images.tags import for_platform
+
+    image = image_of(function, tag)
+    if len(platforms) < 2:
+        return ((platforms[0] if platforms else None, image),)
+    return tuple((platform, for_platform(image, platform)) for platform in platforms)
 
 
 def _write(contexts: list[tuple[StackFunction, Context]]) -> None:

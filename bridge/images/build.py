@@ -1,13 +1,13 @@
 """Images built, and pushed to their registries, by a Docker Engine; what it does comes line by line.
 
-The engine's classic builder is asked, which each of them has and the SDK can speak to; for several platforms in one
-image there is `docker buildx`, which takes the same build contexts.
+The engine's classic builder is asked, which each of them has and the SDK can speak to: an image for several platforms
+is built once for each of them, and joined by an index (`bridge/images/index.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import requests
@@ -17,6 +17,7 @@ from docker.utils import parse_repository_tag
 
 from bridge.errors import BuildFailed, EngineUnavailable, ImageError
 from bridge.images.context import Context
+from bridge.images.platforms import platform_of
 from bridge.swarm.complaints import complaint
 
 _STEP: Final = "Step "
@@ -31,6 +32,7 @@ class Wishes:
     """What a build is asked for beside its context."""
 
     platform: str | None = None
+    """In the spelling of `bridge.images.platforms`."""
     no_cache: bool = False
     pull: bool = False
 
@@ -40,6 +42,23 @@ def build(client: APIClient, image: str, context: Context, wishes: Wishes) -> It
 
     Raises BuildFailed with what the failing step wrote, ImageError for other refusals, EngineUnavailable.
     """
+    yield from _built(client, image, context, wishes)
+    if wishes.platform is None or wishes.no_cache or _platform(client, image) == wishes.platform:
+        return
+    # The engine's cache knows nothing of platforms: steps on an empty image are the same to it for each of them.
+    yield f"the engine took what it had built for {_platform(client, image)}: building anew"
+    yield from _built(client, image, context, replace(wishes, no_cache=True))
+
+
+def _platform(client: APIClient, image: str) -> str:
+    try:
+        about = client.inspect_image(image)
+    except (requests.RequestException, DockerException, OSError) as error:
+        raise EngineUnavailable(complaint(client.base_url, error)) from error
+    return platform_of({key.lower(): value for key, value in about.items()})
+
+
+def _built(client: APIClient, image: str, context: Context, wishes: Wishes) -> Iterator[str]:
     step: list[str] = []
     with context.archive() as archive:
         for event in _events(

@@ -35,6 +35,12 @@ def tagged(image: str, form: str, handler: Path) -> str:
     return f"{name}:{tag}-{commit}"
 
 
+def for_platform(image: str, platform: str) -> str:
+    """The name of an image's part for one platform: `fn:1` and linux/arm/v7 make `fn:1-linux-arm-v7`."""
+    tag = "" if ":" in image.rpartition("/")[2] else ":latest"
+    return f"{image}{tag}-{platform.replace('/', '-')}"
+
+
 def _digest(handler: Path) -> str:
     found = hashlib.sha256()
     for file in files_below(handler if handler.is_dir() else handler.parent):

@@ -87,9 +87,10 @@ class Project:
             (*words, "--build-arg", f"PYTHON_IMAGE={self.workshop.base}") if arguments[0] in ("build", "up") else words
         )
 
-    def run(self, *arguments: str) -> Ended:
+    def run(self, *arguments: str, beside_the_registry: bool = False) -> Ended:
+        into = ("nsenter", f"--net=/run/netns/{self.workshop.engine.name}") if beside_the_registry else ()
         done = subprocess.run(
-            self.words(*arguments),
+            (*into, *self.words(*arguments)),
             env=self.environ,
             cwd=self.folder,
             capture_output=True,
@@ -261,6 +262,32 @@ def test_a_base_image_that_nobody_has_and_a_registry_that_is_away_are_told(proje
     assert project.run("build", "--quiet").code == 0
     done = project.run("push")
     assert (done.code, "pushing 127.0.0.1:9/f:1 failed" in done.stderr) == (1, True)
+
+
+def test_an_image_for_several_platforms_is_one_name_under_which_each_finds_its_own(
+    project: Project, workshop: Workshop
+) -> None:
+    project.handler("many", Dockerfile="FROM scratch\nCOPY Dockerfile /\n")
+    project.stack((project.folder / "stack.yml").read_text().replace("lang: python3", "lang: dockerfile"))
+    image, platforms = f"{workshop.registry}/many:1", "linux/amd64,linux/arm64/v8,linux/arm/v7"
+    made = project.run("up", "--skip-deploy", "--platform", platforms, beside_the_registry=True)
+    assert made.code == 0, made.stdout + made.stderr
+    last = made.stdout.splitlines()[-1]
+    assert re.fullmatch(rf"many: joined linux/amd64, linux/arm64, linux/arm/v7 in {image}: sha256:[0-9a-f]{{64}}", last)
+    told = {}
+    for platform in ("linux/amd64", "linux/arm64", "linux/arm/v7"):
+        workshop.engine.docker("pull", "--platform", platform, image)
+        form = "{{.Os}}/{{.Architecture}}{{if .Variant}}/{{.Variant}}{{end}}"
+        told[platform] = workshop.engine.docker("image", "inspect", "--format", form, image)
+    assert told == {platform: platform for platform in told}
+    # One of the parts is not what its name says: nothing is joined.
+    workshop.engine.docker("tag", f"{image}-linux-amd64", f"{image}-linux-arm64")
+    done = project.run("push", "--platform", "linux/amd64,linux/arm64", beside_the_registry=True)
+    assert (done.code, f"{image}-linux-arm64 is an image for linux/amd64, not for linux/arm64" in done.stderr) == (
+        1,
+        True,
+    )
+    workshop.engine.docker("pull", "--platform", "linux/arm/v7", image)
 
 
 def test_without_an_engine_the_command_says_so(project: Project) -> None:
