@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bridge.cli.stack_selection import STACK, Filter, Names, Regex, Stack, Tag, Wait, image_of, pairs, selected
+from bridge.cli.stack_selection import (
+    STACK,
+    Filter,
+    Names,
+    Regex,
+    Stack,
+    Tag,
+    Wait,
+    image_of,
+    pairs,
+    selected,
+    template_folders,
+)
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -167,7 +179,7 @@ def _contexts(
             context = context_of(
                 function.lang,
                 function.handler,
-                template_folders=(folder / "template", Path("template").absolute()),
+                template_folders=template_folders(file),
                 build_args={**function.build_args, **given},
                 build_options=(*function.build_options, *(build_option or ())),
                 copied=((folder, path) for path in stack.copied),

@@ -9,7 +9,19 @@ import typer
 
 from bridge.cli import function_images, secrets
 from bridge.cli.gateway_options import PasswordFile, Url, User
-from bridge.cli.stack_selection import STACK, Filter, Names, Regex, Stack, Tag, Wait, image_of, pairs, selected
+from bridge.cli.stack_selection import (
+    STACK,
+    Filter,
+    Names,
+    Regex,
+    Stack,
+    Tag,
+    Wait,
+    command_of,
+    image_of,
+    pairs,
+    selected,
+)
 from bridge.cli.table import print_table
 
 app = typer.Typer(
@@ -72,6 +84,7 @@ def deploy(
         document = replace(
             wanted,
             image=image_of(function, tag),
+            env_process=command_of(function, file),
             env_vars={**(wanted.env_vars or {}), **variables} or wanted.env_vars,
             labels={**wanted.labels, **labels},
         ).document()

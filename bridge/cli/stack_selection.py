@@ -54,6 +54,25 @@ def selected(file: Path, names: list[str] | None, pattern: str | None, regex: st
     return replace(stack, functions=wanted)
 
 
+def template_folders(file: Path) -> tuple[Path, ...]:
+    """Where a stack file's own templates stand: beside it, or where the command is given, as with faas-cli."""
+    return file.absolute().parent / "template", Path("template").absolute()
+
+
+def command_of(function: StackFunction, file: Path) -> str:
+    """What a function runs: its `fprocess`, else that of its template. Raises ConfigError for a broken template."""
+    from bridge.errors import ImageError
+    from bridge.images import templates
+
+    given = function.deployment.env_process
+    if given or not function.lang or function.lang.lower() == templates.DOCKERFILE:
+        return given
+    try:
+        return templates.find(function.lang, template_folders(file)).fprocess
+    except ImageError:  # a language that is not built here has an image that knows
+        return ""
+
+
 def image_of(function: StackFunction, tag: str) -> str:
     """The name of a function's image, as `--tag` wants it. Raises ImageError, typer.BadParameter."""
     from bridge.images import tags

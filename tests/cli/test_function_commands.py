@@ -74,6 +74,22 @@ def test_the_stack_files_gateway_goes_before_the_environments(
     assert (done.returncode, "127.0.0.1:9" in done.stderr) == (exit_codes.UNAVAILABLE, True)
 
 
+def test_a_command_that_the_stack_file_does_not_name_is_that_of_its_template(
+    command: Command, gateway: str, stack: Path
+) -> None:
+    (stack.parent / "plain").mkdir()
+    (stack.parent / "plain" / "main.sh").write_text("cat\n")
+    text = f"version: 1.0\nprovider: {{name: openfaas, gateway: '{gateway}'}}\nfunctions:\n"
+    text += "  plain: {lang: classic, handler: ./plain, image: example/plain}\n"
+    stack.write_text(text, encoding="utf-8")
+    done = command("functions", "deploy", "--file", str(stack))
+    assert done.stdout == "plain: deployed\n", done.stderr
+    (found,) = json.loads(command("functions", "list", "--json", "--gateway", gateway).stdout)
+    assert found["envProcess"] == "sh main.sh"
+    called = command("functions", "invoke", "plain", "--data", "same", "--gateway", gateway)
+    assert called.stdout == "same"
+
+
 def test_a_handler_that_cannot_be_imported_fails_its_deployment_with_the_traceback(
     command: Command, gateway: str, stack: Path
 ) -> None:
@@ -114,6 +130,8 @@ def test_secrets_are_made_listed_changed_and_removed(
         (("build", "--build-arg", "A"), "--build-arg 'A' must be NAME=VALUE"),
         (("deploy", "--env", "=b"), "--env '=b' must be NAME=VALUE"),
         (("deploy", "--tag", "newest"), "choose one of latest, sha"),
+        (("build", "--platform", "linux"), "'linux' is no platform such as linux/arm64"),
+        (("up", "--platform", "linux/arm64,linux/arm/v7", "--skip-push"), "without the index that joins them"),
     ],
 )
 def test_wrong_usage_is_told(command: Command, stack: Path, words: tuple[str, ...], said: str) -> None:
@@ -135,6 +153,9 @@ def test_build_contexts_can_be_written_instead_of_built(
     left = stack.parent / "build" / "lamp-on" / "function" / "left-over.py"
     left.parent.mkdir(parents=True)
     left.touch()
+    (stack.parent / "common").mkdir()
+    (stack.parent / "common" / "shared.py").touch()
+    stack.write_text(f"configuration: {{copy: [common]}}\n{stack.read_text(encoding='utf-8')}", encoding="utf-8")
     done = command("functions", "build", "--shrinkwrap", "--file", str(stack), "--build-arg", "A=b c")
     assert (
         "build/lamp-on: written; build it with: docker build --build-arg 'A=b c' --tag example/lamp:1 build/lamp-on"
@@ -143,4 +164,5 @@ def test_build_contexts_can_be_written_instead_of_built(
     assert "alarm: skipped (skip_build)" in done.stdout
     assert not left.exists()
     assert (stack.parent / "build" / "lamp-off" / "function" / "handler.py").is_file()
+    assert (stack.parent / "build" / "lamp-off" / "function" / "common" / "shared.py").is_file()
     assert (stack.parent / "build" / "lamp-off" / "runtime" / "__main__.py").is_file()
