@@ -30,12 +30,13 @@ class Books:
         self._entries: dict[Identity, Entry] = {}
         self._held: list[Entry] = []
         self._dirty: dict[int, Entry] = {}
+        self._opened = 0  # since the last commit was taken
         self._letters: list[DeadLetter] = []
         self._changes: dict[str, StateChange] = {}
         self._replayed: list[int] = []
 
     def __len__(self) -> int:
-        """Events that are open and in memory."""
+        """Events in memory: open ones, and those whose end waits for its commit."""
         return len(self._entries)
 
     # --- events ---
@@ -49,16 +50,19 @@ class Books:
         self._entries[entry.key] = entry
         if not restored:
             self._dirty[entry.number] = entry
+            self._opened += 1
 
     def change(self, entry: Entry) -> None:
         """What is open of the event has changed: the next commit tells the disk."""
         self._dirty[entry.number] = entry
 
     def finish(self, entry: Entry) -> None:
-        """Nothing of the event is open any more."""
-        self._dirty[entry.number] = entry
-        if not entry.must_commit and not entry.written:
-            self._complete(entry)
+        """Nothing of the event is open any more. Where the disk need not know that, it is forgotten at once."""
+        if entry.must_commit or entry.written:
+            self._dirty[entry.number] = entry
+            return
+        self._complete(entry)
+        del self._dirty[entry.number], self._entries[entry.key]
 
     def bury(self, letter: DeadLetter, entry: Entry) -> None:
         """The event has a dead letter, which is kept before the event is acknowledged."""
@@ -124,12 +128,12 @@ class Books:
 
     @property
     def unkept(self) -> int:
-        """Events of which the disk does not know yet what has become of them."""
-        return len(self._dirty)
+        """Events that the disk does not know of yet, and others whose change it has to learn."""
+        return max(self._opened, len(self._dirty))
 
     @property
     def waiting(self) -> int:
-        """Those of them that are finished, and are not acknowledged before they are kept."""
+        """Events that are finished, and are not acknowledged before they are kept."""
         return sum(entry.must_commit and not entry.open for entry in self._dirty.values())
 
     def take(self) -> Commit | None:
@@ -154,6 +158,7 @@ class Books:
             tuple(self._dirty.values()),
         )
         self._dirty, self._letters, self._changes, self._replayed = {}, [], {}, []
+        self._opened = 0
         return commit
 
     def committed(self, commit: Commit) -> Iterator[Entry]:
