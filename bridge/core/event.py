@@ -128,7 +128,7 @@ def parse_source(source: str) -> tuple[str, str, str] | None:
 def rfc3339(time: datetime) -> str:
     """A UTC time with microseconds and `Z` (RFC 3339, section 5.6)."""
     utc = time if time.tzinfo is UTC else time.astimezone(UTC)
-    return utc.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return utc.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def encode(seen: Observation, *, at: SensorEventTopic, id: str, epoch: str, sequence: int) -> bytes:  # noqa: A002 - CloudEvents' own name

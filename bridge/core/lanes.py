@@ -232,23 +232,29 @@ class Lanes(Generic[T]):
 
     def _unpark(self, name: str) -> None:
         function = self._functions[name]
-        function.failures, function.probe_at, function.probing, function.pause_s = 0, None, False, 0.0
+        if function.failures or function.probe_at is not None:
+            function.failures, function.probe_at, function.probing, function.pause_s = 0, None, False, 0.0
 
     def _next(self, lane: _Lane[T]) -> None:
         """The head leaves its lane; the one behind it, if any, is ready."""
         lane.queue.popleft()
         self._queued -= 1
-        left = lane.function
-        if lane.queue:
-            lane.function = lane.queue[0][0]
-            self._enter(lane.function)
-            self._make_ready(lane)
-        else:
+        if not lane.queue:
             del self._lanes[lane.name]
-        self._leave(left)
+            self._leave(lane.function)
+            return
+        left, following = lane.function, lane.queue[0][0]
+        if following != left:
+            lane.function = following
+            self._enter(following)
+            self._leave(left)
+        self._make_ready(lane)
 
     def _enter(self, name: str) -> None:
-        self._functions.setdefault(name, _Function()).lanes += 1
+        function = self._functions.get(name)
+        if function is None:
+            function = self._functions[name] = _Function()
+        function.lanes += 1
 
     def _leave(self, name: str) -> None:
         function = self._functions[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final
 
 from bridge.core.event import Event, rfc3339
@@ -11,11 +12,12 @@ _ATTRIBUTES: Final = (
     *("id", "source", "type", "topic", "subject", "epoch", "sequence", "timesynced"),
     *("site", "node", "sensor", "kind", "name"),
 )
+_values: Final = attrgetter(*_ATTRIBUTES)
 
 
 def attributes_of(event: Event) -> dict[str, Any]:
     """The event without its body."""
-    attributes: dict[str, Any] = {name: getattr(event, name) for name in _ATTRIBUTES}
+    attributes: dict[str, Any] = dict(zip(_ATTRIBUTES, _values(event), strict=True))
     attributes["time"] = rfc3339(event.time)
     attributes["data"] = event.data
     return attributes
