@@ -534,9 +534,8 @@ class Ledger:
         if invocation.on_failure is not None and invocation.id + ON_FAILURE not in self._works:
             self._queue(Work(on_failure(invocation, letter), work.entry), now)
 
-    def _remember(self, changes: Iterable[StateChange], entry: Entry | None) -> None:
+    def _remember(self, changes: Sequence[StateChange], entry: Entry | None) -> None:
         """Change the mapping state, on behalf of an event."""
-        changes = tuple(changes)
         self.state.apply(changes)
         for change in changes:
             self._books.remember(change, entry)

@@ -114,6 +114,11 @@ def decision_time(event: Event, received_at: datetime) -> datetime:
 class _Planner:
     """The work on one event; what it decides is seen by its own later decisions, the state stays as it is."""
 
+    __slots__ = (
+        *("at", "backlog", "cancelled", "cooldowns", "event", "failures", "invocations", "judgements", "mappings"),
+        *("received_at", "state", "waiting"),
+    )
+
     def __init__(
         self, event: Event, mappings: MappingSet, state: MappingState, received_at: datetime, *, backlog: bool
     ) -> None:
@@ -140,8 +145,11 @@ class _Planner:
         )
 
     def _changes(self) -> tuple[StateChange, ...]:
-        changes = [waiting_change(key, waiting) for key, waiting in self.waiting.items()]
-        changes += [cooldown_change(key, fires) for key, fires in self.cooldowns.items()]
+        changes: list[StateChange] = []
+        if self.waiting:
+            changes += [waiting_change(key, waiting) for key, waiting in self.waiting.items()]
+        if self.cooldowns:
+            changes += [cooldown_change(key, fires) for key, fires in self.cooldowns.items()]
         event = self.event
         if self.mappings.uses_state and event.name is not None and event.name not in HEALTH:
             sensor = f"{event.node}/{event.sensor}"

@@ -37,6 +37,8 @@ class Backlog:
 
     def holds(self, event: Event) -> bool:
         """Whether an event that arrives now is backlog."""
+        if self._marker is None and not self._behind:
+            return False
         since = self._marker[1] if self._marker is not None else None
         place = place_of(event)
         if since is None and place in self._behind:

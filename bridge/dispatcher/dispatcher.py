@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import orjson
 from prometheus_client import CollectorRegistry
@@ -33,13 +33,11 @@ from bridge.core.steps import (
     Confirm,
     Connected,
     Effect,
-    Ended,
     Fetch,
     Fetched,
     Input,
     Instant,
     Invoke,
-    Judged,
     MappingsReplaced,
     NotCommitted,
     Parked,
@@ -51,7 +49,7 @@ from bridge.dispatcher.api import Api
 from bridge.dispatcher.audit import AUDITED, Auditor
 from bridge.dispatcher.backlog import Backlog
 from bridge.dispatcher.confirmations import Confirmations
-from bridge.dispatcher.feed import Feed
+from bridge.dispatcher.feed import Feed, Hear
 from bridge.dispatcher.intake import Intake, filters
 from bridge.dispatcher.invoker import HttpInvoker, Invoker
 from bridge.dispatcher.manager_mappings import ManagerMappings
@@ -135,12 +133,11 @@ class Dispatcher:
         self.auditor = Auditor(self._topics, self.now(), self.metrics.dropped, paired=not alone)
         self.traces = self._tracing()
         """None when they are switched off."""
+        self._hearers = self._hear()
         self._fetches: set[asyncio.Task[None]] = set()
         self._under_way = 0  # attempts that nothing has been heard of
         self._ended: list[Attempted] = []  # attempts whose end the ledger is told at the loop's next turn
         self._idle = asyncio.Event()
-        self._draining = False
-        self._fenced = False
         self._broken: asyncio.Future[None] | None = None
         self._timer: Timer | None = None
         self._timer_at: float | None = None
@@ -160,6 +157,11 @@ class Dispatcher:
     def kept(self) -> bool:
         """Whether everything that the ledger has decided is on the disk."""
         return not self._committing and not self.ledger.dirty
+
+    @property
+    def invoking(self) -> bool:
+        """Whether attempts are begun."""
+        return bool(self._hearers[Invoke])
 
     @property
     def mapping_problem(self) -> ConfigError | None:
@@ -280,7 +282,7 @@ class Dispatcher:
 
     def fence(self) -> None:
         """Invoke nothing more from now on: somebody else may be at work. What follows is the stop."""
-        self._fenced = True
+        self._invoke_no_more()
         self._give_up()
 
     def abandon(self) -> None:
@@ -369,7 +371,7 @@ class Dispatcher:
             _log.critical("a decision broke: the dispatcher ends", extra={"op": "dispatcher.step"}, exc_info=error)
             self._broken.set_exception(BrokenDecision("a decision of the ledger broke; see the log"))
             self._broken.exception()  # it is told by `failed`, where somebody waits
-            self._fenced = True
+            self._invoke_no_more()
 
     # --- the ledger's steps ---
 
@@ -381,11 +383,10 @@ class Dispatcher:
             return effects
         try:
             effects = self.ledger.step(inputs, now)
+            hearers = self._hearers
             for effect in effects:
-                self.metrics.count(effect, now)
-                if type(effect) in AUDITED:
-                    self.auditor.count(effect, now)
-                self._carry_out(effect, now)
+                for hear in hearers[type(effect)]:
+                    hear(effect, now)
             self._see_to_it(now)
         except BaseException as error:  # noqa: BLE001 - the outermost frame of a decision
             self._broke(error)
@@ -398,34 +399,42 @@ class Dispatcher:
             self._clock.call_at(now.monotonic + self.settings.commit_every_s, self._commit_or_gather)
         self._set_timer()
 
-    def _carry_out(self, effect: Effect, now: Instant) -> None:
-        match effect:
-            case Invoke() if self._fenced or self._draining:
-                return
-            case Invoke():
-                self._attempt(effect)
-            case Judged() | Ended():  # most of them: told, and no more
-                pass
-            case Acknowledge(tickets):
-                self._transport.acknowledge([_delivery(ticket.generation, ticket.packet_id) for ticket in tickets])
-                return
-            case Fetch(lane, after, limit):
-                self._fetch(lane, after, limit)
-                return
-            case Confirm(rows):
-                self._confirmations.note(rows)
-                self.auditor.observe(rows, now)
-                return
-            case Parked(function, reason):
-                extra = {"op": "dispatcher.park", "function": function, "why": reason}
-                _log.warning("function parked: its invocations wait until it answers", extra=extra)
-                self.metrics.parked(function, now=True)
-            case Answered(function):
-                self.metrics.parked(function, now=False)
-                _log.info("function answers again", extra={"op": "dispatcher.park", "function": function})
-            case _:
-                pass
-        self.feed.tell(effect, now)
+    def _hear(self) -> dict[type, tuple[Hear, ...]]:
+        """Who hears of each kind of effect, in this order: who counts it, who carries it out, who tells it."""
+        carried: dict[type, Hear] = {
+            Invoke: self._attempt,
+            Acknowledge: lambda effect, _: self._transport.acknowledge(effect.tickets),
+            Fetch: lambda effect, _: self._fetch(effect.lane, effect.after, effect.limit),
+            Confirm: self._confirm,
+            Parked: self._park,
+            Answered: self._unpark,
+        }
+        heard = {
+            kind: (
+                self.metrics.counter(kind),
+                self.auditor.count if kind in AUDITED else None,
+                carried.get(kind),
+                self.feed.teller(kind),
+            )
+            for kind in get_args(Effect)
+        }
+        return {kind: tuple(one for one in hearers if one is not None) for kind, hearers in heard.items()}
+
+    def _invoke_no_more(self) -> None:
+        self._hearers[Invoke] = ()
+
+    def _confirm(self, effect: Confirm, now: Instant) -> None:
+        self._confirmations.note(effect.rows)
+        self.auditor.observe(effect.rows, now)
+
+    def _park(self, effect: Parked, _: Instant) -> None:
+        extra = {"op": "dispatcher.park", "function": effect.function, "why": effect.reason}
+        _log.warning("function parked: its invocations wait until it answers", extra=extra)
+        self.metrics.parked(effect.function, now=True)
+
+    def _unpark(self, effect: Answered, _: Instant) -> None:
+        self.metrics.parked(effect.function, now=False)
+        _log.info("function answers again", extra={"op": "dispatcher.park", "function": effect.function})
 
     def _backlog_ended(self) -> None:
         """Somebody is no longer behind: let go what waited for that."""
@@ -435,7 +444,7 @@ class Dispatcher:
         if inputs:
             self.step(inputs)
 
-    def _attempt(self, invoke: Invoke) -> None:
+    def _attempt(self, invoke: Invoke, _: Instant) -> None:
         self._under_way += 1
         done = partial(self._attempted, invoke.invocation.id)
         try:
@@ -654,7 +663,7 @@ class Dispatcher:
 
     async def _drain(self) -> None:
         """Begin no more attempts, let those under way end for a moment, and give up the rest."""
-        self._draining = True
+        self._invoke_no_more()
         if self._under_way:
             self._idle.clear()
             with suppress(TimeoutError):
@@ -713,9 +722,3 @@ class _Tasks:
 def _nothing(_: sqlite3.Connection) -> None:
     """A commit that only keeps what the auditor adds."""
 
-
-def _delivery(generation: int, packet_id: int) -> Delivery:
-    return Delivery(_ACKNOWLEDGED, generation, packet_id)
-
-
-_ACKNOWLEDGED = Message("", b"")

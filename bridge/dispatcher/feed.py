@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from bridge.core.event import Event, rfc3339
@@ -36,6 +37,8 @@ QUEUE = 2000
 
 
 Row = tuple[Any, ...]
+Hear = Callable[[Any, Instant], None]
+"""Hears of an effect, of one kind."""
 
 
 class Feed:
@@ -47,11 +50,12 @@ class Feed:
         self.keep: Callable[[Row], None] | None = None
         """Where every row goes besides: the traces."""
 
-    def tell(self, effect: object, now: Instant) -> None:
-        """Note one effect; one that only carries work is not told."""
-        make = _ROWS.get(type(effect))
-        if make is None:
-            return
+    def teller(self, kind: type) -> Hear | None:
+        """What notes effects of this kind; None for one that only carries work, which is not told."""
+        make = _ROWS.get(kind)
+        return None if make is None else partial(self._tell, make)
+
+    def _tell(self, make: Callable[[Any, datetime], Row], effect: object, now: Instant) -> None:
         row = make(effect, now.wall)
         self._ring.append(row)
         if self.keep is not None:

@@ -56,11 +56,12 @@ class Intake:
         message = delivery.message
         ticket = Ticket(delivery.generation, delivery.packet_id) if message.qos else None
         topic = self._topic(message.topic)
-        if isinstance(topic, NodeTopic) and topic.leaf == "status":
-            return self._status(topic, message, ticket)
-        if isinstance(topic, DispatcherTopic) and topic.leaf == "marker":
-            self._backlog.returned(message.payload.decode("utf-8", "replace"))
-            return Ignored(ticket) if ticket is not None else None
+        if type(topic) is not SensorEventTopic:  # most are
+            if isinstance(topic, NodeTopic) and topic.leaf == "status":
+                return self._status(topic, message, ticket)
+            if isinstance(topic, DispatcherTopic) and topic.leaf == "marker":
+                self._backlog.returned(message.payload.decode("utf-8", "replace"))
+                return Ignored(ticket) if ticket is not None else None
         if message.retain:
             return self._ignore("retained", ticket)
         crash = self._quarantined(message)

@@ -15,7 +15,6 @@ from bridge.core.steps import (
     Bereaved,
     Buried,
     Cancelled,
-    Effect,
     Ended,
     Expired,
     Instant,
@@ -152,11 +151,9 @@ class Metrics:
         """Count a message that was acknowledged and is no event to us."""
         self._ignored.labels(why).inc()
 
-    def count(self, effect: Effect, now: Instant) -> None:
-        """Count one effect of the ledger."""
-        counted = self._counted.get(type(effect))
-        if counted is not None:
-            counted(effect, now)
+    def counter(self, kind: type) -> Callable[[Any, Instant], None] | None:
+        """What counts this kind of effect; None for one that is not counted."""
+        return self._counted.get(kind)
 
     def _count_judged(self, effect: Judged, now: Instant) -> None:
         self._events.add()

@@ -22,7 +22,7 @@ from bridge.core.topics import check_filter, check_topic, matches
 from bridge.errors import TransportError
 from bridge.mqtt.backoff import Backoff
 from bridge.mqtt.ending import Cause, Ended, guard
-from bridge.mqtt.transport import Delivery, Done, Listener, Message, Publication, Sent, Subscription
+from bridge.mqtt.transport import Delivered, Delivery, Done, Listener, Message, Publication, Sent, Subscription
 
 RECONNECT_MAX_S: Final = 1.0
 _NOT_AUTHORISED: Final = Publication(Sent.REFUSED, 0x87, "not authorized")
@@ -318,7 +318,7 @@ class MemoryTransport:
             check_filter(topic_filter)
         await self._ask("unsubscribe", lambda: self._broker.unsubscribe(self, filters))
 
-    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+    def acknowledge(self, deliveries: Sequence[Delivered]) -> None:
         now = self._generation
         packet_ids = [d.packet_id for d in deliveries if d.generation == now and d.packet_id]
         if self._connected and packet_ids:

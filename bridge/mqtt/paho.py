@@ -19,6 +19,7 @@ from bridge.mqtt.settings import MqttSettings
 from bridge.mqtt.stream import connect
 from bridge.mqtt.transport import (
     Connector,
+    Delivered,
     Delivery,
     Done,
     Listener,
@@ -161,7 +162,7 @@ class PahoTransport:
         if filters:
             await self._current("unsubscribe").unsubscribe(filters)
 
-    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+    def acknowledge(self, deliveries: Sequence[Delivered]) -> None:
         if self._connection is not None:
             now = self._generation
             self._connection.acknowledge([d.packet_id for d in deliveries if d.generation == now and d.packet_id])

@@ -36,6 +36,18 @@ class Delivery:
     packet_id: int
 
 
+class Delivered(Protocol):
+    """What names a delivery to be acknowledged: itself, or what somebody has kept of it."""
+
+    @property
+    def generation(self) -> int:
+        """The connection."""
+
+    @property
+    def packet_id(self) -> int:
+        """The message in it; 0 at QoS 0, which needs no acknowledgement."""
+
+
 @dataclass(frozen=True, slots=True)
 class Subscription:
     """What to subscribe to. `retained` says when the broker sends what it retains (MQTT 5, 3.8.3.1; 3.1.1: always)."""
@@ -122,7 +134,7 @@ class Transport(Protocol):
     async def unsubscribe(self, filters: Sequence[str]) -> None:
         """Unsubscribe on the current connection. Raises TransportError as `subscribe` does."""
 
-    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+    def acknowledge(self, deliveries: Sequence[Delivered]) -> None:
         """Acknowledge QoS 1 deliveries to the broker, in the given order.
 
         One whose generation is not the current connection's is discarded: the broker will deliver it again.

@@ -240,7 +240,7 @@ async def test_stopping_begins_no_attempt_when_one_under_way_ends(site: Site) ->
         site.client.publish(FRONT_DOOR.text, motion(sequence))
     await until(lambda: dispatcher.ledger.open_events == 2, "one under way, the other behind it in the lane")
     stopping = asyncio.create_task(site.stop())
-    await until(lambda: dispatcher._draining, "stopping")
+    await until(lambda: not dispatcher.invoking, "stopping")
     site.invoker.hold.set()
     await stopping
     assert site.invoker.ids == ["event-1:greet"]
