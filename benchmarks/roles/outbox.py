@@ -17,7 +17,7 @@ from bridge.agent.outbox import Accept, Durability, Outbox, OutboxSettings
 from bridge.clock import RealClock
 from bridge.core.event import Observation
 from bridge.core.topics import Topics
-from bridge.mqtt.transport import Delivery, Done, Message, Publication, Sent, Subscription
+from bridge.mqtt.transport import Delivered, Done, Message, Publication, Sent, Subscription
 from bridge.ulid import mint
 
 _WAIT_S = 60.0
@@ -52,7 +52,7 @@ class Accepting:
     async def unsubscribe(self, filters: Sequence[str]) -> None:
         del filters
 
-    def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+    def acknowledge(self, deliveries: Sequence[Delivered]) -> None:
         del deliveries
 
     def set_farewell(self, message: Message | None) -> None:

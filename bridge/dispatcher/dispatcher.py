@@ -721,4 +721,3 @@ class _Tasks:
 
 def _nothing(_: sqlite3.Connection) -> None:
     """A commit that only keeps what the auditor adds."""
-

@@ -92,8 +92,7 @@ Change = Callable[[sqlite3.Connection], None]
 def keep(commit: Commit) -> Change:
     """The change that writes a commit. Its values are made here, on the loop's thread: they do not change any more."""
     records = [_record_row(record) for record in commit.records]
-    told = [row for row in commit.sources if row.runs]
-    sources = [(row.source, row.epoch, orjson.dumps(row.runs).decode(), at) for at, row in enumerate(told, 1)]
+    told = [(row, orjson.dumps(row.runs).decode()) for row in commit.sources if row.runs]
     forgotten = [(row.source, row.epoch) for row in commit.sources if not row.runs]
     ids = [(identity.source, identity.epoch) for identity in commit.ids]
     letters = [letter_row(letter) for letter in commit.letters]
@@ -111,13 +110,16 @@ def keep(commit: Commit) -> Change:
             "ON CONFLICT (number) DO UPDATE SET open = excluded.open",
         )
         delete(database, "records", "number", finished)
-        insert(
-            database,
-            "sources (source, epoch, runs, begun)",
-            "(?, ?, ?, (SELECT coalesce(max(begun), 0) FROM sources) + ?)",
-            sources,
-            "ON CONFLICT (source, epoch) DO UPDATE SET runs = excluded.runs",
-        )
+        if told:
+            # Looked up once: as a part of each row it would read the whole table for each of them.
+            (begun,) = database.execute("SELECT coalesce(max(begun), 0) FROM sources").fetchone()
+            insert(
+                database,
+                "sources (source, epoch, runs, begun)",
+                "(?, ?, ?, ?)",
+                [(row.source, row.epoch, runs, begun + at) for at, (row, runs) in enumerate(told, 1)],
+                "ON CONFLICT (source, epoch) DO UPDATE SET runs = excluded.runs",
+            )
         if forgotten:
             database.executemany("DELETE FROM sources WHERE source = ? AND epoch = ?", forgotten)
         insert(database, "ids (source, id)", "(?, ?)", ids)

@@ -267,7 +267,7 @@ class Connection:
 
     def _enough(self) -> bool:
         """Whether the loop's other work has its turn now: a burst must not hold up what answers."""
-        return len(self._inbox) >= A_TURN or self._full()
+        return len(self._inbox) >= A_TURN or self._unacknowledged > self._read_ahead
 
     def _full(self) -> bool:
         """Whether enough is unacknowledged: read no more, so that memory is bounded.

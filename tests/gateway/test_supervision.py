@@ -194,7 +194,7 @@ async def test_no_process_outlives_a_killed_gateway(idle_bench: Bench) -> None:
         sys.executable, "-c", textwrap.dedent(PROGRAM), str(bench.folder / "state"), stdout=subprocess.PIPE
     )
     assert gateway.stdout is not None
-    url = (await asyncio.wait_for(gateway.stdout.readline(), 10)).decode().strip()
+    url = (await asyncio.wait_for(gateway.stdout.readline(), 60)).decode().strip()
     body = {"service": "pid", "annotations": {"io.gpio-bridge.handler": str(folder)}}
     async with bench.session.post(f"{url}/system/functions", json=body) as answer:
         assert answer.status == 202

@@ -58,7 +58,7 @@ class Desk:
             httpx.AsyncClient(
                 base_url=self.manager.url,
                 trust_env=False,
-                timeout=20,
+                timeout=60,
                 headers={"Authorization": f"Bearer {self.manager.own_token}"},
             )
         )

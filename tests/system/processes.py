@@ -20,7 +20,7 @@ from typing import Any
 
 COMMAND = (sys.executable, "-m", "bridge")
 READY_S = 90.0
-"""Long, for a machine that has ten times as much to do as it can: one that has ended is noticed at once all the same."""
+"""Long, for a machine with ten times as much to do as it can: one that has ended is noticed at once all the same."""
 STOP_S = 30.0
 COMES_S = 30.0
 """How long what comes at once on a quiet machine may take."""

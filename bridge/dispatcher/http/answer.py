@@ -205,7 +205,7 @@ def _framing(told: Told, *, lasting: bool) -> _Framing | Failed:
     chunked = False
     for name, value in told:
         if name == b"content-length":
-            for part in value.split(b","):
+            for part in value.split(b",") if b"," in value else (value,):
                 given = part.strip(b" \t")
                 if not _LENGTH.fullmatch(given):
                     return Failed("no valid HTTP/1.1 answer: malformed Content-Length")

@@ -24,7 +24,7 @@ pytestmark = [
 ]  # fmt: skip
 
 IN_FORCE_S = 1.0
-TRIES = 3
+TRIES = 10
 OUTAGE_S = 3.0
 OURS = ("dispatcher", "gateway", "manager", "engine-door")
 """The services that run the image of our programs."""
