@@ -194,7 +194,7 @@ def test_every_unit_named_in_the_pages_is_there() -> None:
     units = {path.stem for path in (ROOT / "systemd").glob("*.service")}
     for page, line, _, text in blocks("console"):
         for typed in re.findall(r"(?:systemctl|journalctl) .*$", text, re.MULTILINE):
-            assert set(re.findall(r"gpio-bridge-[a-z]+", typed)) <= units, f"{relative(page)}:{line}"
+            assert set(re.findall(r"gpio-bridge-[a-z]+(?:-[a-z]+)*", typed)) <= units, f"{relative(page)}:{line}"
 
 
 def test_the_brokers_limits_in_the_pages_are_those_that_the_tests_run_with() -> None:
