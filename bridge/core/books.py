@@ -144,7 +144,7 @@ class Books:
         for entry in self._dirty.values():
             if entry.open:
                 entry.written = True
-                records.append(Record(entry.number, entry.event, entry.received_at, tuple(opened(entry)), entry.lane))
+                records.append(Record(entry.number, entry.event, entry.received_at, opened(entry), entry.lane))
             elif entry.written:
                 finished.append(entry.number)
         commit = Commit(

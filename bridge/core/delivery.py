@@ -219,7 +219,8 @@ class Ledger:
         self._wake(now)
         self._start(now)
         self._long.relieve(now.monotonic)
-        self._effects += self._long.wanted()
+        if self._long:
+            self._effects += self._long.wanted()
         self._release()
         effects, self._effects = self._effects, []
         return effects

@@ -88,9 +88,10 @@ def call(invocation: Invocation, event: Event, attempt: int) -> Call:
         headers["Content-Type"] = "application/json" if invocation.payload == "data" else "text/plain; charset=utf-8"
         headers |= _binary(event)
         body = orjson.dumps(event.data) if invocation.payload == "data" else (invocation.text or "").encode()
-    names = {name.lower(): name for name in headers}
-    for name, value in invocation.headers:
-        headers[names.get(name.lower(), name)] = value
+    if invocation.headers:
+        names = {name.lower(): name for name in headers}
+        for name, value in invocation.headers:
+            headers[names.get(name.lower(), name)] = value
     return Call(headers, body)
 
 

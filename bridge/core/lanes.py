@@ -91,8 +91,9 @@ class Lanes(Generic[T]):
     @property
     def wake_at(self) -> float | None:
         """When `wake` has something to do: a retry or a probe falls due."""
-        times = [heap[0][0] for heap in (self._waiting, self._probes) if heap]
-        return min(times) if times else None
+        if not self._waiting and not self._probes:
+            return None
+        return min(heap[0][0] for heap in (self._waiting, self._probes) if heap)
 
     def add(self, name: str, function: str, item: T) -> None:
         """Queue an invocation at the end of its lane."""

@@ -46,6 +46,10 @@ class LongLanes:
         self.relieve_at: float | None = None
         """When to look again whether a lane is slow (monotonic)."""
 
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return bool(self._shelf)
+
     @property
     def stored(self) -> int:
         """Invocations that are on the disk alone."""

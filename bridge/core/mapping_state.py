@@ -58,7 +58,7 @@ class StateChange:
 class MappingState:
     """The memory of all mappings. Not thread-safe: the dispatcher's loop owns it."""
 
-    __slots__ = ("_sources", "cooldowns", "known", "last", "waiting")
+    __slots__ = ("_known", "_sources", "_told", "cooldowns", "last", "waiting")
 
     def __init__(self) -> None:
         self.cooldowns: dict[str, tuple[datetime, ...]] = {}
@@ -67,9 +67,18 @@ class MappingState:
         """By "node/sensor"."""
         self.waiting: dict[str, Waiting] = {}
         """By "mapping|source"."""
-        self.known: dict[str, dict[str, Any]] = {}
-        """`last` as conditions see it."""
+        self._known: dict[str, dict[str, Any]] = {}
+        self._told: set[str] = set()
         self._sources: dict[str, dict[str, None]] = {}
+
+    @property
+    def known(self) -> dict[str, dict[str, Any]]:
+        """`last` as conditions see it: made when one asks, and of what has changed."""
+        for sensor in self._told:
+            last = self.last[sensor]
+            self._known[sensor] = {"event": last.event, "value": last.value, "time": last.time}
+        self._told.clear()
+        return self._known
 
     @classmethod
     def restore(cls, changes: Iterable[StateChange]) -> MappingState:
@@ -126,14 +135,15 @@ class MappingState:
     def _last(self, key: str, value: Any) -> None:
         if value is None:
             self.last.pop(key, None)
-            self.known.pop(key, None)
+            self._known.pop(key, None)
+            self._told.discard(key)
             return
+        self._told.add(key)
         if isinstance(value, LastValue):
             last = value
         else:
             last = LastValue(value["event"], value["value"], _time(value["time"]), value["level"])
         self.last[key] = last
-        self.known[key] = {"event": last.event, "value": last.value, "time": last.time}
 
     def _wait(self, key: str, value: Any) -> None:
         gone = self.waiting.pop(key, None)

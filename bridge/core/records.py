@@ -15,7 +15,7 @@ from bridge.core.invocation import DeadLetter, Invocation
 from bridge.core.mapping_state import MappingState, StateChange
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OpenInvocation:
     """An invocation that has not ended, as the journal keeps it."""
 
@@ -23,7 +23,7 @@ class OpenInvocation:
     attempts: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Record:
     """An event that is not finished, with what of it is open: one row (rule 7)."""
 

@@ -5,7 +5,6 @@ What may not live here: the order of anything, and deciding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -104,10 +103,9 @@ def on_failure(failed: Invocation, letter: DeadLetter) -> Invocation:
     )
 
 
-def opened(entry: Entry) -> Iterable[OpenInvocation]:
+def opened(entry: Entry) -> tuple[OpenInvocation, ...]:
     """What of an event has not ended, as the journal keeps it."""
-    for work in entry.open.values():
-        yield OpenInvocation(work.invocation, work.attempts)
+    return tuple([OpenInvocation(work.invocation, work.attempts) for work in entry.open.values()])
 
 
 def shelf_of(invocation: Invocation) -> str:
