@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import requests
+from urllib3.exceptions import InsecureRequestWarning
 
 from bridge.errors import ImageError
 
@@ -68,8 +70,10 @@ class Repository:
         self._credentials = credentials
         self._bases = ("https",) if secure else ("https", "http")
         self._realms = tuple(f"{scheme}://" for scheme in self._bases)
+        self._secure = secure
         self._session = requests.Session()
-        self._session.verify = secure
+        # A proxy of the environment is for the internet, where nothing is trusted without TLS.
+        self._session.trust_env = secure
         self._authorization: str | None = None
 
     def __enter__(self) -> Self:
@@ -110,15 +114,9 @@ class Repository:
         self, method: str, path: str, headers: Mapping[str, str] | None, data: bytes | None, attempted: str
     ) -> requests.Response:
         for i, scheme in enumerate(self._bases):
+            url = f"{scheme}://{self._place}/v2/{self._name}/{path}"
             try:
-                answer = self._session.request(
-                    method,
-                    f"{scheme}://{self._place}/v2/{self._name}/{path}",
-                    headers=headers,
-                    data=data,
-                    auth=self._show,
-                    timeout=_TIMEOUT_S,
-                )
+                answer = self._request(method, url, headers=headers, data=data, auth=self._show)
             except requests.exceptions.ConnectionError as error:
                 if i + 1 < len(self._bases):
                     continue
@@ -128,6 +126,12 @@ class Repository:
             self._bases = (scheme,)
             return answer
         raise AssertionError("there is no scheme to ask by")
+
+    def _request(self, method: str, url: str, **parts: Any) -> requests.Response:
+        with warnings.catch_warnings():
+            # Whoever set the engine up has said that it need not be known who signed this one.
+            warnings.simplefilter("ignore", InsecureRequestWarning)
+            return self._session.request(method, url, verify=self._secure, timeout=_TIMEOUT_S, **parts)
 
     def _show(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Our authorization, and none that the machine keeps elsewhere."""
@@ -148,12 +152,11 @@ class Repository:
         try:
             if known.identity_token:
                 form = {**asked, "grant_type": "refresh_token", "client_id": "gpio-bridge"}
-                answer = self._session.post(
-                    told["realm"], data={**form, "refresh_token": known.identity_token}, timeout=_TIMEOUT_S
-                )
+                form["refresh_token"] = known.identity_token
+                answer = self._request("POST", told["realm"], data=form, auth=_nobody)
             else:
                 pair = (known.user, known.password) if known.user else None
-                answer = self._session.get(told["realm"], params=asked, auth=pair or _nobody, timeout=_TIMEOUT_S)
+                answer = self._request("GET", told["realm"], params=asked, auth=pair or _nobody)
         except (requests.RequestException, OSError) as error:
             raise ImageError(f"{attempted} failed: asking {told['realm']} for a token: {error}") from error
         if not answer.ok:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -16,6 +19,7 @@ from bridge.errors import ImageError
 from bridge.images.index import index_of
 from bridge.images.platforms import normal, platform_of
 from bridge.images.registry import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Credentials, Repository
+from tests.authority import make_authority
 
 
 @dataclass
@@ -30,8 +34,8 @@ class Place:
     token: dict[str, str] = field(default_factory=lambda: {"token": "t0k"})
 
 
-@pytest.fixture
-def place() -> Iterator[Place]:
+@contextmanager
+def standing(tls: ssl.SSLContext | None = None) -> Iterator[Place]:
     made = Place("", "")
 
     class Handler(BaseHTTPRequestHandler):
@@ -61,12 +65,20 @@ def place() -> Iterator[Place]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        made.address = f"127.0.0.1:{server.server_address[1]}"
+        made.address = f"{'127.0.0.1' if tls is None else 'localhost'}:{server.server_address[1]}"
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield made
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    with standing() as made:
+        yield made
 
 
 BEARER = 'Bearer realm="HERE/token",service="reg",scope="repository:me/fn:pull"'
@@ -119,6 +131,19 @@ def test_a_registry_that_is_trusted_over_tls_alone_is_asked_by_nothing_else(plac
     with Repository(place.address, "fn", Credentials("me", "pw"), secure=True) as found, pytest.raises(ImageError):
         found.manifest("1")
     assert place.seen == []
+
+
+def test_whoever_signed_a_registrys_certificate_matters_where_the_engine_says_so(tmp_path: Path) -> None:
+    make_authority(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "localhost.crt", tmp_path / "localhost.key")
+    with standing(tls) as place:
+        with Repository(place.address, "fn", Credentials(), secure=False) as found:
+            assert found.manifest("1").media_type == OCI_MANIFEST
+        with Repository(place.address, "fn", Credentials(), secure=True) as found, pytest.raises(ImageError) as told:
+            found.manifest("1")
+    assert "certificate verify failed" in str(told.value)
+    assert len(place.seen) == 1
 
 
 @pytest.mark.parametrize(
