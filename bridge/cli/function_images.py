@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
     from bridge.images.context import Context
-    from bridge.openfaas.stack_file import StackFile, StackFunction
+    from bridge.openfaas.stack_file import StackFunction
 
 BuildArgs = Annotated[
     list[str] | None, typer.Option("--build-arg", "-b", help="NAME=VALUE for the Dockerfile; may be repeated.")
@@ -80,7 +80,7 @@ def build(
 ) -> None:
     """Build the images of a stack file's functions with a Docker Engine."""
     platforms = _platforms(platform)
-    contexts = _contexts(selected(file, names, pattern, regex), file, build_arg, build_option)
+    contexts = _contexts(selected(file, names, pattern, regex).functions, file, build_arg, build_option)
     if shrinkwrap:
         _write(contexts)
         return
@@ -145,7 +145,7 @@ def up(
     platforms = _platforms(platform)
     if skip_push and len(platforms) > 1:
         raise typer.BadParameter("--skip-push leaves images of several platforms without the index that joins them")
-    contexts = _contexts(selected(file, names, pattern, regex), file, build_arg, None)
+    contexts = _contexts(selected(file, names, pattern, regex).functions, file, build_arg, None)
     # An engine keeps a base image of one platform under a name: each build needs its own.
     anew = pull or len(platforms) > 1
     with _engine(host) as client:
@@ -159,7 +159,7 @@ def up(
 
 
 def _contexts(
-    stack: StackFile, file: Path, build_arg: list[str] | None, build_option: list[str] | None
+    functions: tuple[StackFunction, ...], file: Path, build_arg: list[str] | None, build_option: list[str] | None
 ) -> list[tuple[StackFunction, Context]]:
     """What each is built of; told whole before anything is built. Raises ImageError, ConfigError."""
     from bridge.errors import ImageError
@@ -167,8 +167,7 @@ def _contexts(
 
     given = pairs(build_arg, "--build-arg")
     found = []
-    folder = file.absolute().parent
-    for function in stack.functions:
+    for function in functions:
         name = function.deployment.service
         if function.skip_build:
             print(f"{name}: skipped (skip_build)")
@@ -182,7 +181,7 @@ def _contexts(
                 template_folders=template_folders(file),
                 build_args={**function.build_args, **given},
                 build_options=(*function.build_options, *(build_option or ())),
-                copied=((folder, path) for path in stack.copied),
+                copied=function.copied,
             )
         except ImageError as error:
             raise ImageError(f"{function.place}: functions.{name}: {error}") from error

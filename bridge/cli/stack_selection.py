@@ -80,7 +80,9 @@ def image_of(function: StackFunction, tag: str) -> str:
     if tag not in tags.FORMATS:
         raise typer.BadParameter(f"--tag {tag!r} is unknown; choose one of {', '.join(tags.FORMATS)}")
     image = function.deployment.image
-    return image if not image or function.handler is None else tags.tagged(image, tag, function.handler)
+    if not image or function.handler is None:
+        return image
+    return tags.tagged(image, tag, function.handler, function.copied)
 
 
 def pairs(given: list[str] | None, option: str) -> dict[str, str]:

@@ -52,14 +52,14 @@ def context_of(
     template_folders: Iterable[Path] = (),
     build_args: Mapping[str, str] | None = None,
     build_options: Iterable[str] = (),
-    copied: Iterable[tuple[Path, Path]] = (),
+    copied: Mapping[str, Path] | None = None,
 ) -> Context:
     """What the image of a handler is built of. Raises ImageError, and ConfigError for a broken template.
 
     `template_folders` are looked into for a user's own templates first. `copied` are files and folders that get in
-    beside the handler, each below a folder and at the same place below the handler's.
+    beside the handler, by their places below it.
     """
-    code = (*_of_handler(handler), *(file for folder, path in copied for file in _copied(folder, path)))
+    code = (*_of_handler(handler), *templates.files_at(copied or {}))
     arguments = dict(build_args or {})
     if lang.lower() == DOCKERFILE:
         if not any(file.path == "Dockerfile" for file in code):
@@ -88,15 +88,6 @@ def _of_handler(handler: Path) -> Iterator[File]:
     lines = [line.strip() for line in patterns.splitlines()]
     matcher = PatternMatcher([line for line in lines if line and not line.startswith("#")])
     return (file for file in found if file.path == "Dockerfile" or not matcher.matches(file.path))
-
-
-def _copied(folder: Path, path: Path) -> Iterator[File]:
-    place = folder / path
-    if not place.is_dir():
-        yield File(path.as_posix(), place, bool(place.stat().st_mode & 0o100))
-        return
-    for file in templates.files_below(place):
-        yield File((path / file.path).as_posix(), file.source, file.executable)
 
 
 def _packages(template: templates.Template, option: str) -> tuple[str, ...]:

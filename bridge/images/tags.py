@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 from bridge.errors import ImageError
-from bridge.images.templates import files_below
+from bridge.images.templates import files_at, files_below
 
 FORMATS: Final = ("latest", "sha", "branch", "describe", "digest")
 _GIT_S: Final = 10.0
 _DIGITS: Final = 12
 
 
-def tagged(image: str, form: str, handler: Path) -> str:
-    """The image's name as faas-cli's `--tag` makes it: its tag with the handler's commit, branch or contents behind it.
+def tagged(image: str, form: str, handler: Path, copied: Mapping[str, Path] | None = None) -> str:
+    """The image's name as faas-cli's `--tag` makes it: its tag with what git says of the handler's folder behind it.
 
-    `describe` puts what `git describe` says in the tag's place. Raises ImageError where git has nothing to say.
+    `digest` puts a digest of the handler, and of what is `copied` beside it, in the tag's place.
+
+    Raises ImageError where git has nothing to say.
     """
     if form == "latest":
         return image
     name, _, tag = image.rpartition(":") if ":" in image.rpartition("/")[2] else (image, "", "latest")
     if form == "describe":
-        return f"{name}:{_git(handler, 'describe', '--tags', '--always')}"
+        return f"{name}:{tag}-{_git(handler, 'describe', '--tags', '--always')}"
     if form == "digest":
-        return f"{name}:{tag}-{_digest(handler)}"
+        return f"{name}:{_digest(handler, copied or {})}"
     commit = _git(handler, "rev-parse", "--short", "HEAD")
     if form == "branch":
         branch = _git(handler, "rev-parse", "--abbrev-ref", "HEAD").replace("/", "-")
@@ -41,9 +43,9 @@ def for_platform(image: str, platform: str) -> str:
     return f"{image}{tag}-{platform.replace('/', '-')}"
 
 
-def _digest(handler: Path) -> str:
+def _digest(handler: Path, copied: Mapping[str, Path]) -> str:
     found = hashlib.sha256()
-    for file in files_below(handler if handler.is_dir() else handler.parent):
+    for file in (*files_below(handler if handler.is_dir() else handler.parent), *files_at(copied)):
         content = file.content()
         found.update(f"{file.path}\0{file.executable:d}\0{len(content)}\0".encode())
         found.update(content)

@@ -123,6 +123,15 @@ def files_below(folder: Path) -> Iterator[File]:
                 yield File(path.relative_to(folder).as_posix(), path, bool(path.stat().st_mode & 0o100))
 
 
+def files_at(places: Mapping[str, Path]) -> Iterator[File]:
+    """Files, and all below folders, at their places."""
+    for place, path in places.items():
+        if path.is_dir():
+            yield from (File(f"{place}/{file.path}", file.source, file.executable) for file in files_below(path))
+        else:
+            yield File(place, path, bool(path.stat().st_mode & 0o100))
+
+
 def _with_server(name: str) -> Iterator[File]:
     """One of our templates, whole: its own files, those of the one it is based on, and the function server."""
     own = tuple(files_below(source() / name))

@@ -73,6 +73,8 @@ class StackFunction:
     skip_build: bool = False
     build_args: Mapping[str, str] = field(default_factory=dict)
     build_options: tuple[str, ...] = ()
+    copied: Mapping[str, Path] = field(default_factory=dict)
+    """Files and folders that get in beside the handler (`configuration.copy`), by their places there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,6 @@ class StackFile:
 
     functions: tuple[StackFunction, ...]
     gateway: str | None = None
-    copied: tuple[Path, ...] = ()
-    """Files and folders that every image gets beside its handler (`configuration.copy`)."""
 
 
 def load_stack(path: Path, environ: Mapping[str, str]) -> tuple[Deployment, ...]:
@@ -125,7 +125,7 @@ def _stack_file(node: Node, reader: Reader, *, here: bool) -> StackFile:
     if version is not None and version.value not in _VERSIONS:
         reader.problem(version, "version", "must be 1.0")
     gateway = _provided(node.value.get("provider"), node, reader)
-    copied = tuple(_copied(node.value.get("configuration"), reader)) if here else ()
+    copied = dict(_copied(node.value.get("configuration"), reader)) if here else {}
     functions = node.value.get("functions")
     found: list[StackFunction] = []
     if functions is None or not isinstance(functions.value, dict):
@@ -134,10 +134,10 @@ def _stack_file(node: Node, reader: Reader, *, here: bool) -> StackFile:
         for name, child in functions.value.items():
             function = _function(name, child, reader, here=here)
             if function is not None:
-                found.append(function)
+                found.append(dataclasses.replace(function, copied=copied))
     if reader.found:
         raise ConfigError(reader.found)
-    return StackFile(tuple(found), gateway, copied)
+    return StackFile(tuple(found), gateway)
 
 
 def fingerprint(deployment: Deployment) -> str:
@@ -162,8 +162,8 @@ def _provided(node: Node | None, document: Node, reader: Reader) -> str | None:
     return gateway.value
 
 
-def _copied(node: Node | None, reader: Reader) -> Iterator[Path]:
-    """The paths of `configuration.copy`, each below the stack file's folder."""
+def _copied(node: Node | None, reader: Reader) -> Iterator[tuple[str, Path]]:
+    """What `configuration.copy` names, each below the stack file's folder, by its place there."""
     given = node.value.get("copy") if node is not None and isinstance(node.value, dict) else None
     if given is None or given.value is None:
         return
@@ -177,7 +177,7 @@ def _copied(node: Node | None, reader: Reader) -> Iterator[Path]:
         elif not (reader.base / path).exists():
             reader.problem(each, f"configuration.copy.{i}", f"there is nothing at {reader.base / path}")
         else:
-            yield path
+            yield path.as_posix(), reader.base / path
 
 
 def _function(name: str, node: Node, reader: Reader, *, here: bool) -> StackFunction | None:

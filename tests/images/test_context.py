@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import tarfile
 from collections.abc import Callable
@@ -62,7 +63,7 @@ def test_what_is_copied_stands_beside_the_handler_at_its_own_place(handler: Path
     (tmp_path / "shared" / "models" / "a.py").write_text("A = 1\n")
     (tmp_path / "shared" / "tool.sh").write_text("true\n")
     (tmp_path / "shared" / "tool.sh").chmod(0o755)
-    copied = [(tmp_path, Path("shared/models")), (tmp_path, Path("shared/tool.sh"))]
+    copied = {place: tmp_path / place for place in ("shared/models", "shared/tool.sh")}
     found = {file.path: file for file in context_of("python3-http", handler, copied=copied).files}
     assert found["function/shared/models/a.py"].content() == b"A = 1\n"
     assert found["function/shared/tool.sh"].executable
@@ -125,12 +126,16 @@ def test_an_archive_is_the_same_however_old_its_files_are(handler: Path) -> None
             assert {member.uid for member in tar} == {0}
 
 
-def test_an_images_name_can_tell_what_it_is_made_of(handler: Path) -> None:
+def test_an_images_name_can_tell_what_it_is_made_of(handler: Path, tmp_path: Path) -> None:
     assert tagged("reg:5000/a/hello", "latest", handler) == "reg:5000/a/hello"
     before = tagged("reg:5000/a/hello", "digest", handler)
-    assert before.startswith("reg:5000/a/hello:latest-")
+    assert re.fullmatch("reg:5000/a/hello:[0-9a-f]{12}", before)
+    assert tagged("reg:5000/a/hello:1", "digest", handler) == before
     (handler / "more.py").touch()
-    assert tagged("reg:5000/a/hello:1", "digest", handler) != before.replace(":latest-", ":1-")
+    changed = tagged("reg:5000/a/hello", "digest", handler)
+    (tmp_path / "shared.py").write_text("A = 1\n")
+    shared = tagged("reg:5000/a/hello", "digest", handler, {"shared.py": tmp_path / "shared.py"})
+    assert len({before, changed, shared}) == 3
 
 
 def test_git_tells_the_version_of_a_handler(handler: Path, git: Git) -> None:
@@ -141,7 +146,7 @@ def test_git_tells_the_version_of_a_handler(handler: Path, git: Git) -> None:
     assert tagged("a/hello:1", "sha", handler) == f"a/hello:1-{commit}"
     assert tagged("a/hello", "branch", handler) == f"a/hello:latest-feature-lamp-{commit}"
     git("tag", "v1.2")
-    assert tagged("a/hello:1", "describe", handler) == "a/hello:v1.2"
+    assert tagged("a/hello:1", "describe", handler) == "a/hello:1-v1.2"
 
 
 def test_where_git_knows_nothing_is_told(handler: Path) -> None:

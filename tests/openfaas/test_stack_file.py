@@ -73,8 +73,10 @@ def test_the_last_file_of_variables_wins_over_the_others_and_over_the_entry(tmp_
 
 def test_what_every_image_gets_is_known(tmp_path: Path) -> None:
     (tmp_path / "common").mkdir()
-    (tmp_path / "stack.yml").write_text(HEAD + "configuration: {copy: [./common]}\nfunctions: {}\n", encoding="utf-8")
-    assert load_stack_file(tmp_path / "stack.yml", {}).copied == (Path("common"),)
+    text = "configuration: {copy: [./common]}\nfunctions: {f: {image: a}}\n"
+    (tmp_path / "stack.yml").write_text(HEAD + text, encoding="utf-8")
+    (found,) = load_stack_file(tmp_path / "stack.yml", {}).functions
+    assert found.copied == {"common": tmp_path / "common"}
 
 
 @pytest.mark.parametrize("path", ["../secrets", "/etc", "nowhere", "''", "3", "{a: b}"])
