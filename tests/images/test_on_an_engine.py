@@ -269,13 +269,13 @@ def test_an_image_for_several_platforms_is_one_name_under_which_each_finds_its_o
 ) -> None:
     project.handler("many", Dockerfile="FROM scratch\nCOPY Dockerfile /\n")
     project.stack((project.folder / "stack.yml").read_text().replace("lang: python3", "lang: dockerfile"))
-    image, platforms = f"{workshop.registry}/many:1", "linux/amd64,linux/arm64/v8,linux/arm/v7"
-    made = project.run("up", "--skip-deploy", "--platform", platforms, beside_the_registry=True)
+    image = f"{workshop.registry}/many:1"
+    made = project.run("up", "--skip-deploy", "--platform", "linux/amd64,linux/arm", beside_the_registry=True)
     assert made.code == 0, made.stdout + made.stderr
     last = made.stdout.splitlines()[-1]
-    assert re.fullmatch(rf"many: joined linux/amd64, linux/arm64, linux/arm/v7 in {image}: sha256:[0-9a-f]{{64}}", last)
+    assert re.fullmatch(rf"many: joined linux/amd64, linux/arm/v7 in {image}: sha256:[0-9a-f]{{64}}", last)
     told = {}
-    for platform in ("linux/amd64", "linux/arm64", "linux/arm/v7"):
+    for platform in ("linux/amd64", "linux/arm/v7"):
         workshop.engine.docker("pull", "--platform", platform, image)
         form = "{{.Os}}/{{.Architecture}}{{if .Variant}}/{{.Variant}}{{end}}"
         told[platform] = workshop.engine.docker("image", "inspect", "--format", form, image)
