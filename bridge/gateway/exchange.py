@@ -20,7 +20,7 @@ _MAX_FIELD_BYTES = 32 * 1024
 _PIECE_BYTES = 64 * 1024
 
 
-class Stream:
+class StreamedBody:
     """A body that comes piece by piece. Its beginning is kept until somebody has received some of it.
 
     `take` gives the next piece, and nothing at the end; cancelled, it must lose nothing.
@@ -67,17 +67,17 @@ class Call:
     method: str
     target: str
     headers: CIMultiDict[str]
-    body: bytes | Stream | None = None
+    body: bytes | StreamedBody | None = None
 
     @property
     def whole(self) -> bool:
         """Whether its body, if any, can be sent from its beginning."""
-        return not isinstance(self.body, Stream) or self.body.whole
+        return not isinstance(self.body, StreamedBody) or self.body.whole
 
     @property
     def repeatable(self) -> bool:
         """Whether it may be made again after a replica may have seen it."""
-        return self.method in _IDEMPOTENT and not isinstance(self.body, Stream)
+        return self.method in _IDEMPOTENT and not isinstance(self.body, StreamedBody)
 
 
 async def begin(call: Call, connection: Connection, silence_s: float) -> asyncio.Task[None] | None:

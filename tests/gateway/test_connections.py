@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 
 from bridge.gateway.answers import Refusal
 from bridge.gateway.connections import Connection, Connections
-from bridge.gateway.exchange import Call, Stream
+from bridge.gateway.exchange import Call, StreamedBody
 from bridge.gateway.settings import GatewaySettings, TimeoutSettings
 from bridge.gateway.upstream import Upstream
 
@@ -168,7 +168,7 @@ async def test_a_body_that_streams_goes_over_another_connection_than_one_that_ha
     async with gateway_of(Replicas(server.port)) as upstream:
         await asyncio.gather(server.answer(), post(upstream))
         server.leave()
-        streamed, status = await asyncio.gather(server.answer(), post(upstream, Stream(taking(b"piece"))))
+        streamed, status = await asyncio.gather(server.answer(), post(upstream, StreamedBody(taking(b"piece"))))
         assert (b"chunked" in streamed, status) == (True, 200)
 
 
@@ -200,7 +200,7 @@ async def test_a_stream_whose_connection_closes_just_when_it_begins_is_sent_agai
         async with gateway_of(replicas, Left(server)) as upstream:
             await asyncio.gather(server.answer(), post(upstream))
             request, status = await asyncio.gather(
-                other.answer(chunked=not told), post(upstream, Stream(taking(*pieces)), fields)
+                other.answer(chunked=not told), post(upstream, StreamedBody(taking(*pieces)), fields)
             )
         head, _, body = request.partition(b"\r\n\r\n")
     assert (status, (b"chunked" in head.lower())) == (200, not told)
@@ -215,7 +215,7 @@ async def test_no_more_of_a_stream_is_taken_than_is_kept_while_nobody_has_receiv
     async def received() -> None:
         await deaf.wait()
 
-    stream = Stream(taking(*[b"x" * 30_000] * 5, on_turn=taken.append))
+    stream = StreamedBody(taking(*[b"x" * 30_000] * 5, on_turn=taken.append))
     pieces = stream.pieces(received)
     for _ in range(3):
         await anext(pieces)
@@ -238,7 +238,7 @@ async def test_a_stream_of_which_something_was_received_is_not_made_up_for(serve
     async with gateway_of(Replicas(server.port)) as upstream:
         await asyncio.gather(server.answer(), post(upstream))
         with pytest.raises(Refusal) as told:
-            await post(upstream, Stream(gone))
+            await post(upstream, StreamedBody(gone))
     assert told.value.status == 502
 
 
@@ -250,7 +250,7 @@ async def test_a_stream_that_fails_itself_is_not_begun_again(server: Server) -> 
     async with gateway_of(replicas) as upstream:
         await asyncio.gather(server.answer(), post(upstream))
         with pytest.raises(Refusal) as told:
-            await post(upstream, Stream(too_slow))
+            await post(upstream, StreamedBody(too_slow))
     assert (told.value.status, len(replicas.leases)) == (502, 2)
 
 
@@ -363,7 +363,7 @@ async def test_an_answer_before_the_whole_body_came_ends_the_sending_and_the_con
         return b""
 
     async with gateway_of(Replicas(server.port)) as upstream:
-        posting = asyncio.create_task(post(upstream, Stream(take)))
+        posting = asyncio.create_task(post(upstream, StreamedBody(take)))
         connection, _ = await asyncio.get_running_loop().sock_accept(server.listener)
         server.connection = connection
         connection.setblocking(False)

@@ -14,7 +14,7 @@ import pytest
 from multidict import CIMultiDict
 
 from bridge.gateway.answers import Refusal
-from bridge.gateway.exchange import Call, Stream
+from bridge.gateway.exchange import Call, StreamedBody
 from bridge.gateway.settings import GatewaySettings
 from bridge.gateway.upstream import Upstream
 
@@ -145,7 +145,7 @@ async def test_a_body_that_streams_is_not_sent_again_when_it_may_have_been_seen(
     dying, good = Replica(None), Replica(b"ok")
     upstream, _ = await running(dying, good)
     with pytest.raises(Refusal) as told:
-        await upstream.send(call("PUT", Stream(take)))
+        await upstream.send(call("PUT", StreamedBody(take)))
     assert (told.value.status, good.seen) == (502, [])
 
 

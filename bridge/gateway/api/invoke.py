@@ -18,7 +18,7 @@ from bridge.gateway import tunnel
 from bridge.gateway.answers import SERVER, Refusal
 from bridge.gateway.backends import Backend
 from bridge.gateway.body import Body
-from bridge.gateway.exchange import Call, Stream
+from bridge.gateway.exchange import Call, StreamedBody
 from bridge.gateway.headers import CALL_ID, SERVED_BY, START_TIME, UnsendableHeader, to_client, to_function
 from bridge.gateway.metrics import GatewayMetrics
 from bridge.gateway.settings import GatewaySettings
@@ -101,7 +101,7 @@ class Invoke:
         async with answer:
             return await self._answer(request, name, answer, call_id, start_ns)
 
-    async def _body(self, request: BaseRequest) -> tuple[bytes | Stream | None, Body | None]:
+    async def _body(self, request: BaseRequest) -> tuple[bytes | StreamedBody | None, Body | None]:
         body = Body(request, self._settings.max_body_bytes, self._settings.timeouts.read_s)
         body.check_length()
         length = request.content_length
@@ -109,7 +109,7 @@ class Invoke:
             return (b"" if length == 0 and request.method in ("POST", "PUT", "PATCH") else None), None
         if length is not None and length <= _WHOLE_BYTES:
             return await body.whole(), None
-        return Stream(body.take), body
+        return StreamedBody(body.take), body
 
     async def _answer(
         self, request: BaseRequest, name: str, answer: Answer, call_id: str, start_ns: int
