@@ -78,6 +78,8 @@ class Supervisor:
         self._sink = sink
         self._metrics = metrics
         self._edges = metrics.edges.labels(name) if isinstance(plan.source, Edges) else None
+        if self._edges is not None:
+            metrics.edges_dropped.labels(name)  # from zero on, or nobody sees the first one grow
         self._events: dict[str, Counter] = {}
         self._known = dict(known)
         self._seen: set[Aspect] = set()

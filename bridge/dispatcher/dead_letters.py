@@ -82,7 +82,9 @@ class DeadLetterApi:
         chosen = choice(asked.query, self._dispatcher.now().wall)
         if chosen.everything and asked.query.get("all") != "1":
             raise ValueError("say which dead letters to purge (mapping, function, older_than, numbers), or all=1")
-        return json_answer({"purged": await self._journal.write(purge(chosen))})
+        purged = await self._journal.write(purge(chosen))
+        self._dispatcher.metrics.letters_kept.dec(purged)
+        return json_answer({"purged": purged})
 
 
 def choice(given: Mapping[str, Any], now: datetime) -> Chosen:

@@ -61,7 +61,7 @@ from bridge.dispatcher.traces import Traces
 from bridge.dispatcher.whereabouts import where
 from bridge.errors import BrokenDecision, ConfigError, JournalError, TransportError
 from bridge.journal.crashes import Crash
-from bridge.journal.dead_letters import Chosen, listed
+from bridge.journal.dead_letters import Chosen, counted, listed
 from bridge.journal.drops import load_drops
 from bridge.journal.engine import Journal
 from bridge.journal.ledger import MIGRATIONS, fact, keep, keep_fact, load, shelved
@@ -202,6 +202,7 @@ class Dispatcher:
             self.metrics.observe(self.ledger)
             self._confirmations.note(self.ledger.confirmed())
             self.auditor.restore(self.ledger.confirmed(), await self._journal.read(load_drops), self.now())
+            self.metrics.letters_kept.set(await self._journal.read(counted(Chosen())))
             await self._count_lost()
             if self.traces is not None:
                 await stack.enter_async_context(self.traces)
@@ -494,6 +495,7 @@ class Dispatcher:
         if error is None:
             self._committing = False
             self.auditor.kept()
+            self.metrics.letters_kept.inc(len(commit.letters) - len(commit.replayed))
             self.step((Committed(commit),))
             return
         self.auditor.not_kept()

@@ -32,6 +32,9 @@ REASONS: Final = (*get_args(Reason), MAX_AGE, LATEST, ACCEPTED, DAMAGED)
 """Why events are dropped, or lost with a damaged journal."""
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
+TRACES_LOST: Final = ("too many at once", "disk", "not JSON")
+"""Why a decision is in no trace."""
+
 
 class Metrics:
     """The counters, and the gauges that are read from the ledger when somebody scrapes."""
@@ -87,6 +90,11 @@ class Metrics:
             self._lost.labels(reason)
         self._traces_lost = Counter(
             f"{prefix}_traces_lost", "Decisions that are in no trace", ["why"], registry=registry
+        )
+        for why in TRACES_LOST:
+            self._traces_lost.labels(why)
+        self.letters_kept = Gauge(
+            f"{prefix}_dead_letters_kept", "Dead letters that nobody has replayed or purged", registry=registry
         )
         self._trace_bytes = Gauge(f"{prefix}_traces_bytes", "What traces take on the disk", registry=registry)
         self._counted: dict[type, Callable[[Any, Instant], None]] = {

@@ -149,12 +149,14 @@ class AsyncQueue:
             self._bytes -= len(call.body)
             raise Refusal(503, str(error), {"Retry-After": "5"}) from None
         self._queue(dataclasses.replace(call, number=number))
+        self._metrics.async_accepted(call.function)
         self._metrics.async_waiting.set(self._count)
 
     def _admit(self, call: AcceptedCall) -> None:
         self._count += 1
         self._bytes += len(call.body)
         self._ready.setdefault(call.function, deque()).append(call)
+        self._metrics.async_accepted(call.function)
         self._metrics.async_waiting.set(self._count)
 
     def _queue(self, call: AcceptedCall) -> None:

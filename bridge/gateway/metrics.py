@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
@@ -28,6 +29,10 @@ class _ServiceCount(Collector):
         for name, replicas in self._wanted().items():
             family.add_metric([qualified(name)], replicas)
         yield family
+
+
+OUTCOMES: Final = ("succeeded", "failed", "callback-failed")
+"""How an asynchronous call ends."""
 
 
 class GatewayMetrics:
@@ -74,6 +79,7 @@ class GatewayMetrics:
         self._ends: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._invocations: dict[str, int] = {}
         self._in_flight: dict[str, int] = {}
+        self._asynchronous: set[str] = set()
 
     def started(self, name: str) -> None:
         """A call of a function has begun."""
@@ -110,6 +116,13 @@ class GatewayMetrics:
         """A replica ended by itself."""
         self._restarts.labels(qualified(name)).inc()
 
+    def async_accepted(self, name: str) -> None:
+        """An asynchronous call was accepted: count from zero on how it ends, or nobody sees the first one grow."""
+        if name not in self._asynchronous:
+            self._asynchronous.add(name)
+            for outcome in OUTCOMES:
+                self._async.labels(qualified(name), outcome)
+
     def async_ended(self, name: str, outcome: str) -> None:
-        """An asynchronous call ended: succeeded, failed, or callback-failed."""
+        """An asynchronous call ended, by one of OUTCOMES."""
         self._async.labels(qualified(name), outcome).inc()

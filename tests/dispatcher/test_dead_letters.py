@@ -110,6 +110,11 @@ async def test_what_could_not_be_read_is_kept_but_cannot_be_replayed(site: Site)
     assert document == {"replayed": 0, "refused": [], "left": 1}
 
 
+def kept(site: Site) -> float | None:
+    """How many dead letters the metric counts."""
+    return site.dispatcher.registry.get_sample_value("gpio_bridge_dispatcher_dead_letters_kept")
+
+
 async def test_a_purge_needs_to_be_told_what(site: Site) -> None:
     site.write_mappings(ONE)
     await site.start()
@@ -121,8 +126,23 @@ async def test_a_purge_needs_to_be_told_what(site: Site) -> None:
     assert (await call(site, "DELETE", "/v1/deadletters?mapping=other"))[1] == {"purged": 0}
     _, document = await call(site, "GET", "/v1/deadletters?limit=1")
     number = document["dead_letters"][0]["number"]
+    assert kept(site) == 2
     assert (await call(site, "DELETE", f"/v1/deadletters?numbers={number}"))[1] == {"purged": 1}
+    assert kept(site) == 1
     assert (await call(site, "DELETE", "/v1/deadletters?all=1"))[1] == {"purged": 1}
+    assert kept(site) == 0
+
+
+async def test_how_many_wait_is_a_metric_also_after_a_restart_and_a_replay(site: Site) -> None:
+    site.write_mappings(ONE)
+    await site.start()
+    await bury(site, 1, 2)
+    await site.stop()
+    await site.start()
+    assert kept(site) == 2
+    site.invoker.answer = lambda invocation, attempt: OK
+    await call(site, "POST", "/v1/deadletters/replay", json={"mapping": "greet"})
+    await until(lambda: kept(site) == 0, "both have gone")
 
 
 @pytest.mark.parametrize(
