@@ -7,20 +7,15 @@ import sys
 from bridge.cli import exit_codes
 from bridge.errors import BridgeError, ConfigError, EngineUnavailable, NotRunning
 
-_OF_THE_SERVER = {
-    "aiohttp",
-    "cel",
-    "docker",
-    "fastapi",
-    "httpx",
-    "iotcore",
-    "rich",
-    "ruamel",
-    "uvicorn",
-    "watchfiles",
-    "yarl",
-}
-"""Packages of the extras that a Pi with an agent alone does not install."""
+EXTRAS = {
+    "agent": ("gpiozero", "lgpio", "spidev"),
+    "server": (
+        "aiohappyeyeballs", "aiohttp", "cel", "docker", "fastapi", "httpx", "rich", "ruamel", "tzdata", "uvicorn",
+        "watchfiles", "websockets", "yarl",
+    ),
+    "laptop": ("iotcore",),
+}  # fmt: skip
+"""What each extra brings, by the names that are imported: not every installation has all of them."""
 
 
 def main() -> None:
@@ -49,11 +44,13 @@ def run(arguments: list[str]) -> int:
         print(f"gpio-bridge: {error}", file=sys.stderr)
         return exit_codes.UNAVAILABLE
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in _OF_THE_SERVER:
+        package = (error.name or "").partition(".")[0]
+        extra = next((extra for extra, packages in EXTRAS.items() if package in packages), None)
+        if extra is None:
             raise
         print(
-            f"gpio-bridge: this needs {error.name}, which an agent's installation does not have;"
-            " install the rest with: pip install 'gpio-bridge[server]'",
+            f"gpio-bridge: this needs {error.name}, which is not installed here;"
+            f" install it with: pip install 'gpio-bridge[{extra}]'",
             file=sys.stderr,
         )
         return exit_codes.UNAVAILABLE
