@@ -200,15 +200,21 @@ def page(path: str, health: Health, registry: CollectorRegistry) -> tuple[int, s
     return None
 
 
-def status_server(health: Health, registry: CollectorRegistry, host: str, port: int) -> Server:
-    """The HTTP server of a program that serves nothing but its health and metrics."""
+def status_server(
+    health: Health, registry: CollectorRegistry, host: str, port: int, *, why: Callable[[], str] = lambda: ""
+) -> Server:
+    """The HTTP server of a program that serves nothing but its health and metrics.
+
+    `why` says what to tell somebody who asks for more.
+    """
 
     async def answer(request: Request) -> Response:
         if request.method not in ("GET", "HEAD"):
             return Response(405, b"only GET is served here\n", (("Allow", "GET, HEAD"),))
         found = page(request.path, health, registry)
         if found is None:
-            return Response(404, b"try /healthz, /readyz or /metrics\n", (("Content-Type", "text/plain"),))
+            said = f"{why()}try /healthz, /readyz or /metrics\n"
+            return Response(404, said.encode(), (("Content-Type", "text/plain; charset=utf-8"),))
         status, content_type, body = found
         return Response(status, body, (("Content-Type", content_type),))
 

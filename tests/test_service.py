@@ -195,6 +195,9 @@ async def test_a_program_without_pages_serves_its_health_and_metrics() -> None:
         assert "200" in (await ask(server, "GET /healthz HTTP/1.1")).splitlines()[0]
         assert "events_total 1.0" in await ask(server, "GET /metrics HTTP/1.1")
         assert "404" in (await ask(server, "GET /other HTTP/1.1")).splitlines()[0]
+        assert "\r\n\r\ntry /healthz, /readyz or /metrics" in await ask(server, "GET /other HTTP/1.1")
         refused = await ask(server, "POST /healthz HTTP/1.1")
         assert "405" in refused.splitlines()[0]
         assert "Allow: GET, HEAD" in refused
+    async with status_server(Health(), registry, "127.0.0.1", 0, why=lambda: "it sleeps; ") as server:
+        assert "\r\n\r\nit sleeps; try /healthz" in await ask(server, "GET /v1/audit HTTP/1.1")

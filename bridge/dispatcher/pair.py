@@ -172,8 +172,11 @@ class PairedDispatcher:
         """A standby answers for its health where a dispatcher at work serves its API."""
         http = self.settings.http
         self._works = AsyncExitStack()
-        server = status_server(self.health, self._registry, http.host, http.port)
+        server = status_server(self.health, self._registry, http.host, http.port, why=self._who_to_ask)
         self._server = await self._works.enter_async_context(server)
+
+    def _who_to_ask(self) -> str:
+        return f"this dispatcher stands by; ask the one at work ({self._pair.active_peer or 'there is none now'}), or "
 
     def _set_timer(self) -> None:
         if self._timer is not None:

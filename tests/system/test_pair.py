@@ -22,6 +22,7 @@ from bridge.mqtt.transport import Subscription
 from tests.dispatcher.conftest import FRONT_DOOR, Client, motion, until
 from tests.mosquitto import Mosquitto
 from tests.real_parts import require
+from tests.system.processes import ask
 
 MAPPINGS = """
 version: 1
@@ -103,7 +104,7 @@ async def test_rule_17_the_standby_takes_over_from_one_that_is_killed_under_load
     broker.start()
     stack.callback(broker.stop)
 
-    watcher, states = Client(), dict[str, str]()
+    watcher, states, ports = Client(), dict[str, str](), dict[str, int]()
     watcher.transport = connector(broker.settings, RealClock())("watcher", watcher)
     await stack.enter_async_context(watcher.transport)
     await until(watcher.ready.is_set, "connected")
@@ -111,7 +112,10 @@ async def test_rule_17_the_standby_takes_over_from_one_that_is_killed_under_load
 
     def active() -> list[str]:
         for message in watcher.messages:
-            states[message.topic.split("/")[-2]] = json.loads(message.payload)["state"]
+            name, said = message.topic.split("/")[-2], json.loads(message.payload)
+            states[name] = said["state"]
+            if said.get("http"):
+                ports[name] = said["http"]["port"]
         return [name for name, state in states.items() if state == "active"]
 
     spares = [Spare(tmp_path, name, broker.port, sink.url) for name in ("one", "two")]
@@ -120,6 +124,12 @@ async def test_rule_17_the_standby_takes_over_from_one_that_is_killed_under_load
         stack.push_async_callback(spare.end, signal.SIGKILL)
     await until(lambda: len(active()) == 1 and len(states) == 2, "one of two at work", 20)
     (at_work,) = active()
+    (standby,) = states.keys() - {at_work}
+    refused = await asyncio.to_thread(ask, ports[standby], "/v1/audit")
+    assert refused == (
+        404,
+        f"this dispatcher stands by; ask the one at work ({at_work}), or try /healthz, /readyz or /metrics\n",
+    )
 
     warm_up = 0
     while not sink.calls:  # nothing here sends again what nobody had subscribed to
@@ -138,3 +148,7 @@ async def test_rule_17_the_standby_takes_over_from_one_that_is_killed_under_load
     wanted = [f"event-{sequence}" for sequence in range(1, EVENTS + 1)]
     await until(lambda: set(wanted) <= set(sink.calls), "all delivered", 30)
     assert [id_ for id_ in sink.first_occurrences if id_.startswith("event-")] == wanted
+    (after,) = active()
+    _, audit = await asyncio.to_thread(ask, ports[after], "/v1/audit")
+    assert (after, audit["missing"], audit["gaps"]) == (standby, 0, [])
+    assert audit["late"] == []  # what the first one had confirmed, or stored, does not count here
