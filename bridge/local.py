@@ -37,8 +37,8 @@ from bridge.manager.settings import FunctionGateway, ManagerSettings
 from bridge.mqtt.paho import connector
 from bridge.mqtt.settings import MqttSettings
 from bridge.service import Health, first_failed
-from bridge.testing.device import Device
 from bridge.testing.faults import Faults
+from bridge.testing.foreign_device import ForeignDevice
 from bridge.testing.stand_ins import StandIns
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.control import Control
@@ -200,7 +200,7 @@ class Local:
                 board = VirtualBoard(dataclasses.replace(agent, mqtt=mqtt), within=boards)
                 stack.callback(board.close)
                 self.boards[agent.node] = board
-            device = await stack.enter_async_context(Device(connector(mqtt, self._clock)))
+            device = await stack.enter_async_context(ForeignDevice(connector(mqtt, self._clock)))
             faults = Faults(self.broker, device, self.functions, self.restart_agent)
             self.control = await stack.enter_async_context(
                 Control(self.boards, self.plan.control_port, faults.posts, agent=self._tell)

@@ -16,7 +16,7 @@ from bridge.broker import EmbeddedBroker
 from bridge.core.topics import check_topic
 from bridge.errors import TopicError, TransportError
 from bridge.mqtt.transport import Message
-from bridge.testing.device import Device
+from bridge.testing.foreign_device import ForeignDevice
 from bridge.testing.scenarios.words import answer
 from bridge.testing.stand_ins import StandIns
 from bridge.virtual.control import Post
@@ -32,7 +32,7 @@ class Faults:
     def __init__(
         self,
         broker: EmbeddedBroker,
-        device: Device,
+        device: ForeignDevice,
         functions: StandIns,
         restart: Callable[[str], Awaitable[None]],
     ) -> None:

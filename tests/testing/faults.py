@@ -10,8 +10,8 @@ from bridge.dispatcher.invoker import HttpInvoker
 from bridge.dispatcher.settings import GatewaySettings
 from bridge.mqtt.paho import connector
 from bridge.mqtt.settings import MqttSettings
-from bridge.testing.device import Device
 from bridge.testing.faults import Faults
+from bridge.testing.foreign_device import ForeignDevice
 from bridge.testing.stand_ins import StandIns
 
 
@@ -23,5 +23,5 @@ def powerless() -> Faults:
 
     clock = RealClock("always")
     functions = StandIns(HttpInvoker(GatewaySettings(), clock, connections=1), clock)
-    device = Device(connector(MqttSettings(), clock))
+    device = ForeignDevice(connector(MqttSettings(), clock))
     return Faults(EmbeddedBroker("auto", "127.0.0.1", 0, Path("nowhere")), device, functions, restart)

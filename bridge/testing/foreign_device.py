@@ -15,7 +15,7 @@ ANSWER_S: Final = 10.0
 """How long the broker may take to answer."""
 
 
-class Device:
+class ForeignDevice:
     """Publishes; an async context manager that carries out `bridge.mqtt.transport.Listener`."""
 
     def __init__(self, connect: Connector) -> None:
