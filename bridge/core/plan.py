@@ -178,8 +178,10 @@ class _Planner:
             for key, waiting in self.state.waiting.items():
                 wanted = waiting.mapping == mapping.name and key not in self.waiting
                 own = waiting.source == event.source
-                # What happened elsewhere before it began to wait may well arrive later, and is about an earlier time.
-                if wanted and (own or (anywhere and self.at >= waiting.since)):
+                # Backlog from elsewhere may be about a time before it began to wait. What is live came after that,
+                # whatever two clocks say.
+                before = self.backlog and self.at < waiting.since
+                if wanted and (own or (anywhere and not before)):
                     self._end(key, waiting, "until", "none of until")
 
     def _end(self, key: str, waiting: Waiting, clause: str, wanted: str) -> None:

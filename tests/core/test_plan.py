@@ -275,11 +275,21 @@ b: {select: {event: motion.detected}, for: 60s, invoke: f}
     assert set(desk.state.waiting) == {f"b|{SOURCE}", f"b|{SOURCE[:-10]}gate"}
 
 
-def test_rule_15_what_happened_elsewhere_before_the_waiting_began_does_not_end_it() -> None:
+def test_rule_15_backlog_from_elsewhere_of_before_the_waiting_began_does_not_end_it() -> None:
     desk = Desk(one("for: 60s\nuntil: {sensor: disarm}", select="{event: motion.detected}"))
     desk.feed(sensor_event(seconds=100))
-    assert desk.feed(sensor_event("button.pressed", seconds=99, sensor="disarm")).cancelled == ()
-    assert desk.feed(sensor_event("button.pressed", seconds=100, sensor="disarm")).cancelled == (KEY,)
+    before = sensor_event("button.pressed", seconds=99, sensor="disarm")
+    assert desk.feed(before, received=110, backlog=True).cancelled == ()
+    at_once = sensor_event("button.pressed", seconds=100, sensor="disarm")
+    assert desk.feed(at_once, received=110, backlog=True).cancelled == (KEY,)
+
+
+def test_rule_15_what_is_live_ends_a_waiting_also_when_its_clock_is_behind() -> None:
+    desk = Desk(one("for: 60s\nuntil: [{sensor: disarm}, {topic: alarm/off}]", select="{event: motion.detected}"))
+    desk.feed(sensor_event(seconds=100))
+    assert desk.feed(sensor_event("button.pressed", seconds=98, sensor="disarm")).cancelled == (KEY,)
+    desk.feed(sensor_event(seconds=200))
+    assert desk.feed(foreign_event("alarm/off", seconds=199)).cancelled == (KEY,)
 
 
 def test_rule_15_a_sensors_own_later_event_ends_a_waiting_whatever_its_clock_said() -> None:
