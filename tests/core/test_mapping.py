@@ -71,3 +71,12 @@ def test_an_empty_set_says_so() -> None:
     assert MappingSet().empty
     assert not MappingSet().allow_empty
     assert not MappingSet().candidates(sensor_event())
+
+
+def test_its_functions_are_those_that_are_invoked_and_those_that_are_told_of_a_failure() -> None:
+    built = mapping_set("""
+a: {select: {event: "*"}, invoke: f, on_failure: page}
+b: {select: {event: "*"}, invoke: g, on_failure: f}
+c: {select: {event: "*"}, invoke: f}
+""")
+    assert built.functions == ("f", "page", "g")
