@@ -492,6 +492,9 @@ class Ledger:
                 self._give_up_unqueued(work, MAPPING_REMOVED, now)
             elif self._slots.get(work.lane) is work:
                 del self._slots[work.lane]
+                if work.invocation.due_at is not None:
+                    key = timer_key(work.invocation.mapping, work.entry.event)
+                    self._remember((waiting_change(key, None),), None)
                 self._give_up_unqueued(work, MAPPING_REMOVED, now)
             elif self._long.withdraw(work) or self._lanes.remove(work.lane, work):
                 self._give_up_unqueued(work, MAPPING_REMOVED, now)

@@ -114,6 +114,15 @@ def test_rule_13_what_waits_in_a_slot_of_a_removed_mapping_is_a_dead_letter() ->
     assert bench.ledger.slots == frozenset()
 
 
+def test_rule_13_a_for_in_a_slot_of_a_removed_mapping_waits_no_longer_when_the_mapping_comes_back() -> None:
+    bench = Bench(mapping(backlog="latest", for_s=5.0))
+    bench.receive(event(1), backlog=True)
+    bench.step(MappingsReplaced(MappingSet([mapping("other")])))
+    bench.step(MappingsReplaced(MappingSet([mapping(for_s=5.0)])))
+    bench.receive(event(2, at_s=1.0))
+    assert bench.ledger.waiting == 1
+
+
 def test_rule_15_timers_of_an_earlier_life_wait_until_they_are_released() -> None:
     bench = Bench(mapping(for_s=5.0))
     bench.receive(event(1))
