@@ -64,6 +64,14 @@ def test_rule_17_what_the_other_dispatcher_of_a_pair_has_confirmed_is_not_missin
     assert [(gap.first, gap.last) for gap in report.elsewhere] == [(5, 7), (12, 24)]
 
 
+def test_of_a_dispatcher_alone_a_gap_of_an_earlier_life_is_missing_still() -> None:
+    audit = Audit()
+    audit.restore([row((1, 4), (8, 11))], after(0))
+    audit.observe([row((1, 4), (8, 11), (25, 26))], after(1))
+    report = audit.report(after(3600))
+    assert ([(gap.first, gap.last) for gap in report.gaps], report.elsewhere) == ([(5, 7), (12, 24)], ())
+
+
 def test_rule_17_of_a_pair_what_is_missing_while_this_dispatcher_is_at_work_is_missing() -> None:
     audit = Audit(paired=True)
     audit.restore([row((1, 4))], after(0))

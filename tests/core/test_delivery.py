@@ -671,6 +671,19 @@ def test_rule_11_the_total_time_begins_with_an_attempt_that_reached_the_function
     assert bench.invoked == ["door-1:m"]
 
 
+def test_rule_11_the_total_time_goes_on_while_a_function_is_away_that_was_reached_before() -> None:
+    bench = Bench(mapping(retry=RetryPolicy(attempts=3, total_s=60.0)))
+    bench.receive(event())
+    bench.attempted("door-1:m", Verdict.RETRYABLE)
+    bench.wait(1.0)
+    bench.attempted("door-1:m", Verdict.PARKED)
+    bench.wait(3600.0)
+    bench.attempted("door-1:m", Verdict.RETRYABLE)
+    assert [ended.letter.reason for ended in bench.told(Ended) if ended.letter] == [
+        "gave up after 2 attempts in 3601 s: broken"
+    ]
+
+
 def test_rule_15_a_cooldown_from_success_begins_with_it() -> None:
     bench = Bench(mapping(cooldown=Cooldown(30.0, start="success")))
     bench.receive(event(1))
