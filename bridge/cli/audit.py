@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from bridge.cli.table import counted
+
 
 def audit(
     accept: Annotated[
@@ -60,7 +62,10 @@ def report(document: Mapping[str, Any]) -> Iterator[str]:
                 " dispatcher knew of it"
             )
     known, sources = (sum(one["count"] for one in document["sources"]), {one["source"] for one in document["sources"]})
-    yield f"{known} events of {len(sources)} sensors are accounted for, {document['missing']} are missing"
+    yield (
+        f"{counted(known, 'event')} of {counted(len(sources), 'sensor')} {'is' if known == 1 else 'are'} accounted for,"
+        f" {document['missing']} {'is' if document['missing'] == 1 else 'are'} missing"
+    )
 
 
 def _gap(gap: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from bridge.cli.recognition import SETTINGS, Kind, recognise, settings_of
+from bridge.cli.table import counted
 from bridge.errors import ConfigError, Problem
 
 
@@ -42,7 +43,7 @@ def check(
         for problem in problems:
             print(problem)
         for file, what, examples in good:
-            met = f", {examples} example{'' if examples == 1 else 's'} met" if examples else ""
+            met = f", {counted(examples, 'example')} met" if examples else ""
             print(f"{file}: ok ({_NAMES[what]}{met})")
     if problems:
         raise typer.Exit(CONFIG)

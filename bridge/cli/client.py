@@ -42,25 +42,25 @@ def dispatcher_url(given: str | None) -> str:
     return (given or (here.dispatcher if here else "http://127.0.0.1:8089")).rstrip("/")
 
 
-def manager_url(given: str | None) -> str:
-    """The manager to ask: as given, that of the running `up`, or its port on this machine."""
-    here = None if given else whereabouts.find()
-    return (given or (here.manager if here else "http://127.0.0.1:8088")).rstrip("/")
+def manager_access(url: str | None, token_file: Path | None) -> tuple[str, dict[str, str]]:
+    """The manager to ask - as given, that of the running `up`, or its port on this machine - and the token's header.
 
-
-def manager_token(file: Path | None) -> str:
-    """The token to show the manager: from a file, or that of the running `up`. Raises Refused when there is none."""
-    here = None if file else whereabouts.find()
-    path = file or (Path(here.manager_token) if here else None)
+    The token is that of the file, or of the running `up`, which is shown to its own manager and to no other address.
+    Raises Refused when there is none.
+    """
+    here = None if url and token_file else whereabouts.find()
+    own = here.manager.rstrip("/") if here else None
+    address = (url or own or "http://127.0.0.1:8088").rstrip("/")
+    path = token_file or (Path(here.manager_token) if here is not None and address == own else None)
     if path is None:
         raise Refused(
-            "the manager asks for a token: make one with `gpio-bridge tokens create`, put it into a file, and name that"
-            " with --token-file"
+            f"the manager at {address} asks for a token: make one with `gpio-bridge tokens create`, put it into a file,"
+            " and name that with --token-file"
         )
     try:
-        return path.read_text(encoding="ascii").strip()
+        return address, {"Authorization": f"Bearer {path.read_text(encoding='ascii').strip()}"}
     except (OSError, UnicodeDecodeError) as error:
-        raise Refused(f"the token in {path} cannot be read: {error}") from error
+        raise Refused(f"the token in {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def control_url(given: str | None, option: str = "--url") -> str:
@@ -97,10 +97,10 @@ def ask(
             )
     except httpx.TimeoutException as error:
         raise NotRunning(f"the {program} at {url} did not answer within {timeout_s:g} s") from error
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise Refused(f"{url!r} is no address; write one such as http://192.168.1.10:8088") from error
     except httpx.TransportError as error:
         raise NotRunning(f"no {program} answers at {url} ({error}); {_advice(program)}") from error
-    except httpx.InvalidURL as error:
-        raise Refused(f"{url!r} is no address: {error}") from error
 
 
 def lines(

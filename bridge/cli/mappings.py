@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bridge.cli.table import print_table
+from bridge.cli.table import counted, print_table
 
 if TYPE_CHECKING:
     import httpx
@@ -28,6 +28,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the manager's answer
 File = Annotated[Path, typer.Argument(help="A mapping file.", dir_okay=False)]
 
 _PAGE = 1000
+_NAMED = 5
+"""So many mappings are named in a line of the history."""
 
 
 @app.command("list", short_help="List the mappings.")
@@ -53,7 +55,8 @@ def listed(url: Url = None, token_file: TokenFile = None, as_json: AsJson = Fals
     carried = manager.get("/topic-annotations", "asking for topic annotations").json()["functions"]
     count = sum(len(one["mappings"]) for one in carried)
     if count:
-        print(f"and {_counted(count)} of functions' topic annotations: gpio-bridge mappings annotated")
+        print(f"and {counted(count, 'mapping')} of functions' topic annotations: gpio-bridge mappings annotated")
+    manager.warn_of_the_file()
 
 
 @app.command("annotated", short_help="List what functions' topic annotations mean.")
@@ -79,11 +82,13 @@ def annotated(url: Url = None, token_file: TokenFile = None, as_json: AsJson = F
 @app.command("plan", short_help="Show what a file would change.")
 def plan(file: File, url: Url = None, token_file: TokenFile = None, as_json: AsJson = False) -> None:
     """Show what would change if this file were in force, and the difference of the texts. Changes nothing."""
-    planned = _Manager(url, token_file).plan(_read(file), str(file))
+    manager = _Manager(url, token_file)
+    planned = manager.plan(_read(file), str(file))
     if as_json:
         _print_json(planned)
         return
     _tell(planned)
+    manager.warn_of_the_file()
 
 
 @app.command("apply", short_help="Put a file in force.")
@@ -99,7 +104,7 @@ def apply(file: File, why: Why = "", yes: Yes = False, url: Url = None, token_fi
         return
     headers = {"Content-Type": "application/yaml", "If-Match": planned["etag"]}
     done = manager.ask("PUT", "/mappings/file", "applying the file", headers=headers, content=text, why=why).json()
-    print(f"revision {done['revision']} is in force: {_counted(done['mappings'])}")
+    print(f"revision {done['revision']} is in force: {counted(done['mappings'], 'mapping')}")
 
 
 @app.command("history", short_help="Show what the mapping file was.")
@@ -119,7 +124,8 @@ def history(
         return
     for one in found["revisions"]:
         why = f": {one['why']}" if one["why"] else ""
-        print(f"{one['number']:>4}  {one['at'][:19]}Z  {one['who']}  {one['what']}{why}  {_summary(one['changes'])}")
+        changes = _summary(one["changes"], most=_NAMED)
+        print(f"{one['number']:>4}  {one['at'][:19]}Z  {one['who']}  {one['what']}{why}  {changes}")
         if diff:
             print(one["diff"])
 
@@ -146,17 +152,17 @@ def rollback(
         json={"revision": revision},
         why=why,
     ).json()
-    print(f"revision {done['revision']} is in force, as {revision} was: {_counted(done['mappings'])}")
+    print(f"revision {done['revision']} is in force, as {revision} was: {counted(done['mappings'], 'mapping')}")
 
 
 class _Manager:
     """The manager that is asked, and the token it is shown."""
 
     def __init__(self, url: str | None, token_file: Path | None) -> None:
-        from bridge.cli.client import manager_token, manager_url
+        from bridge.cli.client import manager_access
 
-        self._root = f"{manager_url(url)}/api/v1"
-        self._headers = {"Authorization": f"Bearer {manager_token(token_file)}"}
+        self._address, self._headers = manager_access(url, token_file)
+        self._root = f"{self._address}/api/v1"
 
     def ask(
         self,
@@ -186,6 +192,14 @@ class _Manager:
 
     def get(self, path: str, attempted: str) -> httpx.Response:
         return self.ask("GET", path, attempted)
+
+    def warn_of_the_file(self) -> None:
+        """Tell of a mapping file that somebody has broken by hand: what is in force is not what stands there."""
+        from bridge.cli.client import ask
+
+        reasons = ask("GET", f"{self._address}/readyz", program="manager").json().get("reasons", {})
+        if "mappings" in reasons:
+            print(f"not in force is the mapping file as it stands: {reasons['mappings']}", file=sys.stderr)
 
     def plan(self, text: bytes, name: str) -> dict[str, Any]:
         """What the text would change. Raises ConfigError for one with mistakes, each with its place in `name`."""
@@ -235,13 +249,11 @@ def _tell(planned: dict[str, Any]) -> None:
     print(_summary(planned["changes"]) or "only the text changes: comments, order or looks")
 
 
-def _summary(changes: dict[str, list[str]]) -> str:
+def _summary(changes: dict[str, list[str]], most: int | None = None) -> str:
     signs = {"added": "+", "changed": "~", "removed": "-"}
-    return "  ".join(f"{sign}{name}" for what, sign in signs.items() for name in changes[what])
-
-
-def _counted(mappings: int) -> str:
-    return f"{mappings} mapping{'' if mappings == 1 else 's'}"
+    told = [f"{sign}{name}" for what, sign in signs.items() for name in changes[what]]
+    more = [] if most is None or len(told) <= most else [f"and {len(told) - most} more"]
+    return "  ".join([*told[:most], *more])
 
 
 def _print_json(value: object) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from bridge.cli.table import print_table
+from bridge.cli.table import counted, print_table
 
 app = typer.Typer(
     help="What sensors told in the last hours, as the manager keeps it.", no_args_is_help=True, rich_markup_mode=None
@@ -79,7 +79,7 @@ def chart(answer: Mapping[str, Any]) -> Iterator[str]:
     buckets = answer["buckets"]
     unit = f" {answer['unit']}" if answer["unit"] else ""
     reach = f"{_at(answer['from'])} to {_at(answer['to'])}"
-    yield f"{answer['node']}/{answer['sensor']}  {reach}  {answer['events']} events"
+    yield f"{answer['node']}/{answer['sensor']}  {reach}  {counted(answer['events'], 'event')}"
     if answer["shows"] == "numbers":
         middles = [one["mean"] if one["count"] else one["last"] for one in buckets]
         known = [one for one in middles if isinstance(one, int | float)]
@@ -183,8 +183,8 @@ def _seconds(text: str, option: str) -> float:
 
 
 def _asked(path: str, params: dict[str, str], url: str | None, token_file: Path | None) -> Any:
-    from bridge.cli.client import ask, granted, manager_token, manager_url
+    from bridge.cli.client import ask, granted, manager_access
 
-    headers = {"Authorization": f"Bearer {manager_token(token_file)}"}
-    answer = ask("GET", f"{manager_url(url)}/api/v1{path}", program="manager", headers=headers, params=params)
+    address, headers = manager_access(url, token_file)
+    answer = ask("GET", f"{address}/api/v1{path}", program="manager", headers=headers, params=params)
     return granted(answer, "reading the history").json()

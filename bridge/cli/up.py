@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from bridge.cli.programs import LogLevel, set_up_logging
+from bridge.cli.table import counted
 
 if TYPE_CHECKING:
     from bridge.cli.story import Line
@@ -240,8 +241,8 @@ def _banner(local: Local) -> str:
     functions = len(local.gateway.backend.wanted()) if local.gateway.backend else 0
     rows = [
         ("broker", f"mqtt://{local.broker.host}:{local.broker.port}", local.broker.description),
-        ("gateway", local.gateway.url, f"{functions} functions, with OpenFaaS' HTTP interface"),
-        ("dispatcher", local.dispatcher.url, f"{len(local.dispatcher.mappings.mappings)} mappings"),
+        ("gateway", local.gateway.url, f"{counted(functions, 'function')}, with OpenFaaS' HTTP interface"),
+        ("dispatcher", local.dispatcher.url, counted(len(local.dispatcher.mappings.mappings), "mapping")),
         ("manager", local.manager.url, "the mappings over HTTP"),
         ("virtual Pis", local.control.url, "; ".join(pis)),
         ("state", str(local.plan.state), ""),

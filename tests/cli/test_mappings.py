@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -148,3 +149,37 @@ def test_what_functions_carry_is_listed_and_told_where_it_stands(command: Comman
 
 def test_annotations_that_do_not_count_are_told_with_the_setting(command: Command, file: Path) -> None:
     assert "topic_annotations.enabled is false" in command("mappings", "annotated").stdout
+
+
+def test_the_token_of_up_is_shown_to_no_other_address(command: Command, file: Path, tmp_path: Path) -> None:
+    elsewhere = command("mappings", "list", "--url", "http://127.0.0.1:9")
+    assert (elsewhere.returncode, "http://127.0.0.1:9 asks for a token" in elsewhere.stderr) == (
+        exit_codes.FAILED,
+        True,
+    )
+    token = tmp_path / "token"
+    token.write_text("gpb_1_x", encoding="ascii")
+    nonsense = command("mappings", "list", "--url", "localhost:9", "--token-file", str(token))
+    assert (nonsense.returncode, "is no address; write one such as http://" in nonsense.stderr) == (
+        exit_codes.FAILED,
+        True,
+    )
+
+
+def test_a_file_that_was_broken_by_hand_is_told_of_with_its_line(command: Command, file: Path, tmp_path: Path) -> None:
+    good = tmp_path / "good.yaml"
+    good.write_text(MAPPINGS, encoding="utf-8")
+    file.write_text(MAPPINGS + "  broken: [\n", encoding="utf-8")
+    for words in (("list",), ("plan", str(good))):
+        done = next(done for _ in range(10) if (done := command("mappings", *words)).stderr)
+        assert done.returncode == exit_codes.OK
+        assert re.match(r"not in force is the mapping file as it stands: .*/mappings.yaml:\d+:\d+: ", done.stderr)
+
+
+def test_the_history_names_only_some_of_many_changes(command: Command, file: Path, tmp_path: Path) -> None:
+    wanted = tmp_path / "many.yaml"
+    more = "".join(f"  m-{number}: {{select: {{sensor: a}}, invoke: f}}\n" for number in range(7))
+    wanted.write_text(MAPPINGS + more, encoding="utf-8")
+    assert command("mappings", "apply", str(wanted), "--yes").returncode == exit_codes.OK
+    (newest, *_) = command("mappings", "history").stdout.splitlines()
+    assert newest.endswith("+m-0  +m-1  +m-2  +m-3  +m-4  and 2 more")

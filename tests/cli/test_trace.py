@@ -125,7 +125,7 @@ async def test_why_of_a_mapping_that_always_fired_says_so(site: Site, command: C
 async def test_audit_leaves_with_0_when_nothing_is_missing(site: Site, command: Command) -> None:
     done = await asked(command, site, "audit")
     assert done.returncode == exit_codes.OK
-    assert done.stdout == "1 events of 1 sensors are accounted for, 0 are missing\n"
+    assert done.stdout == "1 event of 1 sensor is accounted for, 0 are missing\n"
     done = await asked(command, site, "audit", "--accept", "--json")
     assert done.returncode == exit_codes.OK
     assert json.loads(done.stdout)["accepted"] == []
@@ -180,7 +180,7 @@ def test_a_report_names_every_gap_duplicate_and_drop() -> None:
     assert "2 by age" in found[3]
     assert "1-2 of epoch abcd" in found[3]
     assert "7 arrived again" in found[4]
-    assert found[6] == "4 events of 1 sensors are accounted for, 3 are missing"
+    assert found[6] == "4 events of 1 sensor are accounted for, 3 are missing"
 
 
 @pytest.mark.parametrize(
