@@ -26,7 +26,7 @@ Given = Annotated[str, typer.Argument(metavar="NODE", help="A cluster node, by i
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@app.command()
+@app.command(short_help="Make a swarm of this machine alone.")
 def init(
     advertise_addr: Annotated[
         str, typer.Option(help="The address or interface at which the others reach this machine.")
@@ -55,7 +55,7 @@ def join_command_(
     print(on_engine(host, lambda engine: join_command(engine, manager=manager)))
 
 
-@app.command()
+@app.command(short_help="Show the cluster nodes and what runs on each.")
 def nodes(host: Host = None, as_json: AsJson = False) -> None:
     """Show the cluster nodes and what runs on each; warnings go to stderr."""
     from bridge.manager.cluster.cluster import cluster_nodes, counted, running_tasks, shown
@@ -94,7 +94,7 @@ def demote(node: Given, host: Host = None) -> None:
     _change(host, node, "Role", "worker", "is a worker")
 
 
-@app.command()
+@app.command(short_help="Move everything away from a cluster node.")
 def drain(node: Given, host: Host = None) -> None:
     """Move everything away from a cluster node, before it is switched off."""
     _change(host, node, "Availability", "drain", "gives up its tasks")
@@ -106,7 +106,7 @@ def activate(node: Given, host: Host = None) -> None:
     _change(host, node, "Availability", "active", "takes tasks")
 
 
-@app.command()
+@app.command(short_help="Give a cluster node labels, or take them away.")
 def label(
     node: Given,
     labels: Annotated[list[str], typer.Argument(help="KEY=VALUE to give a label, KEY- to take it away.")],

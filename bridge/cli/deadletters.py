@@ -42,7 +42,7 @@ def list_(
         print("there are no dead letters")
 
 
-@app.command()
+@app.command(short_help="Show one dead letter whole.")
 def show(
     number: Annotated[int, typer.Argument(help="The number that `list` shows.")],
     url: Url = None,

@@ -51,7 +51,7 @@ def list_(
     print_table(rows)
 
 
-@app.command()
+@app.command(short_help="Deploy the functions of a stack file.")
 def deploy(
     names: Names = None,
     file: Stack = STACK,
@@ -101,10 +101,10 @@ def deploy(
         until_ready(address, name, function.place, auth, within_s=wait, updated=updated[name])
 
 
-app.command("build")(function_images.build)
-app.command("push")(function_images.push)
+app.command("build", short_help="Build the images of a stack file's functions.")(function_images.build)
+app.command("push", short_help="Push the images to their registries.")(function_images.push)
 app.command("up")(function_images.up)
-app.command("template")(function_images.template)
+app.command("template", short_help="Write the templates of function images.")(function_images.template)
 app.add_typer(secrets.app, name="secret")
 
 
@@ -168,7 +168,7 @@ def logs(
             print(f"{document['timestamp']} {document['instance']}  {document['text'].rstrip()}", flush=True)
 
 
-@app.command()
+@app.command(short_help="Remove functions from the gateway.")
 def remove(
     names: Annotated[list[str], typer.Argument(help="The functions.")],
     gateway: Url = None,
@@ -187,7 +187,7 @@ def remove(
         print(f"{name}: removed")
 
 
-@app.command()
+@app.command(short_help="Start a function, with a handler to change.")
 def new(
     name: Annotated[str, typer.Argument(help="The name of the new function.")],
     lang: Annotated[

@@ -20,7 +20,7 @@ File = Annotated[Path | None, typer.Option("--from-file", help="The file with th
 Trim = Annotated[bool, typer.Option("--trim/--no-trim", help="Without the blanks and line ends around it.")]
 
 
-@app.command()
+@app.command(short_help="Create a secret.")
 def create(
     name: Name,
     literal: Literal = None,
@@ -36,7 +36,7 @@ def create(
     print(f"{name}: created")
 
 
-@app.command()
+@app.command(short_help="Change a secret.")
 def update(
     name: Name,
     literal: Literal = None,

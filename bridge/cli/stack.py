@@ -40,7 +40,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Timeout = Annotated[float, typer.Option(min=1, help="How many seconds all of it may take to run.")]
 
 
-@app.command()
+@app.command(short_help="Write the compose file of everything, and passwords.")
 def init(
     folder: Annotated[Path, typer.Argument(help="Where the stack's files go.", file_okay=False)] = _FILE.parent,
     agents: Annotated[
@@ -96,7 +96,7 @@ def deploy(
     print(f"{name}: deployed" if detach else f"{name}: all of it runs")
 
 
-@app.command()
+@app.command(short_help="Say what would keep a compose file from running.")
 def check(name: Name = _NAME, file: File = _FILE, host: Host = None) -> None:
     """Say what would keep a compose file from running on this swarm; changes nothing."""
     from bridge.clock import RealClock
@@ -140,7 +140,7 @@ def status(name: Name = _NAME, host: Host = None, as_json: AsJson = False) -> No
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(short_help="Print what a stack's services wrote.")
 def logs(
     name: Name = _NAME,
     services: Annotated[list[str] | None, typer.Argument(help="Which services; without any, all.")] = None,

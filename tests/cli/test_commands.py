@@ -36,6 +36,8 @@ COMMANDS = every_command(app)
 def test_every_command_has_help(arguments: tuple[str, ...], option: str) -> None:
     result = CliRunner().invoke(app, [*arguments, option])
     assert (result.exit_code, result.output[:6]) == (0, "Usage:")
+    _, _, lines = result.output.partition("\nCommands:\n")
+    assert not [line for line in lines.splitlines() if line.endswith("...")], "a line that is cut says nothing"
 
 
 def test_the_commands_are_found() -> None:
