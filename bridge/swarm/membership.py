@@ -28,8 +28,9 @@ def read_membership(info: Mapping[str, Any], address: str) -> Membership:
     complaint = None
     if state == "inactive":
         complaint = (
-            f"the Docker Engine at {address} is in no swarm; make one of it with `docker swarm init` (with"
-            " --advertise-addr ADDRESS on a machine of several addresses), or join one as a manager"
+            f"the Docker Engine at {address} is in no swarm; make one of it with `gpio-bridge cluster init`, or with"
+            " `docker swarm init` (and --advertise-addr ADDRESS on a machine of several addresses), or join one as a"
+            " manager"
         )
     elif state == "locked":
         complaint = f"the swarm of the Docker Engine at {address} is locked; open it with `docker swarm unlock`"

@@ -187,6 +187,7 @@ class Stacks:
     async def remove(self, request: Request, stack: StackPath) -> Response:
         """Begin a removal."""
         self._refuse_own(stack, "removed", "rm")
+        self._refuse_under_way(stack)  # what is being deployed may have nothing yet that could be found
 
         async def work(engine: Engine, tell: Tell) -> None:
             await remove_stack(engine, stack, tell, self._clock)
@@ -227,6 +228,12 @@ class Stacks:
                 f"this manager is a part of {stack}, and would end before it is {done}; on a manager of the swarm,"
                 f" type: gpio-bridge stack {command}",
             )
+
+    def _refuse_under_way(self, stack: str) -> None:
+        try:
+            self._deployments.refuse_under_way(stack)
+        except UnderWay as error:
+            raise Refusal(409, str(error)) from error
 
     def _begin(self, caller: Caller, stack: str, what: What, work: Any) -> Response:
         done = "deployed" if what == "deploy" else "removed"

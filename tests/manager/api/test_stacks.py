@@ -44,6 +44,7 @@ async def test_a_stack_is_deployed_read_rolled_back_and_removed(desk: Desk, swar
     assert (begun.status_code, begun.headers["location"]) == (202, f"{HOUSE}/deployment")
     busy = await client.put(HOUSE, content=compose("two"), headers=YAML, params=QUICK)
     assert (busy.status_code, busy.json()["detail"]) == (409, "house is being deployed; wait for the end of it")
+    assert (await client.delete(HOUSE)).status_code == 409, "also before there is anything of it"
     done = await ended(desk)
     assert (done["state"], done["errors"], done["who"]) == ("succeeded", [], "tester")
     assert ("echo", "service made") in [(line["part"], line["text"]) for line in done["lines"]]
