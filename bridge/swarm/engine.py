@@ -60,7 +60,7 @@ class Engine:
         client, self.version = await self._threaded(self._agreed)
         self.disconnect()
         self._client = client
-        _log.info("Connected to the engine", extra={"op": "engine", "host": self.address.host, "api": self.version})
+        _log.debug("Connected to the engine", extra={"op": "engine", "host": self.address.host, "api": self.version})
 
     def disconnect(self) -> None:
         """Close idle connections: one from before an engine's restart would fail the next call."""
