@@ -31,6 +31,9 @@ def read_event(payload: bytes, topics: Topics, received_at: datetime) -> Event:
         if len(names) == 3 and all(isinstance(name, str) for name in names):
             own = topics.event(*[str(name) for name in names])
             return parse_any(payload, topics.parse(own) or own, id="explained", received_at=received_at)
+        missing = [name for name in ("id", "source", "type") if not isinstance(document.get(name), str)]
+        if missing:
+            raise EventError(f"this is no CloudEvent: it has no {', '.join(missing)}, which must be text")
         return parse_any(payload, "explained", id="explained", received_at=received_at)
     topic = document.get("topic")
     if not isinstance(topic, str) or "payload" not in document:

@@ -60,6 +60,7 @@ async def test_a_mapping_that_is_not_saved_can_be_asked(desk: Desk) -> None:
         {},
         {"event": EVENT, "topic": "a"},
         {"event": {"specversion": "1.0", "data": {"site": "home", "node": "pi-1", "sensor": "front-door"}}},
+        {"event": {"specversion": "1.0", "id": "e-1"}},
         {"event": 1},
         {"topic": TOPIC},
         {"recorded": 1},
