@@ -118,10 +118,9 @@ class LongLanes:
 
     def wanted(self) -> Iterator[Fetch]:
         """What to read next."""
-        if self._shelf:
-            share = self._share(len(self._shelf))
-            for lane, after in self._shelf.wanted(share // 2):
-                yield Fetch(lane, after, share)
+        share = self._share(len(self._shelf))
+        for lane, after in self._shelf.wanted(share // 2):
+            yield Fetch(lane, after, share)
 
     def fetched(self, lane: str, records: Sequence[Record] | None) -> Iterator[Record]:
         """What was read, and is in memory again; None when the disk did not answer."""
