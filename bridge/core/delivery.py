@@ -68,8 +68,10 @@ from bridge.core.work import (
     expired,
     invocation_of,
     on_failure,
+    pause,
     place_of,
     replay_key,
+    resumed,
     shelf_key,
     shelf_of,
     waits_s,
@@ -440,24 +442,25 @@ class Ledger:
         if self._removed(work):
             self._give_up(work, MAPPING_REMOVED, now, outcome)
             return
-        started = work.first_at if work.first_at is not None else now.monotonic
+        elapsed_s = now.monotonic - work.first_at if work.first_at is not None else 0.0
         match decide(
             invocation.retry,
             outcome,
             attempt=work.attempts,
-            elapsed_s=now.monotonic - started,
+            elapsed_s=elapsed_s,
             jitter=given.jitter,
         ):
             case RetryAfter(delay_s):
                 self._effects.append(Retrying(invocation, entry.event, work.attempts, outcome, delay_s))
                 failed_at = now.monotonic if outcome.unwell else None
                 self._lanes.again(work.lane, now.monotonic + delay_s, failed_at=failed_at)
+                work.pause = pause(elapsed_s, delay_s, now)
                 self._books.change(entry)
             case Park():
                 self._effects.append(Retrying(invocation, entry.event, work.attempts, outcome, None))
                 work.attempts -= 1  # it never reached the function
                 if not work.attempts:
-                    work.first_at = None  # nor does its `total` begin with it
+                    work.first_at = work.pause = None  # nor does its `total` begin with it
                 self._lanes.park(work.lane, now.monotonic)
             case GiveUp(reason):  # pragma: no branch - the last of them, as mypy knows
                 self._give_up(work, reason, now, outcome)
@@ -621,7 +624,7 @@ class Ledger:
         entry = Entry(record.number, key, record.event, record.received_at, stored=True, written=True, lane=lane)
         self._books.open(entry, restored=True)
         for kept in record.open:
-            work = Work(kept.invocation, entry, attempts=kept.attempts)
+            work = resumed(kept, entry, now)
             if work.invocation.id in self._works:
                 self._dead(work, IN_WORK.format(entry.event.id), now, None)
                 continue
@@ -642,7 +645,7 @@ class Ledger:
             entry = Entry(record.number, key, record.event, record.received_at, stored=True, written=True)
             self._books.open(entry, restored=True)
             for kept in record.open:
-                work, lane = Work(kept.invocation, entry, attempts=kept.attempts), shelf_of(kept.invocation)
+                work, lane = resumed(kept, entry, now), shelf_of(kept.invocation)
                 if kept.invocation.due_at is None and record.number < begun.get(lane, 0):
                     self._admit(work, now)
                     self._long.join(work, lane)  # it is ahead of what is on the disk

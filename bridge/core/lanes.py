@@ -95,16 +95,20 @@ class Lanes(Generic[T]):
             return None
         return min(heap[0][0] for heap in (self._waiting, self._probes) if heap)
 
-    def add(self, name: str, function: str, item: T) -> None:
-        """Queue an invocation at the end of its lane."""
+    def add(self, name: str, function: str, item: T, *, not_before: float | None = None) -> None:
+        """Queue an invocation at the end of its lane; one at the head waits until a monotonic time, if one is given."""
         lane = self._lanes.get(name)
         if lane is None:
             lane = self._lanes[name] = _Lane(name, function)
             self._enter(function)
         lane.queue.append((function, item))
         self._queued += 1
-        if len(lane.queue) == 1:
+        if len(lane.queue) > 1:
+            return
+        if not_before is None:
             self._make_ready(lane)
+        else:
+            self._wait(lane, not_before)
 
     def start(self) -> list[T]:
         """The invocations that may start now; each counts as running until `end`, `again` or `park`."""
@@ -153,8 +157,7 @@ class Lanes(Generic[T]):
             self._fail(lane.function, failed_at)
         else:
             self._unpark(lane.function)
-        lane.not_before = not_before
-        heapq.heappush(self._waiting, (not_before, next(self._order), lane))
+        self._wait(lane, not_before)
 
     def park(self, name: str, now: float) -> None:
         """Nothing of this lane's function starts until a probe succeeds; the running invocation stays the head.
@@ -207,6 +210,10 @@ class Lanes(Generic[T]):
             function = self._functions.get(name)
             if function is not None and function.probe_at == due:
                 function.probing = True
+
+    def _wait(self, lane: _Lane[T], not_before: float) -> None:
+        lane.not_before = not_before
+        heapq.heappush(self._waiting, (not_before, next(self._order), lane))
 
     def _make_ready(self, lane: _Lane[T]) -> None:
         function = self._functions[lane.function]

@@ -67,13 +67,13 @@ class LongLanes:
             if lane in self._shelf:
                 self._put_away(work, lane)
                 return
-        self._lanes.add(work.lane, work.invocation.function, work)
+        self._lanes.add(work.lane, work.invocation.function, work, not_before=work.not_before)
 
     def join(self, work: Work, lane: str) -> None:
         """Let it take its turn in memory, ahead of what is on the disk."""
         work.long = lane
         self._shelf.joined(lane)
-        self._lanes.add(work.lane, work.invocation.function, work)
+        self._lanes.add(work.lane, work.invocation.function, work, not_before=work.not_before)
 
     def left(self, work: Work) -> None:
         """It has ended."""

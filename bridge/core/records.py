@@ -16,11 +16,24 @@ from bridge.core.mapping_state import MappingState, StateChange
 
 
 @dataclass(slots=True)
+class Pause:
+    """The pause before another attempt, as another life can tell it: by wall time."""
+
+    begun_at: datetime
+    """When the first attempt began."""
+    until: datetime
+    whole_s: float
+    """It is never longer than this, however far a clock has been put back meanwhile."""
+
+
+@dataclass(slots=True)
 class OpenInvocation:
     """An invocation that has not ended, as the journal keeps it."""
 
     invocation: Invocation
     attempts: int
+    pause: Pause | None = None
+    """The last one before another attempt."""
 
 
 @dataclass(slots=True)

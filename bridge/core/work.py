@@ -6,7 +6,7 @@ What may not live here: the order of anything, and deciding.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from bridge.core.event import Event, Identity
@@ -14,7 +14,7 @@ from bridge.core.invocation import DeadLetter, Invocation, letter_document
 from bridge.core.mapping import MappingSet
 from bridge.core.plan import Planned, decision_time
 from bridge.core.receipts import Ticket
-from bridge.core.records import OpenInvocation
+from bridge.core.records import OpenInvocation, Pause
 from bridge.core.steps import Instant
 
 ON_FAILURE: Final = ":on-failure"
@@ -29,6 +29,10 @@ class Work:
     entry: Entry
     attempts: int = 0
     first_at: float | None = None
+    pause: Pause | None = None
+    """The last one before another attempt."""
+    not_before: float | None = None
+    """What of a pause an earlier life has left (monotonic)."""
     timer: str | None = None
     slot: bool = False
     """Whether it is kept until a backlog is over."""
@@ -105,7 +109,22 @@ def on_failure(failed: Invocation, letter: DeadLetter) -> Invocation:
 
 def opened(entry: Entry) -> tuple[OpenInvocation, ...]:
     """What of an event has not ended, as the journal keeps it."""
-    return tuple([OpenInvocation(work.invocation, work.attempts) for work in entry.open.values()])
+    return tuple([OpenInvocation(work.invocation, work.attempts, work.pause) for work in entry.open.values()])
+
+
+def pause(elapsed_s: float, delay_s: float, now: Instant) -> Pause:
+    """A pause that begins now, so long after the first attempt."""
+    return Pause(now.wall - timedelta(seconds=elapsed_s), now.wall + timedelta(seconds=delay_s), delay_s)
+
+
+def resumed(kept: OpenInvocation, entry: Entry, now: Instant) -> Work:
+    """What an earlier life has begun: its pause goes on and its `total` runs by wall time."""
+    work = Work(kept.invocation, entry, attempts=kept.attempts, pause=kept.pause)
+    if kept.pause is not None:
+        work.first_at = now.monotonic - max(0.0, (now.wall - kept.pause.begun_at).total_seconds())
+        left_s = min((kept.pause.until - now.wall).total_seconds(), kept.pause.whole_s)
+        work.not_before = now.monotonic + left_s if left_s > 0 else None
+    return work
 
 
 def shelf_of(invocation: Invocation) -> str:

@@ -17,7 +17,7 @@ from bridge.core.dedup import IDS, SourceRow
 from bridge.core.event import Identity, rfc3339
 from bridge.core.invocation import from_plain, to_plain
 from bridge.core.mapping_state import MappingState, StateChange
-from bridge.core.records import Commit, OpenInvocation, Record, Restored, Shelved
+from bridge.core.records import Commit, OpenInvocation, Pause, Record, Restored, Shelved
 from bridge.journal.dead_letters import INSERT_LETTER, letter_row
 from bridge.journal.events import attributes_of, event_of
 from bridge.journal.rows import delete, insert
@@ -198,7 +198,7 @@ _COLUMNS: Final = "number, received_at, event, body, open, lane"
 
 
 def _record_row(record: Record) -> tuple[int, str, str, bytes, str, str | None]:
-    opened = [{"invocation": to_plain(one.invocation), "attempts": one.attempts} for one in record.open]
+    opened = [_opened_row(one) for one in record.open]
     return (
         record.number,
         rfc3339(record.received_at),
@@ -221,4 +221,18 @@ def _record(number: int, received_at: str, event: str, body: bytes, opened: str,
 
 def _open(rows: Iterable[dict[str, Any]]) -> Iterable[OpenInvocation]:
     for row in rows:
-        yield OpenInvocation(from_plain(row["invocation"]), row["attempts"])
+        yield OpenInvocation(from_plain(row["invocation"]), row["attempts"], _pause(row.get("pause")))
+
+
+def _opened_row(one: OpenInvocation) -> dict[str, Any]:
+    row = {"invocation": to_plain(one.invocation), "attempts": one.attempts}
+    if one.pause is not None:
+        row["pause"] = [rfc3339(one.pause.begun_at), rfc3339(one.pause.until), one.pause.whole_s]
+    return row
+
+
+def _pause(row: list[Any] | None) -> Pause | None:
+    if row is None:
+        return None
+    begun_at, until, whole_s = row
+    return Pause(datetime.fromisoformat(begun_at), datetime.fromisoformat(until), whole_s)

@@ -358,6 +358,7 @@ def test_rule_10_after_a_kill_what_is_stored_goes_on_and_what_is_finished_is_not
 
     other = bench.restart(bench.commit(), *rules)
 
+    other.wait(1.0)
     assert other.invoked == ["door-1:a"]
     assert [effect.attempt for effect in other.told(Invoke)] == [2]
     other.receive(event())
@@ -682,6 +683,41 @@ def test_rule_11_the_total_time_goes_on_while_a_function_is_away_that_was_reache
     assert [ended.letter.reason for ended in bench.told(Ended) if ended.letter] == [
         "gave up after 2 attempts in 3601 s: broken"
     ]
+
+
+@pytest.mark.parametrize(("away_s", "left_s"), [(10.0, 20.0), (-86_400.0, 30.0), (30.0, 0.0), (86_400.0, 0.0)])
+def test_rule_11_a_pause_goes_on_after_a_kill_by_wall_time(away_s: float, left_s: float) -> None:
+    rule = mapping(retry=RetryPolicy(attempts=3, first_s=30.0))
+    bench = Bench(rule)
+    bench.receive(event(1))
+    bench.attempted("door-1:m", Verdict.RETRYABLE)
+    commit = bench.commit()
+    bench.wait(away_s)
+
+    other = bench.restart(commit, rule)
+    other.receive(event(2))
+    if left_s:
+        assert other.wait(left_s - 0.001) == []
+        other.wait(0.001)
+        assert other.invoked == ["door-1:m"]
+    other.attempted("door-1:m")
+    assert other.invoked == ["door-2:m"]
+
+
+@pytest.mark.parametrize(("away_s", "reason"), [(57.0, None), (58.0, "gave up after 2 attempts in 60 s: broken")])
+def test_rule_11_the_total_time_goes_on_after_a_kill_by_wall_time(away_s: float, reason: str | None) -> None:
+    rule = mapping(retry=RetryPolicy(attempts=3, first_s=1.0, total_s=61.0))
+    bench = Bench(rule)
+    bench.receive(event())
+    bench.wait(1.0)
+    bench.attempted("door-1:m", Verdict.RETRYABLE)
+    commit = bench.commit()
+    bench.wait(away_s)
+
+    other = bench.restart(commit, rule)
+    other.wait(1.0)
+    other.attempted("door-1:m", Verdict.RETRYABLE)
+    assert [ended.letter.reason for ended in other.told(Ended) if ended.letter] == ([reason] if reason else [])
 
 
 def test_rule_15_a_cooldown_from_success_begins_with_it() -> None:

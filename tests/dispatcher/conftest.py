@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
-from bridge.clock import RealClock
+from bridge.clock import RealClock, Timer
 from bridge.core.event import Event, Observation, encode
 from bridge.core.invocation import Invocation
 from bridge.core.retry import Outcome, Verdict
@@ -118,6 +118,21 @@ assert isinstance(_topic, SensorEventTopic)
 FRONT_DOOR = _topic
 
 
+class LaterClock(RealClock):
+    """The machine's clock, ahead by what a test says."""
+
+    ahead_s = 0.0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.ahead_s)
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_s
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
+        return super().call_at(when - self.ahead_s, callback)
+
+
 class Site:
     """A broker, a client, and a dispatcher that can be stopped and started again."""
 
@@ -165,3 +180,9 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
             yield site
         finally:
             await site.stop()
+
+
+@pytest.fixture
+def clock(site: Site) -> LaterClock:
+    site.clock = LaterClock("always")
+    return site.clock

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 import orjson
 import pytest
 
-from bridge.clock import RealClock, Timer
 from bridge.core.audit import GRACE_S
 from bridge.core.confirm import parse as parse_confirm
 from bridge.core.tombstone import Tombstone, encode_tombstone
 from tests.damage import damage, everything, set_aside
-from tests.dispatcher.conftest import FRONT_DOOR, OK, Site, failing, motion, until
+from tests.dispatcher.conftest import FRONT_DOOR, OK, LaterClock, Site, failing, motion, until
 
 MAPPING = """
 version: 1
@@ -52,27 +50,6 @@ def drop(first: int, last: int, reason: str = "age") -> bytes:
     return encode_tombstone(
         Tombstone(first, last, reason), at=FRONT_DOOR, epoch="abcd", time=datetime.now(UTC), timesynced=True
     )
-
-
-class LaterClock(RealClock):
-    """The machine's clock, ahead by what a test says."""
-
-    ahead_s = 0.0
-
-    def now(self) -> datetime:
-        return super().now() + timedelta(seconds=self.ahead_s)
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.ahead_s
-
-    def call_at(self, when: float, callback: Callable[[], None]) -> Timer:
-        return super().call_at(when - self.ahead_s, callback)
-
-
-@pytest.fixture
-def clock(site: Site) -> LaterClock:
-    site.clock = LaterClock("always")
-    return site.clock
 
 
 async def test_everything_that_arrived_is_accounted_for(site: Site) -> None:

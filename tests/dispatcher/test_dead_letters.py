@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from bridge.core.retry import Verdict
-from tests.dispatcher.conftest import FRONT_DOOR, OK, Site, failing, motion, until
+from tests.dispatcher.conftest import FRONT_DOOR, OK, LaterClock, Site, failing, motion, until
 
 ONE = """
 version: 1
@@ -67,7 +67,9 @@ async def test_a_replay_is_an_ordinary_invocation_with_the_same_id_and_takes_the
     assert (await call(site, "GET", "/v1/deadletters"))[1]["total"] == 0
 
 
-async def test_a_replay_survives_a_restart_and_one_that_fails_again_is_a_dead_letter_again(site: Site) -> None:
+async def test_a_replay_survives_a_restart_and_one_that_fails_again_is_a_dead_letter_again(
+    site: Site, clock: LaterClock
+) -> None:
     site.write_mappings(ONE.replace("{attempts: 1}", "{attempts: 2, first: 1h, max: 1h}"))
     await site.start()
     await bury(site, 1)
@@ -76,6 +78,7 @@ async def test_a_replay_survives_a_restart_and_one_that_fails_again_is_a_dead_le
     await until(lambda: len(site.invoker.calls) == 2, "the replay's attempt")
     await until(lambda: site.dispatcher.kept, "committed")
     await site.stop()
+    clock.ahead_s = 3600.0
     await site.start()
     await until(lambda: len(site.invoker.calls) == 3, "the attempt after the restart")
     await until(lambda: site.dispatcher.ledger.open_events == 0 and site.dispatcher.kept, "dead again")

@@ -17,7 +17,7 @@ from bridge.core.steps import Effect, Ended, Input
 from bridge.core.tombstone import Tombstone, encode_tombstone
 from bridge.dispatcher import dispatcher as dispatcher_module
 from bridge.dispatcher.invoker import Done
-from tests.dispatcher.conftest import FRONT_DOOR, OK, TOPICS, RecordingInvoker, Site, failing, motion, until
+from tests.dispatcher.conftest import FRONT_DOOR, OK, TOPICS, LaterClock, RecordingInvoker, Site, failing, motion, until
 
 ONE = """
 version: 1
@@ -67,7 +67,7 @@ async def test_rule_7_an_event_that_arrives_again_after_a_restart_is_not_invoked
     await until(lambda: site.client.messages, "the first one is confirmed again, for who has not heard it")
 
 
-async def test_rule_8_what_is_not_finished_survives_a_restart(site: Site) -> None:
+async def test_rule_8_what_is_not_finished_survives_a_restart_and_its_pause_too(site: Site, clock: LaterClock) -> None:
     site.write_mappings(ONE.replace("first: 10ms, max: 20ms", "first: 1h, max: 1h"))
     site.invoker.answer = lambda invocation, attempt: failing(503)
     await site.start()
@@ -76,8 +76,13 @@ async def test_rule_8_what_is_not_finished_survives_a_restart(site: Site) -> Non
     await site.stop()
     site.invoker.calls.clear()
     site.invoker.answer = lambda invocation, attempt: failing(200, Verdict.SUCCEEDED)
+    await site.start()
+    assert site.dispatcher.ledger.open_events == 1
+    await site.stop()
+    assert site.invoker.calls == []
+    clock.ahead_s = 3600.0
     dispatcher = await site.start()
-    await until(lambda: site.invoker.calls, "the attempt after the restart")
+    await until(lambda: site.invoker.calls, "the attempt after its pause")
     assert site.invoker.calls == [("event-1:greet", "hello", 2)]
     await until(lambda: dispatcher.ledger.open_events == 0, "finished")
 

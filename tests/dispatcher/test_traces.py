@@ -13,7 +13,7 @@ import orjson
 from bridge.core.retry import Verdict
 from bridge.dispatcher.settings import TraceSettings
 from bridge.dispatcher.traces import PENDING
-from tests.dispatcher.conftest import FRONT_DOOR, OK, Site, failing, motion, until
+from tests.dispatcher.conftest import FRONT_DOOR, OK, LaterClock, Site, failing, motion, until
 
 ONE = """
 version: 1
@@ -68,7 +68,7 @@ async def test_a_story_tells_when_it_happened_who_fired_and_every_attempt(site: 
     assert 0 <= hop["to_start_s"] <= hop["to_end_s"]
 
 
-async def test_a_story_survives_a_restart_and_goes_on_after_it(site: Site) -> None:
+async def test_a_story_survives_a_restart_and_goes_on_after_it(site: Site, clock: LaterClock) -> None:
     site.write_mappings(ONE.replace("first: 10ms, max: 20ms", "first: 1h, max: 1h"))
     site.invoker.answer = lambda invocation, attempt: failing(503)
     await site.start()
@@ -76,6 +76,7 @@ async def test_a_story_survives_a_restart_and_goes_on_after_it(site: Site) -> No
     await until(lambda: site.client.messages, "stored")
     await site.stop()
     site.invoker.answer = lambda invocation, attempt: OK
+    clock.ahead_s = 3600.0
     await site.start()
     await finished(site, 2)
     _, document = await asked(site, "/v1/traces/event-1")
