@@ -173,18 +173,12 @@ def connect(path: Path, *, create: bool = False, page_bytes: int = 4096) -> sqli
         connection.execute(f"PRAGMA page_size = {page_bytes}")
         for pragma in _WRITER:
             connection.execute(pragma)
-        set_patience(connection, patient=True)
+        (size_bytes,) = connection.execute("PRAGMA page_size").fetchone()  # of an older file it may be another
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_BYTES // size_bytes}")
     except sqlite3.Error:
         connection.close()
         raise
     return connection
-
-
-def set_patience(connection: sqlite3.Connection, *, patient: bool) -> None:
-    """Whether a commit waits for other programs' locks and, when the log has grown enough, makes a checkpoint."""
-    (size_bytes,) = connection.execute("PRAGMA page_size").fetchone()  # of an older file it may be another
-    connection.execute(f"PRAGMA busy_timeout = {int(BUSY_S * 1000) if patient else 0}")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_BYTES // size_bytes if patient else 0}")
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:

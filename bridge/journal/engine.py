@@ -2,7 +2,6 @@
 
 The loop's thread queues changes; the writer takes all that wait, runs them in one transaction, and hands the results
 back in one call. Why one thread: SQLite has one writer anyway, and a queue before it turns waiting into group commit.
-A change that is alone, and waits for no disk, may be committed by the loop's thread instead (bridge.journal.at_once).
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import logging
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,16 +19,7 @@ from typing import Any, Final, Self, TypeAlias, TypeVar
 
 from bridge.errors import JournalError
 from bridge.inline import Inline
-from bridge.journal.at_once import AtOnce
-from bridge.journal.database import (
-    Lock,
-    connect,
-    connect_reader,
-    damaged,
-    open_database,
-    set_patience,
-    storage_error,
-)
+from bridge.journal.database import Lock, connect, connect_reader, damaged, open_database, storage_error
 
 _log = logging.getLogger(__name__)
 
@@ -38,8 +27,8 @@ R = TypeVar("R")
 Change: TypeAlias = Callable[[sqlite3.Connection], R]
 """Changes the database, inside a transaction that it neither begins nor ends.
 
-It runs on the writer's thread, or with `at_once` on the loop's, and may be called a second time (after a neighbour in
-the same commit has failed, all of them are done again one by one): it must not change anything but the database.
+It runs on the writer's thread and may be called a second time (after a neighbour in the same commit has failed, all of
+them are done again one by one): it must not change anything but the database.
 """
 
 GROUP: Final = 1000
@@ -60,8 +49,6 @@ class Counters:
     commits: int = 0
     power_commits: int = 0
     """Those of the commits that waited for the disk itself."""
-    at_once: int = 0
-    """Those of the commits that the loop's thread made."""
     failed: int = 0
     """Changes that were not committed, whatever the reason."""
     redone: int = 0
@@ -106,9 +93,7 @@ class Journal:
         self._queued = 0
         self._open = False
         self._full_sync = False
-        self._patient = True
         self._reopen = False
-        self._at_once = AtOnce(path)
         self._thread: threading.Thread | None = None
         self._threads = threads
         self._turn: asyncio.Handle | None = None
@@ -170,21 +155,17 @@ class Journal:
         parts = (self.path, self.path.with_name(self.path.name + "-wal"))
         return sum(part.stat().st_size for part in parts if part.exists())
 
-    def write(self, change: Change[R], *, power: bool = False, at_once: bool = False) -> asyncio.Future[R]:
+    def write(self, change: Change[R], *, power: bool = False) -> asyncio.Future[R]:
         """Queue a change; the future has its result after the commit, on the loop, in the order of the calls.
 
         With `power` the commit waits for the disk itself; without it survives a kill of the process, and of a power
-        cut loses the last seconds. With `at_once` it is made here and now, if nothing else is queued and the disk is
-        quick: then the future is done already. That is for a small change that comes alone; those of a burst are
-        quicker together. The future raises what the change raised, or JournalError when the disk refused;
+        cut loses the last seconds. The future raises what the change raised, or JournalError when the disk refused;
         cancelling it does not stop the change.
         """
         future: asyncio.Future[R] = self._loop.create_future()
         refusal = self._refusal()
         if refusal is not None:
             future.set_exception(refusal)
-            return future
-        if at_once and self._threads and not power and self._commit_at_once(change, future):
             return future
         self._queued += 1
         self._enqueue((change, future, power))
@@ -220,30 +201,6 @@ class Journal:
     async def flush(self) -> None:
         """Return when everything queued so far is committed or has failed. Raises JournalError when closed."""
         await self.write(_nothing)
-
-    def _commit_at_once(self, change: Change[R], future: asyncio.Future[R]) -> bool:
-        """Be the writer, if that takes no time; False, with nothing changed, when the writer must."""
-        began = time.perf_counter()
-        # Nothing is queued: the writer waits at its queue, so the connection is ours until we return.
-        if self._queued or self._reopen or self.problem is not None or not self._at_once.allowed(began):
-            return False
-        database = self._writer
-        try:
-            self._prepare(power=False, patient=False)
-            database.execute("BEGIN IMMEDIATE")
-            result = change(database)
-            database.execute("COMMIT")
-        except Exception:  # noqa: BLE001 - the writer tries it again, and says what is wrong
-            self._roll_back()
-            self._at_once.refused()
-            return False
-        self.counters.writes += 1
-        self.counters.commits += 1
-        self.counters.at_once += 1
-        now = time.perf_counter()
-        self._at_once.made(now - began, now)
-        future.set_result(result)
-        return True
 
     def _enqueue(self, item: _Write | None) -> None:
         self._queue.put(item)
@@ -325,7 +282,7 @@ class Journal:
         """Run the changes in one transaction; every one has a result or an error."""
         power = any(item[2] for item in batch)
         try:
-            self._prepare(power=power, patient=True)
+            self._prepare(power=power)
             results = self._together(batch)
             if results is None:
                 self.counters.redone += 1
@@ -338,26 +295,20 @@ class Journal:
         self.counters.failed += failed
         self.counters.commits += 1
         self.counters.power_commits += power
-        self._at_once.writer_committed()
         if self.problem is not None and not self.corrupt:
             _log.warning("journal works again", extra={"op": "journal.recovered", "file": str(self.path)})
             self.problem = None
         return results
 
-    def _prepare(self, *, power: bool, patient: bool) -> None:
-        """Set how the next commit is made; a `patient` one waits for others' locks, and writes the log back."""
+    def _prepare(self, *, power: bool) -> None:
         if self._reopen:
             # After an error of the disk the connection may hold what is no longer so.
             self._writer.close()
             self._writer = connect(self.path)
             self._reopen = self._full_sync = False
-            self._patient = True
         if power != self._full_sync:
             self._writer.execute(f"PRAGMA synchronous = {'FULL' if power else 'NORMAL'}")
             self._full_sync = power
-        if patient != self._patient:
-            set_patience(self._writer, patient=patient)
-            self._patient = patient
 
     def _together(self, batch: list[_Write]) -> list[_Result] | None:
         """All in one transaction; None, with nothing changed, when one of them raised."""

@@ -25,7 +25,8 @@ from bridge.inline import Inline
 
 _log = logging.getLogger(__name__)
 
-LOG_BYTES: Final = 1024 * 1024
+LOG_BYTES: Final = 2 * 1024 * 1024
+_PAGE: Final = 4096
 SLOW_S: Final = 0.05
 """A write on the loop's thread that takes longer than this met a busy disk..."""
 SPARED_S: Final = 30.0
@@ -56,7 +57,10 @@ class LogFile:
         fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             # Real zeros: what is only reserved has to be marked as written later, in the file system's own books.
-            _write(fd, 0, (_TITLE + identity + empty).ljust(self._size_bytes, b"\0"))
+            # Page by page: of a larger piece the kernel would hold, and count as written, more than a write changes.
+            content = (_TITLE + identity + empty).ljust(self._size_bytes, b"\0")
+            for offset in range(0, self._size_bytes, _PAGE):
+                _write(fd, offset, content[offset : offset + _PAGE])
             os.fsync(fd)
             fresh.rename(self.path)
             folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
@@ -196,7 +200,7 @@ class Log:
 
     def takes(self, payloads: Sequence[bytes]) -> bool:
         """Whether so much is for a log at all: a part of it, so that it is not always full."""
-        return room_for(payloads) <= self._size_bytes // 4
+        return room_for(payloads) <= self._size_bytes // 2
 
     def write(
         self, payloads: Sequence[bytes], *, power: bool = False, then: Then | None = None

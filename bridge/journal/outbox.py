@@ -1,8 +1,8 @@
-"""The agent's store: events until they are confirmed, their numbering, each sensor's last level.
+"""The agent's database: events that stay, their numbering, each sensor's last level.
 
+Events come here when the log in front of it (`core/young.py`) is folded into it, or when a bound is reached.
 Everything here is a change or a query for the engine. How it spares SD cards: an event is one row at the end of its
-stream's run in one table, without any index, and its sequence and level are read from the rows themselves; the row of
-its stream is only touched when confirmed events are purged.
+stream's run in one table, without any index, and its sequence and level are read from the rows themselves.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from __future__ import annotations
 import heapq
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import itemgetter
-from typing import Any, Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import orjson
 
 from bridge.core.event import Value
 from bridge.core.outbox import Row
 from bridge.core.tombstone import Reason, Tombstone
+from bridge.core.young import Entry, Young
 from bridge.errors import JournalError
 from bridge.journal.engine import Change
 from bridge.journal.rows import insert
@@ -49,9 +50,16 @@ MIGRATIONS: Final = (
     CREATE TABLE levels (sensor TEXT PRIMARY KEY, name TEXT NOT NULL, value TEXT NOT NULL, time TEXT NOT NULL);
     CREATE TABLE drops (reason TEXT PRIMARY KEY, events INTEGER NOT NULL);
     """,
+    """
+    CREATE TABLE log (
+        identity BLOB NOT NULL,          -- of the log that belongs to this file
+        applied INTEGER NOT NULL         -- up to this serial of it, everything is in here
+    );
+    """,
 )
 
 _BITS: Final = 40
+_MASK: Final = (1 << _BITS) - 1
 _EVENTS: Final = "events (key, body, stored_at, monotonic, alarm, open, level, dropped)"
 
 
@@ -87,19 +95,18 @@ class Contents:
     bytes: int
     next_stream: int
     drops: dict[str, int]
+    lost: dict[str, int]
+    """By sensor, events of the log before which others are missing; nothing is promised of them any more."""
 
 
-class Entry(NamedTuple):
-    """An event on its way to the disk: a row of the table `events`, in the order of its columns."""
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What the log of the life before has left: its records up to the serial `applied`; `whole` if none is missing."""
 
-    key: int
-    body: bytes
-    stored_at: float
-    monotonic: float
-    alarm: bool
-    open: bool
-    level: bool
-    dropped: int = 0
+    identity: bytes
+    young: Young
+    applied: int
+    whole: bool
 
 
 Bury: TypeAlias = Callable[[int, Tombstone], bytes]
@@ -126,23 +133,27 @@ class Dropped:
     reasons: Mapping[str, int] = field(default_factory=dict)
 
 
-def key_of(stream: int, sequence: int) -> int:
-    """The key of a stream's event in the table; a stream's keys are one run, in the order of its sequence."""
-    return stream << _BITS | sequence
+def log_of(db: sqlite3.Connection) -> tuple[bytes, int] | None:
+    """The identity of the log that belongs to this database, and up to which serial everything of it is in here."""
+    row: tuple[bytes, int] | None = db.execute("SELECT identity, applied FROM log").fetchone()
+    return row
 
 
-def begin(site: str, node: str, boot: str, new_epoch: str) -> Change[Contents]:
-    """Take possession at start and say what is there.
+def begin(site: str, node: str, boot: str, new_epoch: str, inherited: Inherited) -> Change[Contents]:
+    """Take possession at start, of what the log holds too, and say what is there.
 
-    A new epoch begins when the outbox is new, and when the machine has been started since: after a power cut the disk
-    may have forgotten sequences that are known outside, and a number must never be given twice.
+    A new epoch begins when the outbox is new, when something of the log is lost, and when the machine has been started
+    since: the disk may have forgotten sequences that are known outside, and a number must never be given twice.
     Raises JournalError when the outbox belongs to another node and still holds events of it.
     """
 
     def change(db: sqlite3.Connection) -> Contents:
+        db.execute("DELETE FROM log")
+        db.execute("INSERT INTO log VALUES (?, ?)", (inherited.identity, inherited.applied))
+        lost = _inherit(db, inherited)
         _own(db, site, node)
         newest = db.execute("SELECT number, epoch, boot FROM epochs ORDER BY number DESC LIMIT 1").fetchone()
-        if newest is None or newest[2] != boot:
+        if newest is None or newest[2] != boot or lost or not inherited.whole:
             number = newest[0] + 1 if newest else 1
             db.execute("INSERT INTO epochs VALUES (?, ?, ?)", (number, new_epoch, boot))
             newest = (number, new_epoch, boot)
@@ -166,7 +177,7 @@ def begin(site: str, node: str, boot: str, new_epoch: str) -> Change[Contents]:
             "SELECT count(*), coalesce(sum(length(body)), 0) FROM events WHERE dropped = 0"
         ).fetchone()
         drops = dict(db.execute("SELECT reason, events FROM drops").fetchall())
-        return Contents(newest[1], streams, levels, count, size, next_stream, drops)
+        return Contents(newest[1], streams, levels, count, size, next_stream, drops, lost)
 
     return change
 
@@ -180,39 +191,34 @@ def append(
     """
 
     def change(db: sqlite3.Connection) -> Dropped:
-        for number, sensor, epoch in new_streams:
-            db.execute(
-                "INSERT INTO streams (number, sensor, epoch) SELECT ?, ?, number FROM epochs WHERE epoch = ?",
-                (number, sensor, epoch),
-            )
+        _begin_streams(db, new_streams)
         insert(db, _EVENTS, "(?, ?, ?, ?, ?, ?, ?, ?)", entries)
         return Dropped() if excess is None else _trim(db, excess)
 
     return change
 
 
-def purge(through: Sequence[tuple[int, str, int]]) -> Change[tuple[int, int]]:
-    """Forget what is confirmed: (stream, sensor, sequence) each. The result counts events and bytes."""
+def fold(young: Young, through: Mapping[int, int], applied: int) -> Change[tuple[int, int]]:
+    """Take over what is still needed of the log, up to a serial, and forget what is confirmed: as `purge`.
+
+    `young` must not change meanwhile.
+    """
 
     def change(db: sqlite3.Connection) -> tuple[int, int]:
-        events = size = 0
-        for number, sensor, sequence in through:
-            span = (number << _BITS, number << _BITS | sequence)
-            level = db.execute(
-                "SELECT body FROM events WHERE key > ? AND key <= ? AND level = 1 ORDER BY key DESC LIMIT 1", span
-            ).fetchone()
-            if level is not None:
-                row = _level_row(level[0])
-                db.execute("INSERT OR REPLACE INTO levels VALUES (?, ?, ?, ?)", (sensor, *row))
-            count, length = db.execute(
-                "SELECT count(*), coalesce(sum(length(body)), 0) FROM events "
-                "WHERE key > ? AND key <= ? AND dropped = 0",
-                span,
-            ).fetchone()
-            db.execute("DELETE FROM events WHERE key > ? AND key <= ?", span)
-            db.execute("UPDATE streams SET confirmed = ? WHERE number = ?", (sequence, number))
-            events, size = events + count, size + length
-        return events, size
+        _begin_streams(db, young.streams)
+        purged = _purge(db, through)
+        _keep(db, young, through)
+        db.execute("UPDATE log SET applied = ?", (applied,))
+        return purged
+
+    return change
+
+
+def purge(through: Mapping[int, int]) -> Change[tuple[int, int]]:
+    """Forget what is confirmed: streams up to a sequence. The result counts the events and bytes that went."""
+
+    def change(db: sqlite3.Connection) -> tuple[int, int]:
+        return _purge(db, through)
 
     return change
 
@@ -265,7 +271,7 @@ def page(stream: int, after: int, limit: int) -> Callable[[sqlite3.Connection], 
             "SELECT key, body, open, monotonic FROM events WHERE key > ? AND key < ? ORDER BY key LIMIT ?",
             (stream << _BITS | after, stream + 1 << _BITS, limit),
         )
-        return [Row(key & (1 << _BITS) - 1, body, open_ == 1, at) for key, body, open_, at in rows]
+        return [Row(key & _MASK, body, open_ == 1, at) for key, body, open_, at in rows]
 
     return query
 
@@ -300,10 +306,86 @@ def _own(db: sqlite3.Connection, site: str, node: str) -> None:
     db.execute("INSERT INTO owner VALUES (?, ?)", (site, node))
 
 
+def _begin_streams(db: sqlite3.Connection, streams: Sequence[tuple[int, str, str]]) -> None:
+    for number, sensor, epoch in streams:
+        db.execute(
+            "INSERT INTO streams (number, sensor, epoch) SELECT ?, ?, number FROM epochs WHERE epoch = ?"
+            " ON CONFLICT DO NOTHING",
+            (number, sensor, epoch),
+        )
+
+
+def _purge(db: sqlite3.Connection, through: Mapping[int, int]) -> tuple[int, int]:
+    events = size = 0
+    for number, sequence in through.items():
+        span = (number << _BITS, number << _BITS | sequence)
+        level = db.execute(
+            "SELECT body FROM events WHERE key > ? AND key <= ? AND level = 1 ORDER BY key DESC LIMIT 1", span
+        ).fetchone()
+        if level is not None:
+            _keep_level(db, number, level[0])
+        count, length = db.execute(
+            "SELECT count(*), coalesce(sum(length(body)), 0) FROM events WHERE key > ? AND key <= ? AND dropped = 0",
+            span,
+        ).fetchone()
+        db.execute("DELETE FROM events WHERE key > ? AND key <= ?", span)
+        db.execute("UPDATE streams SET confirmed = ? WHERE number = ?", (sequence, number))
+        events, size = events + count, size + length
+    return events, size
+
+
+def _keep(db: sqlite3.Connection, young: Young, through: Mapping[int, int], unfit: Container[int] = ()) -> None:
+    """Take over events behind what is confirmed, final bytes and levels, but of no unfit stream.
+
+    What is there already was taken over by a commit that only seemed to fail.
+    """
+    entries = [
+        entry
+        for entry in young
+        if entry.key >> _BITS not in unfit and entry.key & _MASK > through.get(entry.key >> _BITS, 0)
+    ]
+    insert(db, _EVENTS, "(?, ?, ?, ?, ?, ?, ?, ?)", entries, "ON CONFLICT DO NOTHING")
+    for key, body in young.sealed.items():
+        db.execute("UPDATE events SET body = ?, open = 2 WHERE key = ?", (body, key))
+    for number, body in young.levels.items():
+        if number not in unfit:
+            _keep_level(db, number, body)
+
+
+def _keep_level(db: sqlite3.Connection, stream: int, body: bytes) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO levels SELECT sensor, ?, ?, ? FROM streams WHERE number = ?",
+        (*_level_row(body), stream),
+    )
+
+
+def _inherit(db: sqlite3.Connection, inherited: Inherited) -> dict[str, int]:
+    """Take over the log of the life before; the events that do not follow on what is here are counted, and go.
+
+    The log is never on the disk before what it relies on, so there are none unless the disk has lied about that. But
+    one such event would never be confirmed, and all events of its sensor would wait behind it for ever.
+    """
+    young = inherited.young
+    _begin_streams(db, young.streams)
+    lost: dict[str, int] = {}
+    unfit: set[int] = set()
+    for number in {entry.key >> _BITS for entry in young}:
+        stream = db.execute("SELECT confirmed FROM streams WHERE number = ?", (number,)).fetchone()
+        known = 0 if stream is None else max(stream[0], young.through.get(number, 0), _last(db, number))
+        entries = [entry for entry in young if entry.key >> _BITS == number]
+        if stream is None or entries[0].key & _MASK > known + 1:
+            sensor = str(orjson.loads(entries[0].body)["data"]["sensor"])
+            lost[sensor] = lost.get(sensor, 0) + len(entries)
+            unfit.add(number)
+    _purge(db, {number: sequence for number, sequence in young.through.items() if number not in unfit})
+    _keep(db, young, young.through, unfit)
+    return lost
+
+
 def _last(db: sqlite3.Connection, stream: int) -> int:
     span = (stream << _BITS, stream + 1 << _BITS)
     key = db.execute("SELECT max(key) FROM events WHERE key > ? AND key < ?", span).fetchone()[0]
-    return 0 if key is None else key & (1 << _BITS) - 1
+    return 0 if key is None else key & _MASK
 
 
 def _levels(db: sqlite3.Connection) -> dict[str, Level]:
@@ -370,7 +452,7 @@ def _bury(db: sqlite3.Connection, found: Sequence[tuple[int, int]], reason: Reas
     """Put tombstones in the place of rows, one for each contiguous run, merged with those beside it."""
     runs: list[tuple[int, int, int]] = []
     for key in sorted(key for key, _ in found):
-        stream, sequence = key >> _BITS, key & (1 << _BITS) - 1
+        stream, sequence = key >> _BITS, key & _MASK
         if runs and runs[-1][0] == stream and runs[-1][2] == sequence - 1:
             runs[-1] = (stream, runs[-1][1], sequence)
         else:

@@ -14,6 +14,10 @@ from typing import Any
 
 import orjson
 
+from bridge.core.frames import Found, scan
+from bridge.core.young import Entry, Young, read, sequence_of, stream_of
+from bridge.journal.log import frames_of
+
 
 @dataclass(frozen=True, slots=True)
 class Lost:
@@ -23,10 +27,12 @@ class Lost:
     dead_letters: int = 0
     whole: bool = True
     """Whether everything could be read; otherwise there may be more."""
+    unreadable: int = 0
+    """Of these it is known only that they were there."""
 
     @property
     def count(self) -> int:
-        return sum(self.events.values())
+        return sum(self.events.values()) + self.unreadable
 
 
 def lost_with_ledger(aside: Path) -> Lost:
@@ -38,14 +44,40 @@ def lost_with_ledger(aside: Path) -> Lost:
     return Lost(dict(sources), len(letters), whole and letters_whole)
 
 
-def lost_with_outbox(aside: Path) -> Lost:
-    """The events that were not confirmed; some of them may have reached a dispatcher all the same."""
+def lost_with_outbox(aside: Path, log_aside: Path | None = None) -> Lost:
+    """The events that were not confirmed, in the database and in its log; some may have reached a dispatcher."""
     rows, whole = _read(
         aside,
-        "SELECT s.sensor FROM events e JOIN streams s ON s.number = e.key >> 40"
-        " WHERE e.dropped = 0 AND e.key - (s.number << 40) > s.confirmed",
+        "SELECT s.sensor, e.key, s.confirmed FROM events e JOIN streams s ON s.number = e.key >> 40"
+        " WHERE e.dropped = 0",
     )
-    return Lost(dict(Counter(sensor for (sensor,) in rows)), whole=whole)
+    lost = {key: sensor for sensor, key, confirmed in rows if sequence_of(key) > confirmed}
+    missing = 0
+    if log_aside is not None:
+        applied, _ = _read(aside, "SELECT applied FROM log")
+        found = scan(frames_of(log_aside), applied[0][0] if applied else None)
+        young, missing = _young(found), found.missing
+        lost = {key: sensor for key, sensor in lost.items() if sequence_of(key) > young.through.get(stream_of(key), 0)}
+        lost |= {entry.key: _sensor(entry) for entry in young}
+        whole = whole and found.whole and not missing
+    return Lost(dict(Counter(lost.values())), whole=whole, unreadable=missing)
+
+
+def lost_records(found: Found) -> Lost:
+    """Of a log that cannot be used, or of what is behind its damage: the events that it does not say are confirmed."""
+    events = Counter(_sensor(entry) for entry in _young(found))
+    return Lost(dict(events), whole=found.whole and not found.missing, unreadable=found.missing)
+
+
+def _young(found: Found) -> Young:
+    try:
+        return read([*found.payloads, *found.behind])
+    except ValueError:  # a newer program's: what it says of its events is not known
+        return Young()
+
+
+def _sensor(entry: Entry) -> str:
+    return str(orjson.loads(entry.body)["data"]["sensor"])
 
 
 def _read(path: Path, query: str) -> tuple[list[tuple[Any, ...]], bool]:

@@ -8,12 +8,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import orjson
 import pytest
 
 from bridge.core.event import parse_foreign
+from bridge.core.frames import End, frame
 from bridge.core.invocation import DeadLetter
 from bridge.core.records import Commit, Record
+from bridge.core.young import Entry, Young, confirmed_record, event_record, key_of
 from bridge.journal import ledger, outbox
+from bridge.journal.log import IDENTITY_BYTES, LogFile
+from bridge.journal.outbox_log import log_path
 from bridge.journal.salvage import lost_with_ledger, lost_with_outbox
 from tests.damage import damage, everything
 
@@ -54,19 +59,69 @@ def test_what_cannot_be_read_is_said_to_be_unknown(stored: Path) -> None:
     assert (lost.count, lost.dead_letters, lost.whole) == (0, 0, False)
 
 
-def test_of_an_outbox_what_is_not_confirmed_is_counted_by_sensor(tmp_path: Path) -> None:
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """An outbox whose database has three events, one of them confirmed."""
     path = tmp_path / "outbox.db"
     with closing(sqlite3.connect(path)) as database:
         for script in outbox.MIGRATIONS:
             database.executescript(script)
-        outbox.begin("home", "pi-1", "boot", "e")(database)
-        entries = [
-            outbox.Entry(outbox.key_of(stream, sequence), b"{}", 0.0, 0.0, alarm=False, open=False, level=False)
-            for stream, sequence in ((1, 1), (1, 2), (2, 1))
-        ]
+        nothing = outbox.Inherited(b"identity", Young(), applied=0, whole=True)
+        outbox.begin("home", "pi-1", "boot", "e", nothing)(database)
+        entries = [entry(stream, sequence) for stream, sequence in ((1, 1), (1, 2), (2, 1))]
         outbox.append([(1, "door", "e"), (2, "gate", "e")], entries)(database)
         database.execute("UPDATE streams SET confirmed = 1 WHERE sensor = 'door'")
         database.commit()
-    damage(path, "levels")
-    lost = lost_with_outbox(path)
+    return path
+
+
+def entry(stream: int, sequence: int, sensor: str = "bell") -> Entry:
+    body = orjson.dumps({"data": {"sensor": sensor}})
+    return Entry(key_of(stream, sequence), body, 0.0, 0.0, alarm=False, open=False, level=False)
+
+
+def log_beside(outbox_path: Path, *payloads: bytes) -> Path:
+    path = log_path(outbox_path)
+    file = LogFile(path, 8192)
+    file.make(b"x" * IDENTITY_BYTES)
+    file.put(0, frame(payloads, End(1))[0], power=False)
+    file.close()
+    return path
+
+
+def test_of_an_outbox_what_is_not_confirmed_is_counted_by_sensor(kept: Path) -> None:
+    damage(kept, "levels")
+    lost = lost_with_outbox(kept)
     assert (lost.events, lost.whole) == ({"door": 1, "gate": 1}, True)
+
+
+def test_what_the_log_of_an_outbox_says_counts_too(kept: Path) -> None:
+    log = log_beside(kept, event_record(entry(3, 1)), event_record(entry(3, 2)), confirmed_record(2, 1))
+    damage(kept, "levels")
+    lost = lost_with_outbox(kept, log)
+    assert (lost.events, lost.count, lost.whole) == ({"door": 1, "bell": 2}, 3, True)
+
+
+def test_what_was_taken_over_of_the_log_is_not_counted_twice(kept: Path) -> None:
+    log = log_beside(kept, event_record(entry(1, 1)), event_record(entry(3, 1)))
+    with closing(sqlite3.connect(kept)) as database:
+        database.execute("UPDATE log SET applied = 1")
+        database.commit()
+    damage(kept, "levels")
+    assert lost_with_outbox(kept, log).events == {"door": 1, "gate": 1, "bell": 1}
+
+
+def test_records_that_cannot_be_read_count_without_a_sensor(kept: Path) -> None:
+    log = log_beside(kept, event_record(entry(3, 1)), event_record(entry(3, 2)), event_record(entry(3, 3)))
+    content = log.read_bytes()
+    log.write_bytes(content.replace(event_record(entry(3, 2)), b"\0" * len(event_record(entry(3, 2)))))
+    damage(kept, "levels")
+    lost = lost_with_outbox(kept, log)
+    assert (lost.events, lost.unreadable, lost.count, lost.whole) == (
+        {"door": 1, "gate": 1, "bell": 2}, 1, 5, False,
+    )  # fmt: skip
+
+
+def test_of_records_of_a_newer_program_nothing_is_known(kept: Path) -> None:
+    lost = lost_with_outbox(kept, log_beside(kept, b"\xff?"))
+    assert lost.events == {"door": 1, "gate": 1}

@@ -99,12 +99,9 @@ def test_a_killed_agent_loses_nothing_that_it_had_accepted_and_sees_nothing_unti
 def test_what_a_killed_agent_had_not_committed_is_lost_and_found_again_at_its_start(build: Build) -> None:
     house = build('version: 1\nmappings:\n  all: {select: {event: "button.pressed"}, initial: always, invoke: seen}\n')
     house.settle()
-    agent = house.agent("pi-1")
 
     async def press_and_die() -> None:
-        house.board("pi-1").drive_now("doorbell", "press")
-        while agent.backlog == 0:  # noqa: ASYNC110 - the very turn of the loop is meant, before that of the commit
-            await asyncio.sleep(0)
+        house.board("pi-1").drive_now("doorbell", "press")  # the edge is on its way to the loop, and no further
         house._programs.kill_agent("pi-1")
 
     house._complete(press_and_die())
@@ -113,6 +110,23 @@ def test_what_a_killed_agent_had_not_committed_is_lost_and_found_again_at_its_st
     house.pi("pi-1").restart()
     house.advance("1m")
     assert house.invocations.only().event.initial is True
+
+
+def test_what_a_killed_agent_had_just_committed_is_told_by_its_next_life(build: Build) -> None:
+    house = build('version: 1\nmappings:\n  all: {select: {event: "button.pressed"}, initial: always, invoke: seen}\n')
+    house.settle()
+    agent = house.agent("pi-1")
+
+    async def press_and_die() -> None:
+        house.board("pi-1").drive_now("doorbell", "press")
+        while agent.backlog == 0:  # noqa: ASYNC110 - the very turn of the loop is meant, in which it is accepted
+            await asyncio.sleep(0)
+        house._programs.kill_agent("pi-1")
+
+    house._complete(press_and_die())
+    house.pi("pi-1").restart()
+    house.advance("1m")
+    assert house.invocations.only().event.initial is False
 
 
 def test_a_killed_agent_is_offline_for_its_mappings(build: Build) -> None:

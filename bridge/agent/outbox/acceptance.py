@@ -12,13 +12,14 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from bridge.agent.outbox.bounds import Bounds
-from bridge.agent.outbox.confirmation import Confirmation
+from bridge.agent.outbox.keeping import Keeping
 from bridge.agent.outbox.sending import Sending
 from bridge.agent.outbox.settings import Durability, Priority
 from bridge.agent.outbox.stock import Stock
 from bridge.clock import Timer
 from bridge.core.event import MAX_BYTES, Observation, encode
 from bridge.core.outbox import Row, Stream
+from bridge.core.young import Entry, key_of
 from bridge.errors import EventError, JournalError
 from bridge.journal import outbox as store
 from bridge.journal.outbox import Level
@@ -32,7 +33,9 @@ WAITING: Final = 5000
 """At most this many events wait in memory for a commit; beyond it, `accept` fails."""
 _GROUP: Final = 1000
 ALONE_S: Final = 0.002
-"""An event after a pause like this one is committed at once; those of a burst wait for each other."""
+"""An event after a pause like this one is written at once; those of a burst are written together, once a turn."""
+QUIET_S: Final = 1.0
+"""After so long without an event there is time for something else."""
 _UNSET_CLOCK: Final = timedelta(seconds=60)
 
 
@@ -50,14 +53,14 @@ class Acceptance:
     def __init__(
         self,
         stock: Stock,
+        keeping: Keeping,
         bounds: Bounds,
-        confirmation: Confirmation,
         sending: Sending,
         mint_id: Callable[[], str],
     ) -> None:
         self._stock = stock
+        self._keeping = keeping
         self._bounds = bounds
-        self._confirmation = confirmation
         self._sending = sending
         self._mint_id = mint_id
         self.events = 0
@@ -67,6 +70,12 @@ class Acceptance:
         self._accepted_at = 0.0
         self._retry_s = 0.0
         self._commit_timer: Timer | None = None
+        self._turn: asyncio.Handle | None = None
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing waits, and nothing has come for a while."""
+        return not self.events and self._stock.clock.monotonic() - self._accepted_at >= QUIET_S
 
     def accept(self, seen: Sequence[Accept]) -> asyncio.Future[tuple[str, ...]]:
         """Take events in order; the future has their ids when they are on the disk, and they are promised.
@@ -77,7 +86,7 @@ class Acceptance:
         accepted: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
         if self.events + len(seen) > WAITING:
             self._stock.counters.lost += len(seen)
-            why = self._stock.journal.problem or "the disk is too slow for what happens"
+            why = self._keeping.problem or "the disk is too slow for what happens"
             self._stock.tell_flaw(f"{self._stock.counters.lost} events could not be stored and are lost: {why}")
             accepted.set_exception(JournalError(f"the outbox {self._stock.journal.path} takes no more events: {why}"))
             return accepted
@@ -85,8 +94,12 @@ class Acceptance:
         alone, self._accepted_at = now - self._accepted_at >= ALONE_S, now
         self._waiting.append(_Waiting(seen, now, accepted))
         self.events += len(seen)
-        if not self._retry_s:
-            self._commit(alone=alone)
+        if self._retry_s or self._turn is not None:
+            return accepted
+        if alone:
+            self._commit()
+        else:
+            self._turn = asyncio.get_running_loop().call_soon(self._commit)
         return accepted
 
     async def stop(self) -> None:
@@ -96,7 +109,7 @@ class Acceptance:
         while self._waiting or self._committing:
             self._commit()
             try:
-                await self._stock.journal.flush()
+                await self._keeping.flush()
             except JournalError:
                 break
             await asyncio.sleep(0)
@@ -104,17 +117,19 @@ class Acceptance:
 
     def abandon(self) -> None:
         """Commit nothing more; nobody hears what became of what waits."""
+        if self._turn is not None:
+            self._turn.cancel()
         if self._commit_timer is not None:
             self._commit_timer.cancel()
         self._waiting.clear()
 
-    def _commit(self, *, alone: bool = False) -> None:
-        """Write everything that waits in one change; one such write at a time keeps sequences without gaps."""
-        self._commit_timer = None
+    def _commit(self) -> None:
+        """Keep everything that waits, together; one such write at a time keeps sequences without gaps."""
+        self._commit_timer = self._turn = None
         if self._committing or not self._waiting:
             return
         group: list[_Waiting] = []
-        entries: list[store.Entry] = []
+        entries: list[Entry] = []
         streams: dict[str, Stream] = {}
         last: dict[str, int] = {}
         power = False
@@ -140,16 +155,11 @@ class Acceptance:
         if not group:
             return
         excess = self._bounds.excess(entries, now)
-        if excess is not None:
-            self._confirmation.purge()  # first, so that what is confirmed is not counted as dropped
         new = {sensor: stream for sensor, stream in streams.items() if self._stock.sender.current(sensor) is None}
-        change = store.append(
-            [(stream.number, sensor, stream.epoch) for sensor, stream in new.items()],
-            entries,
-            excess,
-        )
         self._committing = True
-        written = self._stock.journal.write(change, power=power, at_once=alone and excess is None)
+        written = self._keeping.append(
+            [(stream.number, sensor, stream.epoch) for sensor, stream in new.items()], entries, excess, power=power
+        )
         if written.done():
             self._written(group, entries, streams, list(new.values()), written)
         else:
@@ -162,7 +172,7 @@ class Acceptance:
         now: datetime,
         streams: dict[str, Stream],
         last: dict[str, int],
-        entries: list[store.Entry],
+        entries: list[Entry],
     ) -> str:
         sensor, observation, _, priority = seen
         stream = streams.get(sensor) or self._stock.sender.current(sensor)
@@ -181,8 +191,8 @@ class Acceptance:
         late = now - timedelta(seconds=self._stock.clock.monotonic() - moment) - observation.time
         seen_at = moment - late.total_seconds() if timedelta(0) <= late <= _UNSET_CLOCK else moment
         entries.append(
-            store.Entry(
-                store.key_of(stream.number, sequence),
+            Entry(
+                key_of(stream.number, sequence),
                 body,
                 now.timestamp(),
                 seen_at,
@@ -196,7 +206,7 @@ class Acceptance:
     def _written(
         self,
         group: list[_Waiting],
-        entries: list[store.Entry],
+        entries: list[Entry],
         streams: dict[str, Stream],
         new: list[Stream],
         written: asyncio.Future[store.Dropped],
@@ -213,7 +223,7 @@ class Acceptance:
         for waiting in group:
             for sensor, *_ in waiting.seen:
                 stream, entry = streams[sensor], next(rows)
-                self._stock.sender.appended(stream, Row(stream.last + 1, entry.body, entry.open, entry.monotonic))
+                self._stock.sender.appended(stream, Row(stream.last + 1, entry.body, entry.open == 1, entry.monotonic))
         count = len(entries)
         self._stock.events += count
         self._stock.bytes += sum(len(entry.body) for entry in entries)

@@ -6,10 +6,11 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 
-from bridge.agent.outbox.confirmation import Confirmation
+from bridge.agent.outbox.keeping import Keeping
 from bridge.agent.outbox.stock import Stock
 from bridge.core.tombstone import Tombstone, encode_tombstone
 from bridge.core.topics import SensorEventTopic
+from bridge.core.young import Entry
 from bridge.errors import JournalError
 from bridge.journal import outbox as store
 
@@ -19,9 +20,9 @@ _log = logging.getLogger(__name__)
 class Bounds:
     """Keeps the stock within its settings."""
 
-    def __init__(self, stock: Stock, confirmation: Confirmation) -> None:
+    def __init__(self, stock: Stock, keeping: Keeping) -> None:
         self._stock = stock
-        self._confirmation = confirmation
+        self._keeping = keeping
         self._expire_at = 0.0
         self._oldest: tuple[float, float, str] | None = None
 
@@ -35,7 +36,7 @@ class Bounds:
             return max(0.0, self._stock.clock.monotonic() - monotonic)
         return max(0.0, self._stock.clock.now().timestamp() - wall)
 
-    def excess(self, entries: Sequence[store.Entry], now: datetime) -> store.Excess | None:
+    def excess(self, entries: Sequence[Entry], now: datetime) -> store.Excess | None:
         """How much must go when these come in; None when there is room."""
         # Confirmed events that are not purged yet take no part: they go with the next purge.
         events = self._stock.events + len(entries) - self._stock.unpurged - self._stock.settings.max_events
@@ -84,16 +85,26 @@ class Bounds:
         try:
             if now >= self._expire_at:
                 self._expire_at = now + min(60.0, max(1.0, self._stock.settings.max_age_s / 10))
-                synchronized = self._stock.clock.synchronized()
-                moment = self._stock.clock.now()
-                self._confirmation.purge()
-                expire = store.expire(
-                    monotonic=now - self._stock.settings.max_age_s,
-                    wall=moment.timestamp() - self._stock.settings.max_age_s if synchronized else None,
-                    current_epoch=self._stock.epoch,
-                    bury=self.burial(moment),
-                )
-                self.note_dropped(await self._stock.journal.write(expire))
-            self._oldest = await self._stock.journal.read(store.oldest)
+                await self._expire(now - self._stock.settings.max_age_s)
+            self._oldest = await self._keeping.oldest()
         except JournalError as error:
             _log.warning("outbox not looked after", extra={"op": "outbox.age", "why": str(error)})
+
+    async def _expire(self, limit: float) -> None:
+        """Drop what was accepted before a moment of the monotonic clock."""
+        young = self._keeping.young.oldest()
+        if young is not None and young.monotonic < limit:
+            await self._keeping.fold()
+        elif not self._keeping.stored_events:
+            return
+        else:
+            self._keeping.purge()
+        synchronized = self._stock.clock.synchronized()
+        moment = self._stock.clock.now()
+        expire = store.expire(
+            monotonic=limit,
+            wall=moment.timestamp() - self._stock.settings.max_age_s if synchronized else None,
+            current_epoch=self._stock.epoch,
+            bury=self.burial(moment),
+        )
+        self.note_dropped(await self._stock.journal.write(expire))

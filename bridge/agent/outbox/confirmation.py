@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Final
 
+from bridge.agent.outbox.keeping import Keeping
 from bridge.agent.outbox.stock import Stock
 from bridge.core.confirm import parse
 from bridge.core.outbox import Stream
 from bridge.errors import EventError
-from bridge.journal import outbox as store
 
 _log = logging.getLogger(__name__)
 
 PURGE_S: Final = 5.0
 PURGE_EVENTS: Final = 500
-"""Confirmed events are purged together, this often or at this many: a commit for each would wear the SD card."""
+"""Confirmed events are purged together, this often or at this many: noting each of them would wear the SD card."""
 
 
 class Confirmation:
     """Notes how far each stream is confirmed, and purges in batches."""
 
-    def __init__(self, stock: Stock) -> None:
+    def __init__(self, stock: Stock, keeping: Keeping) -> None:
         self._stock = stock
-        self._unpurged: dict[int, tuple[str, int]] = {}
+        self._keeping = keeping
         self._purge_at: float | None = None
 
     def take(self, message: bytes) -> None:
@@ -49,34 +48,20 @@ class Confirmation:
     def note(self, stream: Stream, through: int, before: int) -> None:
         """The stream is confirmed up to `through`, and was up to `before`."""
         self._stock.counters.confirmed += through - before
-        self._unpurged[stream.number] = (stream.sensor, through)
-        self._stock.unpurged += through - before
+        self._keeping.confirmed(stream, through, before)
         if self._purge_at is None:
             self._purge_at = self._stock.clock.monotonic() + PURGE_S
         if self._stock.unpurged >= PURGE_EVENTS:
             self.purge()
 
     def purge(self) -> None:
-        """Forget on the disk what is confirmed."""
-        if not self._unpurged:
-            return
-        through, sequences = self._unpurged, self._stock.unpurged
-        self._unpurged, self._stock.unpurged, self._purge_at = {}, 0, None
-        change = store.purge([(number, sensor, sequence) for number, (sensor, sequence) in through.items()])
-
-        def purged(done: asyncio.Future[tuple[int, int]]) -> None:
-            if done.exception() is not None:
-                self._unpurged = {**through, **self._unpurged}
-                self._stock.unpurged += sequences
-                self._purge_at = self._stock.clock.monotonic() + PURGE_S
-                return
-            events, size = done.result()
-            self._stock.events -= events
-            self._stock.bytes -= size
-
-        self._stock.journal.write(change).add_done_callback(purged)
+        """Forget what is confirmed."""
+        self._purge_at = None
+        self._keeping.purge()
 
     def tick(self, now: float) -> None:
-        """Purge when it is time."""
+        """Purge when it is time; also what could not be purged before."""
+        if self._purge_at is None and self._keeping.anything_to_purge:
+            self._purge_at = now + PURGE_S
         if self._purge_at is not None and now >= self._purge_at:
             self.purge()

@@ -8,11 +8,12 @@ import secrets
 import string
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, ParamSpec, Self, TypeVar
 
 from bridge.agent.outbox.acceptance import Accept, Acceptance
 from bridge.agent.outbox.bounds import Bounds
 from bridge.agent.outbox.confirmation import Confirmation
+from bridge.agent.outbox.keeping import Keeping
 from bridge.agent.outbox.sending import Sending
 from bridge.agent.outbox.settings import OutboxSettings
 from bridge.agent.outbox.stock import OutboxCounters, Stock
@@ -20,11 +21,16 @@ from bridge.clock import Clock, Timer
 from bridge.core.topics import Topics
 from bridge.journal import outbox as store
 from bridge.journal.engine import Journal
+from bridge.journal.log import LOG_BYTES, Log
 from bridge.journal.outbox import Level
-from bridge.journal.salvage import lost_with_outbox
+from bridge.journal.outbox_log import log_path, open_log
+from bridge.journal.salvage import Lost, lost_with_outbox
 from bridge.mqtt.transport import Transport
 
 _log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 TICK_S: Final = 1.0
@@ -54,40 +60,39 @@ class Outbox:
         epoch: str | None = None,
         boot: str | None = None,
         threads: bool = True,
+        log_bytes: int = LOG_BYTES,
     ) -> None:
         self.journal = Journal(path, store.MIGRATIONS, name="outbox", page_bytes=PAGE_BYTES, threads=threads)
         self._clock = clock
         self._new_epoch = epoch or "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
         self._boot = boot or _boot_id()
         self._stock = Stock(self.journal, topics, site, node, clock, settings)
-        self._confirmation = Confirmation(self._stock)
-        self._bounds = Bounds(self._stock, self._confirmation)
-        self._sending = Sending(self._stock, self._confirmation)
-        self._acceptance = Acceptance(self._stock, self._bounds, self._confirmation, self._sending, mint_id)
+        self._keeping = Keeping(self._stock)
+        self._confirmation = Confirmation(self._stock, self._keeping)
+        self._bounds = Bounds(self._stock, self._keeping)
+        self._sending = Sending(self._stock, self._keeping, self._confirmation)
+        self._acceptance = Acceptance(self._stock, self._keeping, self._bounds, self._sending, mint_id)
+        self._threads = threads
+        self._log_bytes = log_bytes
         self._timer: Timer | None = None
 
     async def __aenter__(self) -> Self:
         await self.journal.__aenter__()
         try:
-            begin = store.begin(self._stock.site, self._stock.node, self._boot, self._new_epoch)
-            found = await self.journal.write(begin, power=True)
+            await self._inherit()
         except BaseException:
             await self.journal.__aexit__()
             raise
-        self._stock.load(found)
-        aside = self.journal.quarantined
-        if aside is not None:
-            self._stock.bereave(await asyncio.to_thread(lost_with_outbox, aside), aside)
         self._tick()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        """Stop sending, commit what waits, purge what is confirmed, close the file."""
+        """Stop sending, commit what waits, leave everything in the database, close the files."""
         if self._timer is not None:
             self._timer.cancel()
         await self._sending.stop()
         await self._acceptance.stop()
-        self._confirmation.purge()
+        await self._keeping.close()
         await self.journal.__aexit__(*exc)
 
     def abandon(self) -> None:
@@ -99,6 +104,7 @@ class Outbox:
             self._timer.cancel()
         self._sending.abandon()
         self._acceptance.abandon()
+        self._keeping.log.abandon()
         self.journal.abandon()
 
     # What the agent asks.
@@ -107,6 +113,11 @@ class Outbox:
     def counters(self) -> OutboxCounters:
         """What it has done."""
         return self._stock.counters
+
+    @property
+    def log(self) -> Log:
+        """The log that stands before the database."""
+        return self._keeping.log
 
     @property
     def epoch(self) -> str:
@@ -138,7 +149,7 @@ class Outbox:
     @property
     def problem(self) -> str | None:
         """For health: why events are, or just were, not kept; None when all is well."""
-        return self._stock.problem
+        return self._keeping.problem or self._stock.flaw
 
     def level(self, sensor: str) -> Level | None:
         """The last level that the sensor told in a kept event, also in an earlier life of the agent."""
@@ -183,6 +194,8 @@ class Outbox:
         now = self._clock.monotonic()
         self._timer = self._clock.call_at(now + TICK_S, self._tick)
         self._confirmation.tick(now)
+        if self._acceptance.quiet:
+            self._keeping.fold_if_ready()
         for stream in self._stock.sender.wake(now):
             _log.warning(
                 "no confirmation: sent again",
@@ -191,6 +204,31 @@ class Outbox:
         if self._stock.events and not self._sending.busy:
             self._sending.start(self._look_after)
         self._sending.pump()
+
+    async def _inherit(self) -> None:
+        """Take over what the life before has left in both files, and count what is lost of it."""
+        known = await self.journal.read(store.log_of)
+        opened = await self._on_thread(open_log, log_path(self.journal.path), known, self._log_bytes)
+        log = Log(opened.file, on_full=self._keeping.full, threads=self._threads)
+        try:
+            begin = store.begin(self._stock.site, self._stock.node, self._boot, self._new_epoch, opened.inherited)
+            found = await self.journal.write(begin, power=True)
+        except BaseException:
+            await log.close()
+            raise
+        log.begin(opened.inherited.applied + 1)
+        self._stock.load(found)
+        self._keeping.begin(log)
+        if self.journal.quarantined is not None:
+            aside = self.journal.quarantined
+            self._stock.bereave(await self._on_thread(lost_with_outbox, aside, opened.aside), aside)
+        elif opened.aside is not None or not opened.lost.whole:
+            self._stock.bereave(opened.lost, opened.aside)
+        if found.lost:
+            self._stock.bereave(Lost(found.lost), None)
+
+    async def _on_thread(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        return await asyncio.to_thread(work, *args, **kwargs) if self._threads else work(*args, **kwargs)
 
     async def _look_after(self) -> None:
         await self._bounds.look_after()

@@ -11,11 +11,11 @@ from functools import partial
 from typing import Final
 
 from bridge.agent.outbox.confirmation import Confirmation
+from bridge.agent.outbox.keeping import Keeping
 from bridge.agent.outbox.stock import Stock
 from bridge.core.event import CONTENT_TYPE, parse, restamp
 from bridge.core.outbox import Publish, Read, Row, Seal, Stream
 from bridge.errors import JournalError
-from bridge.journal import outbox as store
 from bridge.mqtt.transport import Message, Publication, Sent, Transport
 
 _log = logging.getLogger(__name__)
@@ -28,8 +28,9 @@ AGAIN_S: Final = 1.0
 class Sending:
     """Sends through the transport that is attached, and tells the confirmation what the broker says."""
 
-    def __init__(self, stock: Stock, confirmation: Confirmation) -> None:
+    def __init__(self, stock: Stock, keeping: Keeping, confirmation: Confirmation) -> None:
         self._stock = stock
+        self._keeping = keeping
         self._confirmation = confirmation
         self._transport: Transport | None = None
         self._pumping = False
@@ -124,7 +125,7 @@ class Sending:
 
     async def _read(self, step: Read) -> None:
         try:
-            rows = await self._stock.journal.read(store.page(step.stream.number, step.after, PAGE))
+            rows = await self._keeping.page(step.stream.number, step.after, PAGE)
         except JournalError as error:
             _log.error("backlog not read", extra={"op": "outbox.read", "sensor": step.stream.sensor, "why": str(error)})
             self._stock.sender.pause(step.stream, self._stock.clock.monotonic() + AGAIN_S)
@@ -148,7 +149,7 @@ class Sending:
         if self._stock.clock.synchronized() and step.stream.epoch == self._stock.epoch:
             rows = tuple(self._restamped(row, step.stream.sensor) for row in rows)
         try:
-            await self._stock.journal.write(store.seal(step.stream.number, rows))
+            await self._keeping.seal(step.stream.number, rows)
         except JournalError:
             self._stock.sender.sealed(step, ())
             self._stock.sender.pause(step.stream, self._stock.clock.monotonic() + AGAIN_S)

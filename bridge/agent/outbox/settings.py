@@ -17,7 +17,7 @@ class OutboxSettings:
 
     max_events: Annotated[int, Within(1)] = 100_000
     max_bytes: Annotated[int, Bytes(4096)] = field(default=64 * 1024 * 1024, metadata={"key": "max_bytes"})
-    """Of the events alone; the file takes about a fifth more."""
+    """Of the events alone; the files take about a fifth more, and 2 MiB for the log."""
     max_age_s: Annotated[float, Seconds(1)] = 7 * 86400.0
     policy: Literal["oldest", "newest"] = "oldest"
     """What is dropped when a bound is reached; alarms only when nothing else is left."""

@@ -81,12 +81,13 @@ class Stock:
                 )
             )
 
-    def bereave(self, lost: Lost, aside: Path) -> None:
-        """A damaged file was set aside: what it held and nobody has confirmed is lost, and never in silence."""
-        self.counters.quarantined = 1
+    def bereave(self, lost: Lost, aside: Path | None) -> None:
+        """A file was damaged, and set aside: what it held and nobody has confirmed is lost, and never in silence."""
+        self.counters.quarantined += aside is not None
         self.counters.lost += lost.count
         more = "" if lost.whole else ", and what could not be read"
-        self.tell_flaw(f"a damaged outbox was set aside ({aside}): {lost.count} unconfirmed events are lost{more}")
+        what = "the outbox's log was gone or cut" if aside is None else f"a damaged outbox was set aside ({aside})"
+        self.tell_flaw(f"{what}: {lost.count} unconfirmed events are lost{more}")
         _log.error(
             "unconfirmed events are lost with a damaged outbox",
             extra={"op": "outbox.lost", "events": lost.events, "all_known": lost.whole, "aside": str(aside)},
@@ -112,10 +113,8 @@ class Stock:
         self._flaw = (self.clock.monotonic() + FLAW_S, text)
 
     @property
-    def problem(self) -> str | None:
-        """For health: why events are, or just were, not kept; None when all is well."""
-        if self.journal.problem is not None:
-            return self.journal.problem
+    def flaw(self) -> str | None:
+        """For health: what was just dropped or lost, in words."""
         if self._flaw is not None and self.clock.monotonic() < self._flaw[0]:
             return self._flaw[1]
         return None

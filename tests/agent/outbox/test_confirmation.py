@@ -6,7 +6,7 @@ import orjson
 
 from bridge.agent.outbox.confirmation import PURGE_S
 from bridge.core.confirm import Confirmed, encode
-from tests.agent.outbox.world import World, one, until
+from tests.agent.outbox.world import World, in_log, one, until
 
 
 async def test_confirmations_of_other_epochs_and_sensors_and_of_the_future_are_harmless_rule_2(path: Path) -> None:
@@ -42,13 +42,30 @@ async def test_confirmed_events_leave_the_disk_together_after_a_while(path: Path
         await world.connect()
         await world.outbox.accept([one("door", float(n)) for n in range(20)])
         await world.arrived(20)
+        world.confirm()
+        assert len(list(in_log(path))) == 20
+        await world.clock.advance(PURGE_S + 1)
+        assert list(in_log(path)) == []
+        assert world.outbox.size_bytes == 0
+
+
+async def test_confirmed_events_leave_the_database_together_after_a_while(path: Path) -> None:
+    async with World(path) as world:
+        await world.outbox.accept([one("door", float(n)) for n in range(20)])
+        await world.restart()  # which folds the log
+        await world.connect()
+        await world.outbox.accept([one("door", 20.0)])
+        await world.arrived(1)
+        world.confirm()
+        await world.arrived(21)
         count = "SELECT count(*) FROM events"
         world.confirm()
-        await world.outbox.journal.flush()
         assert await world.outbox.journal.read(lambda db: db.execute(count).fetchone()) == (20,)
+        assert len(list(in_log(path))) == 1
         await world.clock.advance(PURGE_S + 1)
         await world.outbox.journal.flush()
         assert await world.outbox.journal.read(lambda db: db.execute(count).fetchone()) == (0,)
+        assert list(in_log(path)) == []
         assert world.outbox.size_bytes == 0
 
 

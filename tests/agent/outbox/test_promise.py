@@ -43,9 +43,11 @@ class OutboxMachine(RuleBasedStateMachine):
         limit=st.sampled_from([1, 3, 50]),
         bound=st.sampled_from([3, 8, 1000]),
         policy=st.sampled_from(["oldest", "newest"]),
+        log_bytes=st.sampled_from([8192, 65536]),
     )
-    def begin(self, limit: int, bound: int, policy: str) -> None:
-        self.world = World(Path(self.folder.name) / "outbox.db", in_flight=limit, max_events=bound, policy=policy)
+    def begin(self, limit: int, bound: int, policy: str, log_bytes: int) -> None:
+        path = Path(self.folder.name) / "outbox.db"
+        self.world = World(path, in_flight=limit, max_events=bound, policy=policy, log_bytes=log_bytes)
         self.bounded = bound < 1000
         self.run(self.world.__aenter__())
         self.run(self.world.connect())

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -13,9 +13,13 @@ from bridge.agent.outbox import Accept, Durability, Outbox, OutboxSettings, Prio
 from bridge.clock import VirtualClock
 from bridge.core.confirm import Confirmed, encode
 from bridge.core.event import Event, Observation, parse
+from bridge.core.frames import scan
 from bridge.core.sequences import Sequences
 from bridge.core.tombstone import parse_tombstone
 from bridge.core.topics import SensorEventTopic, Topics
+from bridge.core.young import Entry, read
+from bridge.journal.log import LOG_BYTES, frames_of
+from bridge.journal.outbox_log import log_path
 from bridge.mqtt.memory import MemoryBroker
 from bridge.mqtt.transport import Delivery, Subscription
 
@@ -111,6 +115,15 @@ class Dispatcher:
         return [event.data["value"] for event in self.events]
 
 
+def with_suffix(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def in_log(outbox: Path) -> Iterator[Entry]:
+    """The events that an outbox's log says are young."""
+    return iter(read(scan(frames_of(log_path(outbox)), None).payloads))
+
+
 class Link:
     """The agent's listener."""
 
@@ -134,11 +147,12 @@ class Link:
 class World:
     """A node, a broker in memory and a dispatcher on one virtual clock."""
 
-    def __init__(self, path: Path, *, synchronized: bool = True, **limits: object) -> None:
+    def __init__(self, path: Path, *, synchronized: bool = True, log_bytes: int = LOG_BYTES, **limits: object) -> None:
         self.clock = VirtualClock(START, synchronized=synchronized)
         self.broker = MemoryBroker(self.clock)
         self.dispatcher = Dispatcher(self.broker)
         self.path = path
+        self.log_bytes = log_bytes
         self.settings = OutboxSettings(**limits)  # type: ignore[arg-type] # keywords of the settings
         self._ids = itertools.count(1)
         self._epochs = itertools.count(1)
@@ -156,6 +170,7 @@ class World:
         self.outbox = Outbox(
             self.path, TOPICS, "home", node, self.clock, self.settings,
             mint_id=lambda: f"id-{next(self._ids)}", epoch=f"epoch{next(self._epochs)}", boot=boot,
+            log_bytes=self.log_bytes,
         )  # fmt: skip
         await self.outbox.__aenter__()
         self.link = Link(self.outbox)
@@ -170,6 +185,16 @@ class World:
         await self.transport.__aexit__()
         await self.outbox.__aexit__()
 
+    async def stop_without_fold(self) -> None:
+        """Leave the files as a kill would."""
+        await self.transport.__aexit__()
+        kept = [(part, part.read_bytes()) for part in (log_path(self.path), *self.path.parent.glob("outbox.db*"))]
+        await self.outbox.__aexit__()
+        for part in self.path.parent.glob("outbox.db*"):
+            part.unlink()
+        for part, content in kept:
+            part.write_bytes(content)
+
     async def restart(self, boot: str = "boot-1") -> None:
         await self.stop()
         await self.start(boot)
@@ -178,9 +203,13 @@ class World:
         """Go on with the files as a kill would leave them now."""
         survivor = self.path.with_name(f"again-{next(self._epochs)}.db")
         await self.transport.__aexit__()
-        for suffix in ("", "-wal"):
-            if (part := self.path.with_name(self.path.name + suffix)).exists():
-                shutil.copy(part, survivor.with_name(survivor.name + suffix))
+        # The log first: while they are copied, only what it has may go over into the database.
+        for there, then in (
+            (log_path(self.path), log_path(survivor)),
+            *((with_suffix(self.path, suffix), with_suffix(survivor, suffix)) for suffix in ("", "-wal")),
+        ):
+            if there.exists():
+                shutil.copy(there, then)
         await self.outbox.__aexit__()
         self.path = survivor
         await self.start(boot)

@@ -10,11 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bridge.core.frames import scan
+from bridge.core.young import Young, read
+from bridge.journal.log import frames_of
+from bridge.journal.outbox_log import log_path
 from tests.system.programs import Call
 
 _BITS = 40
 _LAST = f"""
-    SELECT s.sensor, e.epoch, max(s.confirmed, coalesce((
+    SELECT s.number, s.sensor, e.epoch, max(s.confirmed, coalesce((
         SELECT max(key) - (s.number << {_BITS}) FROM events
         WHERE key > s.number << {_BITS} AND key < (s.number + 1) << {_BITS}), 0))
     FROM streams s JOIN epochs e ON e.number = s.epoch
@@ -33,7 +37,7 @@ class Identity(NamedTuple):
 
 @dataclass(slots=True)
 class Outbox:
-    """What one agent's outbox says it has accepted and dropped, read from its file without disturbing it."""
+    """What one agent's outbox says it has accepted and dropped, read from its files without disturbing it."""
 
     node: str
     path: Path
@@ -45,10 +49,28 @@ class Outbox:
         """Streams of old epochs are forgotten by the outbox, not by us."""
         if not self.path.exists():
             return
+        young = self._young()  # before the database: what is folded meanwhile is looked at twice, and not never
         with closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=5)) as database:
-            for sensor, epoch, last in database.execute(_LAST):
-                self.last[sensor, epoch] = max(last, self.last.get((sensor, epoch), 0))
+            streams = {number: (sensor, epoch) for number, sensor, epoch, _ in database.execute(_LAST)}
+            for _, sensor, epoch, last in database.execute(_LAST):
+                self._note(sensor, epoch, last)
             self.dropped = self._dropped_before + database.execute(_DROPS).fetchone()[0]
+
+        streams |= {number: (sensor, epoch) for number, sensor, epoch in young.streams}
+        for number, last in young.through.items():
+            if number in streams:
+                self._note(*streams[number], last)
+        for entry in young:
+            event = json.loads(entry.body)
+            self._note(event["subject"], event["epoch"], int(event["sequence"]))
+
+    def _young(self) -> Young:
+        """What the log says, also of what the database has taken over since."""
+        path = log_path(self.path)
+        return read(scan(frames_of(path), None).payloads) if path.exists() else Young()
+
+    def _note(self, sensor: str, epoch: str, last: int) -> None:
+        self.last[sensor, epoch] = max(last, self.last.get((sensor, epoch), 0))
 
     def renewed(self) -> None:
         """Look a last time: the file is going to be lost, and another one will begin to count anew."""
