@@ -42,6 +42,7 @@ from bridge.core.steps import (
     Ended,
     Expired,
     Fetched,
+    Forgotten,
     Ignored,
     Input,
     Instant,
@@ -307,6 +308,8 @@ class Ledger:
             self._cancel(key, entry.event.id)
         if planned.changes:
             self._remember(planned.changes, entry)
+        if planned.forgotten:
+            self._effects.append(Forgotten(planned.forgotten))
         for failure in planned.failures:
             self._books.bury(letters.of_failure(failure, entry, now.wall), entry)
         for one in planned.invocations:

@@ -87,6 +87,8 @@ class Plan:
     changes: tuple[StateChange, ...] = ()
     judgements: tuple[Judgement, ...] = ()
     failures: tuple[Failure, ...] = ()
+    forgotten: tuple[str, ...] = ()
+    """Keys of mapping state that gave way to what the changes add, by "<kind>|<what>"; the changes say so, too."""
 
 
 def told(judgement: Judgement) -> dict[str, Any]:

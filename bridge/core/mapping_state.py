@@ -15,6 +15,8 @@ from bridge.core.event import JSON, Value
 
 MAX_KEPT: Final = 10_000
 """Cooldowns, timers and sensors remembered, each; the oldest go first. Only strangers' topics could come to so many."""
+KINDS: Final = ("last", "cooldown", "waiting")
+"""The beginnings of keys."""
 FIRES_KEPT: Final = 8
 """Times remembered of one cooldown: enough to judge backlog that arrives out of order."""
 
@@ -125,11 +127,12 @@ class MappingState:
             return []
         forgotten = []
         stores: dict[str, Any] = {"last": self.last, "cooldown": self.cooldowns, "waiting": self.waiting}
+        oldest = {kind: iter(store) for kind, store in stores.items()}
         for change in changes:
             kind, _, key = change.key.partition("|")
             store = stores[kind]
             if change.value is not None and key not in store and len(store) >= MAX_KEPT:
-                forgotten.append(StateChange(f"{kind}|{next(iter(store))}", None))
+                forgotten.append(StateChange(f"{kind}|{next(oldest[kind])}", None))
         return forgotten
 
     def _last(self, key: str, value: Any) -> None:

@@ -136,15 +136,18 @@ class _Planner:
         self.cooldowns: dict[str, tuple[datetime, ...]] = {}
 
     def plan(self) -> Plan:
+        changes = self._changes()
+        forgotten = self.state.overflow(changes) if changes else ()
         return Plan(
             tuple(self.invocations),
             tuple(self.cancelled),
-            self._changes(),
+            (*forgotten, *changes),
             tuple(self.judgements),
             tuple(self.failures),
+            tuple([change.key for change in forgotten]) if forgotten else (),
         )
 
-    def _changes(self) -> tuple[StateChange, ...]:
+    def _changes(self) -> list[StateChange]:
         changes: list[StateChange] = []
         if self.waiting:
             changes += [waiting_change(key, waiting) for key, waiting in self.waiting.items()]
@@ -157,7 +160,7 @@ class _Planner:
             if last is None or self.at >= last.time:
                 level = event.name if event.name in OPPOSITES else last.level if last else None
                 changes.append(last_change(sensor, LastValue(event.name, event.data.get("value"), self.at, level)))
-        return (*self.state.overflow(changes), *changes) if changes else ()
+        return changes
 
     def cancel(self) -> None:
         """End the timers that the event ends."""

@@ -213,6 +213,14 @@ class Repeated:
 
 
 @dataclass(frozen=True, slots=True)
+class Forgotten:
+    """Mapping state that gave way to newer, because there is too much of it: mappings decide without it from now on."""
+
+    keys: tuple[str, ...]
+    """By "<kind>|<what>"."""
+
+
+@dataclass(frozen=True, slots=True)
 class Postponed:
     """An event was let go, neither remembered nor confirmed: its sender left too many gaps, and must send it again."""
 
@@ -300,6 +308,7 @@ Effect: TypeAlias = (
     | Bereaved
     | Repeated
     | Postponed
+    | Forgotten
     | Retrying
     | Parked
     | Answered

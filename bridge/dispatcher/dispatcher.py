@@ -35,6 +35,7 @@ from bridge.core.steps import (
     Effect,
     Fetch,
     Fetched,
+    Forgotten,
     Input,
     Instant,
     Invoke,
@@ -133,6 +134,7 @@ class Dispatcher:
         self.auditor = Auditor(self._topics, self.now(), self.metrics.dropped, paired=not alone)
         self.traces = self._tracing()
         """None when they are switched off."""
+        self._told_forgotten = False  # once is enough for people: the metric counts on
         self._hearers = self._hear()
         self._fetches: set[asyncio.Task[None]] = set()
         self._under_way = 0  # attempts that nothing has been heard of
@@ -409,6 +411,7 @@ class Dispatcher:
             Confirm: self._confirm,
             Parked: self._park,
             Answered: self._unpark,
+            Forgotten: self._tell_forgotten,
         }
         heard = {
             kind: (
@@ -427,6 +430,13 @@ class Dispatcher:
     def _confirm(self, effect: Confirm, now: Instant) -> None:
         self._confirmations.note(effect.rows)
         self.auditor.observe(effect.rows, now)
+
+    def _tell_forgotten(self, effect: Forgotten, _: Instant) -> None:
+        if self._told_forgotten:
+            return
+        self._told_forgotten = True
+        extra = {"op": "dispatcher.forget", "what": effect.keys[0]}
+        _log.warning("too much mapping state: the oldest gives way, and mappings decide without it", extra=extra)
 
     def _park(self, effect: Parked, _: Instant) -> None:
         extra = {"op": "dispatcher.park", "function": effect.function, "why": effect.reason}

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from bridge.core.delivery import LATEST, MAX_AGE, Ledger
 from bridge.core.invocation import Invocation
+from bridge.core.mapping_state import KINDS
 from bridge.core.retry import Outcome
 from bridge.core.steps import (
     Acknowledge,
@@ -17,6 +18,7 @@ from bridge.core.steps import (
     Cancelled,
     Ended,
     Expired,
+    Forgotten,
     Instant,
     Invoke,
     Judged,
@@ -66,6 +68,14 @@ class Metrics:
             f"{prefix}_postponed", "Events let go because their sender left too many gaps; it sends them again",
             registry=registry,
         )  # fmt: skip
+        self._forgotten = Counter(
+            f"{prefix}_mapping_state_forgotten",
+            "Cooldowns, waits and last values that gave way to newer: mappings decide without them",
+            ["kind"],
+            registry=registry,
+        )
+        for kind in KINDS:
+            self._forgotten.labels(kind)
         self._letters = Counter(
             f"{prefix}_dead_letters", "Dead letters, whatever they were given up for", registry=registry
         )
@@ -106,6 +116,7 @@ class Metrics:
             Acknowledge: lambda effect, _: self._acknowledged.add((), len(effect.tickets)),
             Bereaved: lambda effect, _: self._bereaved.inc(effect.lost),
             Postponed: lambda _, _now: self._postponed.inc(),
+            Forgotten: self._count_forgotten,
             Repeated: lambda _, _now: self._duplicate.inc(),
             Expired: lambda effect, _: self._dropped.labels(effect.invocation.mapping, effect.rule).inc(),
             Buried: lambda _, _now: self._letters.inc(),
@@ -185,6 +196,10 @@ class Metrics:
         self._invocations.add((invocation.mapping, invocation.function, "dead" if effect.letter else "succeeded"))
         if effect.letter:
             self._letters.inc()
+
+    def _count_forgotten(self, effect: Forgotten, _: Instant) -> None:
+        for key in effect.keys:
+            self._forgotten.labels(key.partition("|")[0]).inc()
 
     def _count_cancelled(self, effect: Cancelled, now: Instant) -> None:
         self._invocations.add((effect.invocation.mapping, effect.invocation.function, "cancelled"))

@@ -488,6 +488,7 @@ def test_the_oldest_is_forgotten_when_too_much_is_kept() -> None:
     desk.state.apply(last_change(f"pi-1/s{i}", LastValue("x", i, NOON)) for i in range(MAX_KEPT))
     planned = desk.feed(sensor_event())
     assert planned.changes[0] == StateChange("last|pi-1/s0", None)
+    assert planned.forgotten == ("last|pi-1/s0",)
     assert len(desk.state.last) == len(desk.state.known) == MAX_KEPT
     assert desk.feed(sensor_event(seconds=1)).changes[0].value is not None
 

@@ -12,6 +12,7 @@ import pytest
 from bridge.core.confirm import parse as parse_confirm
 from bridge.core.event import Event
 from bridge.core.invocation import Invocation
+from bridge.core.mapping_state import MAX_KEPT, cooldown_change
 from bridge.core.retry import Verdict
 from bridge.core.steps import Effect, Ended, Input
 from bridge.core.tombstone import Tombstone, encode_tombstone
@@ -85,6 +86,25 @@ async def test_rule_8_what_is_not_finished_survives_a_restart_and_its_pause_too(
     await until(lambda: site.invoker.calls, "the attempt after its pause")
     assert site.invoker.calls == [("event-1:greet", "hello", 2)]
     await until(lambda: dispatcher.ledger.open_events == 0, "finished")
+
+
+async def test_mapping_state_that_gives_way_to_newer_is_counted_and_told_once(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    once = "    cooldown: 1h\n"
+    other = "  wave:\n    select: {sensor: front-door}\n    invoke: hello\n"
+    site.write_mappings(ONE + once + other + once)
+    dispatcher = await site.start()
+    begun = (site.clock.now(),)
+    dispatcher.ledger.state.apply(cooldown_change(f"greet|sensor-{at}", begun) for at in range(MAX_KEPT))
+    site.client.publish(FRONT_DOOR.text, motion(1))
+    await until(lambda: len(site.invoker.calls) == 2, "both invoked")
+    assert len(dispatcher.ledger.state.cooldowns) == MAX_KEPT
+    name = "gpio_bridge_dispatcher_mapping_state_forgotten_total"
+    assert dispatcher.registry.get_sample_value(name, {"kind": "cooldown"}) == 2
+    assert dispatcher.registry.get_sample_value(name, {"kind": "waiting"}) == 0
+    told = [record for record in caplog.records if record.message.startswith("too much mapping state")]
+    assert [record.what for record in told] == ["cooldown|greet|sensor-0"]
 
 
 async def test_rule_11_a_function_the_gateway_does_not_know_is_parked_and_served_when_it_is_there(site: Site) -> None:
