@@ -83,7 +83,7 @@ class DeadLetterApi:
         if chosen.everything and asked.query.get("all") != "1":
             raise ValueError("say which dead letters to purge (mapping, function, older_than, numbers), or all=1")
         purged = await self._journal.write(purge(chosen))
-        self._dispatcher.metrics.letters_kept.dec(purged)
+        self._dispatcher.letters.changed(-purged)
         return json_answer({"purged": purged})
 
 

@@ -53,6 +53,7 @@ from bridge.dispatcher.confirmations import Confirmations
 from bridge.dispatcher.feed import Feed, Hear
 from bridge.dispatcher.intake import Intake, filters
 from bridge.dispatcher.invoker import HttpInvoker, Invoker
+from bridge.dispatcher.kept_letters import KeptLetters
 from bridge.dispatcher.manager_mappings import ManagerMappings
 from bridge.dispatcher.mappings import MappingFile, MappingSource
 from bridge.dispatcher.metrics import Metrics
@@ -62,7 +63,7 @@ from bridge.dispatcher.traces import Traces
 from bridge.dispatcher.whereabouts import where
 from bridge.errors import BrokenDecision, ConfigError, JournalError, TransportError
 from bridge.journal.crashes import Crash
-from bridge.journal.dead_letters import Chosen, counted, listed
+from bridge.journal.dead_letters import Chosen, listed
 from bridge.journal.drops import load_drops
 from bridge.journal.engine import Journal
 from bridge.journal.ledger import MIGRATIONS, fact, keep, keep_fact, load, shelved
@@ -117,6 +118,7 @@ class Dispatcher:
         self._mint_id = mint_id or (lambda: mint(clock.now()))
         self._source = self._mapping_source(connect)
         self._journal = Journal(settings.state_dir / "ledger.sqlite", MIGRATIONS, name="ledger", threads=self._threads)
+        self.letters = KeptLetters(self._journal, self.metrics, settings.limits.dead_letters)
         self._status_topic = self._topics.dispatcher(settings.site, settings.id, "status")
         self.status_changed: Callable[[], None] = self._say_status
         """Called when what there is to say of the mappings in force has changed; of a pair somebody else says it."""
@@ -204,7 +206,7 @@ class Dispatcher:
             self.metrics.observe(self.ledger)
             self._confirmations.note(self.ledger.confirmed())
             self.auditor.restore(self.ledger.confirmed(), await self._journal.read(load_drops), self.now())
-            self.metrics.letters_kept.set(await self._journal.read(counted(Chosen())))
+            await self.letters.open()
             await self._count_lost()
             if self.traces is not None:
                 await stack.enter_async_context(self.traces)
@@ -505,7 +507,7 @@ class Dispatcher:
         if error is None:
             self._committing = False
             self.auditor.kept()
-            self.metrics.letters_kept.inc(len(commit.letters) - len(commit.replayed))
+            self.letters.changed(len(commit.letters) - len(commit.replayed))
             self.step((Committed(commit),))
             return
         self.auditor.not_kept()

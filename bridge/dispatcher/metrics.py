@@ -106,6 +106,11 @@ class Metrics:
         self.letters_kept = Gauge(
             f"{prefix}_dead_letters_kept", "Dead letters that nobody has replayed or purged", registry=registry
         )
+        self.letters_dropped = Counter(
+            f"{prefix}_dead_letters_dropped",
+            "Dead letters that gave way to newer (limits.dead_letters)",
+            registry=registry,
+        )
         self._trace_bytes = Gauge(f"{prefix}_traces_bytes", "What traces take on the disk", registry=registry)
         self._counted: dict[type, Callable[[Any, Instant], None]] = {
             Judged: self._count_judged,

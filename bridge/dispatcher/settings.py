@@ -63,6 +63,8 @@ class LimitSettings:
     """Unfinished events in memory; what is more waits on the disk when its lane is slow, else in the broker."""
     stored_events: Annotated[int, Within(1, 100_000_000)] = 100_000
     """Unfinished events of slow lanes on the disk; beyond it the broker has to wait. Each takes about 1 KiB."""
+    dead_letters: Annotated[int, Within(1, 100_000_000)] = 100_000
+    """Dead letters on the disk; beyond it the oldest are dropped, counted and told. Each takes about 2 KiB."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,6 +120,20 @@ def purge(chosen: Chosen) -> Callable[[sqlite3.Connection], int]:
     return change
 
 
+def drop_oldest(most: int) -> Callable[[sqlite3.Connection], tuple[int, int]]:
+    """The change that leaves the newest `most`; the result is how many went, and how many are left."""
+
+    def change(database: sqlite3.Connection) -> tuple[int, int]:
+        dropped = database.execute(
+            "DELETE FROM dead_letters WHERE number <= "
+            "(SELECT number FROM dead_letters ORDER BY number DESC LIMIT 1 OFFSET ?)",
+            (most,),
+        ).rowcount
+        return dropped, counted(Chosen())(database)
+
+    return change
+
+
 def _replay(number: int, mapping: str, event: bytes, replay: str) -> Replay:
     kept = orjson.loads(replay)
     invocation = from_plain(kept["invocation"]) if kept["invocation"] is not None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -116,6 +117,28 @@ async def test_what_could_not_be_read_is_kept_but_cannot_be_replayed(site: Site)
 def kept(site: Site) -> float | None:
     """How many dead letters the metric counts."""
     return site.dispatcher.registry.get_sample_value("gpio_bridge_dispatcher_dead_letters_kept")
+
+
+async def test_beyond_their_bound_the_oldest_are_dropped_counted_and_told(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.write_mappings(ONE)
+    site.settings = replace(site.settings, limits=replace(site.settings.limits, dead_letters=2))
+    await site.start()
+    await bury(site, 1, 2)
+    assert kept(site) == 2
+    await bury(site, 3, 4, 5)
+    await until(lambda: kept(site) == 2, "the oldest are dropped")
+    _, document = await call(site, "GET", "/v1/deadletters")
+    assert [letter["event_id"] for letter in document["dead_letters"]] == ["event-5", "event-4"]
+    name = "gpio_bridge_dispatcher_dead_letters_dropped_total"
+    assert site.dispatcher.registry.get_sample_value(name) == 3
+    assert sum("more dead letters than" in record.message for record in caplog.records) == 1
+
+    await site.stop()
+    site.settings = replace(site.settings, limits=replace(site.settings.limits, dead_letters=1))
+    await site.start()
+    await until(lambda: kept(site) == 1, "a lower bound drops at the start")
 
 
 async def test_a_purge_needs_to_be_told_what(site: Site) -> None:

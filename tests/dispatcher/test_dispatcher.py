@@ -104,7 +104,7 @@ async def test_mapping_state_that_gives_way_to_newer_is_counted_and_told_once(
     assert dispatcher.registry.get_sample_value(name, {"kind": "cooldown"}) == 2
     assert dispatcher.registry.get_sample_value(name, {"kind": "waiting"}) == 0
     told = [record for record in caplog.records if record.message.startswith("too much mapping state")]
-    assert [record.what for record in told] == ["cooldown|greet|sensor-0"]
+    assert [vars(record)["what"] for record in told] == ["cooldown|greet|sensor-0"]
 
 
 async def test_rule_11_a_function_the_gateway_does_not_know_is_parked_and_served_when_it_is_there(site: Site) -> None:
