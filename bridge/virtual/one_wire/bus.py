@@ -70,13 +70,14 @@ class OneWireBus:
             there = [one for one in self._thermometers.values() if one.obeys]
             if not there:
                 return
-            if written(self._bulk) == "trigger":
+            said = written(self._bulk)  # once: what is written meanwhile is obeyed the next time, not overwritten
+            if said == "trigger":
                 longest_s = max(one.waiting_s for one in there)
                 for one in there:
                     one.convert_in_bulk(longest_s)
             states = {one.bulk for one in there}
             state = "-1" if -1 in states else "1" if 1 in states else "0"
-            if written(self._bulk) != state:
+            if said != state:
                 replace_text(self._bulk, f"{state}\n")
 
     def close(self) -> None:
