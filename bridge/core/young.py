@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final, NamedTuple
 
+import orjson
+
 from bridge.core.outbox import Row
 
 _BITS: Final = 40
@@ -40,6 +42,11 @@ class Entry(NamedTuple):
     level: bool
     """Tells a level of the sensor, not a fault."""
     dropped: int = 0
+
+    @property
+    def sensor(self) -> str:
+        """Who told it, by its body."""
+        return str(orjson.loads(self.body)["data"]["sensor"])
 
 
 def key_of(stream: int, sequence: int) -> int:
@@ -97,8 +104,8 @@ class Young:
 
     def add(self, entry: Entry) -> None:
         """An event has been accepted; its stream's last one."""
-        stream = entry.key >> _BITS
-        self._entries.setdefault(stream, {})[entry.key & _MASK] = entry
+        stream = stream_of(entry.key)
+        self._entries.setdefault(stream, {})[sequence_of(entry.key)] = entry
         self.count += 1
         self.bytes += len(entry.body)
         if entry.level:
@@ -175,9 +182,9 @@ def _note(young: Young, payload: bytes) -> None:
         young.streams.append((number, name.decode(), epoch.decode()))
     elif kind == _CONFIRMED:
         _, key = _OF_KEY.unpack(payload)
-        young.confirm(key >> _BITS, key & _MASK)
+        young.confirm(stream_of(key), sequence_of(key))
     elif kind == _SEALED:
         _, key = _OF_KEY.unpack_from(payload)
-        young.seal(key >> _BITS, Row(key & _MASK, payload[_OF_KEY.size :]))
+        young.seal(stream_of(key), Row(sequence_of(key), payload[_OF_KEY.size :]))
     else:
         raise ValueError(f"a record of the unknown kind {kind}")

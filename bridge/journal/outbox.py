@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, Literal, TypeAlias
 
@@ -21,7 +22,7 @@ import orjson
 from bridge.core.event import Value
 from bridge.core.outbox import Row
 from bridge.core.tombstone import Reason, Tombstone
-from bridge.core.young import Entry, Young
+from bridge.core.young import Entry, Young, key_of, sequence_of, stream_of
 from bridge.errors import JournalError
 from bridge.journal.engine import Change
 from bridge.journal.rows import insert
@@ -58,8 +59,6 @@ MIGRATIONS: Final = (
     """,
 )
 
-_BITS: Final = 40
-_MASK: Final = (1 << _BITS) - 1
 _EVENTS: Final = "events (key, body, stored_at, monotonic, alarm, open, level, dropped)"
 
 
@@ -228,7 +227,7 @@ def seal(stream: int, rows: Sequence[Row]) -> Change[None]:
 
     def change(db: sqlite3.Connection) -> None:
         for row in rows:
-            db.execute("UPDATE events SET body = ?, open = 2 WHERE key = ?", (row.body, stream << _BITS | row.sequence))
+            db.execute("UPDATE events SET body = ?, open = 2 WHERE key = ?", (row.body, key_of(stream, row.sequence)))
 
     return change
 
@@ -252,7 +251,7 @@ def expire(*, monotonic: float, wall: float | None, current_epoch: str, bury: Bu
             rows = db.execute(
                 f"SELECT key, length(body), {column} FROM events "  # noqa: S608 - one of two words
                 f"WHERE key > ? AND key < ? AND dropped = 0 {believed} ORDER BY key",
-                (number << _BITS, number + 1 << _BITS),
+                _span(number),
             )
             for key, length, moment in rows:
                 if moment >= limit:
@@ -269,9 +268,9 @@ def page(stream: int, after: int, limit: int) -> Callable[[sqlite3.Connection], 
     def query(db: sqlite3.Connection) -> list[Row]:
         rows = db.execute(
             "SELECT key, body, open, monotonic FROM events WHERE key > ? AND key < ? ORDER BY key LIMIT ?",
-            (stream << _BITS | after, stream + 1 << _BITS, limit),
+            (key_of(stream, after), key_of(stream + 1, 0), limit),
         )
-        return [Row(key & _MASK, body, open_ == 1, at) for key, body, open_, at in rows]
+        return [Row(sequence_of(key), body, open_ == 1, at) for key, body, open_, at in rows]
 
     return query
 
@@ -282,7 +281,7 @@ def oldest(db: sqlite3.Connection) -> tuple[float, float, str] | None:
     for number, epoch in db.execute("SELECT s.number, e.epoch FROM streams s JOIN epochs e ON e.number = s.epoch"):
         row = db.execute(
             "SELECT stored_at, monotonic FROM events WHERE key > ? AND key < ? ORDER BY key LIMIT 1",
-            (number << _BITS, number + 1 << _BITS),
+            _span(number),
         ).fetchone()
         if row is not None:
             found.append((*row, epoch))
@@ -318,7 +317,7 @@ def _begin_streams(db: sqlite3.Connection, streams: Sequence[tuple[int, str, str
 def _purge(db: sqlite3.Connection, through: Mapping[int, int]) -> tuple[int, int]:
     events = size = 0
     for number, sequence in through.items():
-        span = (number << _BITS, number << _BITS | sequence)
+        span = (key_of(number, 0), key_of(number, sequence))
         level = db.execute(
             "SELECT body FROM events WHERE key > ? AND key <= ? AND level = 1 ORDER BY key DESC LIMIT 1", span
         ).fetchone()
@@ -342,7 +341,7 @@ def _keep(db: sqlite3.Connection, young: Young, through: Mapping[int, int], unfi
     entries = [
         entry
         for entry in young
-        if entry.key >> _BITS not in unfit and entry.key & _MASK > through.get(entry.key >> _BITS, 0)
+        if stream_of(entry.key) not in unfit and sequence_of(entry.key) > through.get(stream_of(entry.key), 0)
     ]
     insert(db, _EVENTS, "(?, ?, ?, ?, ?, ?, ?, ?)", entries, "ON CONFLICT DO NOTHING")
     for key, body in young.sealed.items():
@@ -369,13 +368,12 @@ def _inherit(db: sqlite3.Connection, inherited: Inherited) -> dict[str, int]:
     _begin_streams(db, young.streams)
     lost: dict[str, int] = {}
     unfit: set[int] = set()
-    for number in {entry.key >> _BITS for entry in young}:
+    for number, entries in groupby(young, lambda entry: stream_of(entry.key)):
         stream = db.execute("SELECT confirmed FROM streams WHERE number = ?", (number,)).fetchone()
         known = 0 if stream is None else max(stream[0], young.through.get(number, 0), _last(db, number))
-        entries = [entry for entry in young if entry.key >> _BITS == number]
-        if stream is None or entries[0].key & _MASK > known + 1:
-            sensor = str(orjson.loads(entries[0].body)["data"]["sensor"])
-            lost[sensor] = lost.get(sensor, 0) + len(entries)
+        first, *others = entries
+        if stream is None or sequence_of(first.key) > known + 1:
+            lost[first.sensor] = lost.get(first.sensor, 0) + 1 + len(others)
             unfit.add(number)
     _purge(db, {number: sequence for number, sequence in young.through.items() if number not in unfit})
     _keep(db, young, young.through, unfit)
@@ -383,9 +381,13 @@ def _inherit(db: sqlite3.Connection, inherited: Inherited) -> dict[str, int]:
 
 
 def _last(db: sqlite3.Connection, stream: int) -> int:
-    span = (stream << _BITS, stream + 1 << _BITS)
-    key = db.execute("SELECT max(key) FROM events WHERE key > ? AND key < ?", span).fetchone()[0]
-    return 0 if key is None else key & _MASK
+    key = db.execute("SELECT max(key) FROM events WHERE key > ? AND key < ?", _span(stream)).fetchone()[0]
+    return 0 if key is None else sequence_of(key)
+
+
+def _span(stream: int) -> tuple[int, int]:
+    """All keys of a stream stand between these two."""
+    return key_of(stream, 0), key_of(stream + 1, 0)
 
 
 def _levels(db: sqlite3.Connection) -> dict[str, Level]:
@@ -397,7 +399,7 @@ def _levels(db: sqlite3.Connection) -> dict[str, Level]:
     for number, sensor in db.execute("SELECT number, sensor FROM streams ORDER BY epoch, number"):
         newest = db.execute(
             "SELECT body FROM events WHERE key > ? AND key < ? AND level = 1 ORDER BY key DESC LIMIT 1",
-            (number << _BITS, number + 1 << _BITS),
+            _span(number),
         ).fetchone()
         if newest is not None:
             name, value, time = _level_row(newest[0])
@@ -439,7 +441,7 @@ def _candidates(
         rows = db.execute(
             "SELECT key, length(body), monotonic FROM events "  # noqa: S608 - one of two words
             f"WHERE key > ? AND key < ? AND dropped = 0 AND alarm = ? ORDER BY key {direction}",
-            (number << _BITS, number + 1 << _BITS, alarm),
+            (*_span(number), alarm),
         )
         for key, length, at in rows:
             yield (sign * epoch, sign * at, sign * key), key, length
@@ -452,20 +454,20 @@ def _bury(db: sqlite3.Connection, found: Sequence[tuple[int, int]], reason: Reas
     """Put tombstones in the place of rows, one for each contiguous run, merged with those beside it."""
     runs: list[tuple[int, int, int]] = []
     for key in sorted(key for key, _ in found):
-        stream, sequence = key >> _BITS, key & _MASK
+        stream, sequence = stream_of(key), sequence_of(key)
         if runs and runs[-1][0] == stream and runs[-1][2] == sequence - 1:
             runs[-1] = (stream, runs[-1][1], sequence)
         else:
             runs.append((stream, sequence, sequence))
     merged = []
     for stream, first, last in runs:
-        base = stream << _BITS
+        base = key_of(stream, 0)
         before = db.execute(
             "SELECT key, dropped FROM events WHERE key < ? AND key > ? ORDER BY key DESC LIMIT 1", (base | first, base)
         ).fetchone()
         after = db.execute(
             "SELECT key, dropped FROM events WHERE key > ? AND key < ? ORDER BY key LIMIT 1",
-            (base | last, stream + 1 << _BITS),
+            (base | last, key_of(stream + 1, 0)),
         ).fetchone()
         start, end = first, last
         if before is not None and before[1]:

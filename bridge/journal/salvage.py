@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from bridge.core.frames import Found, scan
-from bridge.core.young import Entry, Young, read, sequence_of, stream_of
+from bridge.core.young import Young, read, sequence_of, stream_of
 from bridge.journal.log import frames_of
 
 
@@ -58,14 +58,14 @@ def lost_with_outbox(aside: Path, log_aside: Path | None = None) -> Lost:
         found = scan(frames_of(log_aside), applied[0][0] if applied else None)
         young, missing = _young(found), found.missing
         lost = {key: sensor for key, sensor in lost.items() if sequence_of(key) > young.through.get(stream_of(key), 0)}
-        lost |= {entry.key: _sensor(entry) for entry in young}
+        lost |= {entry.key: entry.sensor for entry in young}
         whole = whole and found.whole and not missing
     return Lost(dict(Counter(lost.values())), whole=whole, unreadable=missing)
 
 
 def lost_records(found: Found) -> Lost:
     """Of a log that cannot be used, or of what is behind its damage: the events that it does not say are confirmed."""
-    events = Counter(_sensor(entry) for entry in _young(found))
+    events = Counter(entry.sensor for entry in _young(found))
     return Lost(dict(events), whole=found.whole and not found.missing, unreadable=found.missing)
 
 
@@ -74,10 +74,6 @@ def _young(found: Found) -> Young:
         return read([*found.payloads, *found.behind])
     except ValueError:  # a newer program's: what it says of its events is not known
         return Young()
-
-
-def _sensor(entry: Entry) -> str:
-    return str(orjson.loads(entry.body)["data"]["sensor"])
 
 
 def _read(path: Path, query: str) -> tuple[list[tuple[Any, ...]], bool]:
