@@ -25,6 +25,7 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar, Union, get_args, 
 
 from bridge.config.units import duration, seconds, size, size_bytes
 from bridge.config.yaml12 import Node
+from bridge.core.suggestion import did_you_mean
 from bridge.errors import ConfigError, Problem
 
 T = TypeVar("T")
@@ -154,7 +155,7 @@ class Reader:
             if given not in keys and given not in ignore:
                 line, column = child.key_at or (child.line, child.column)
                 at = Node(None, line, column, child.file)
-                self.problem(at, _join(key, given), f"unknown key{_nearest(given, keys)}")
+                self.problem(at, _join(key, given), f"unknown key{did_you_mean(given, keys)}")
         values: dict[str, Any] = {}
         complete = True
         failed: set[str] = set()
@@ -410,14 +411,7 @@ def _listed(options: Iterable[Any]) -> str:
 
 
 def _near(node: Node, options: Iterable[Any]) -> str:
-    return _nearest(node.value, options) if isinstance(node.value, str) else ""
-
-
-def _nearest(given: str, options: Iterable[Any]) -> str:
-    import difflib  # noqa: PLC0415 - only when a mistake is being explained
-
-    close = difflib.get_close_matches(given, [str(option) for option in options], n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return did_you_mean(node.value, options) if isinstance(node.value, str) else ""
 
 
 def _range(minimum: float, maximum: float, shown: Callable[[float], str]) -> str:

@@ -23,6 +23,7 @@ import orjson
 from bridge.core import expressions
 from bridge.core.event import Event
 from bridge.core.hours import time_zone
+from bridge.core.suggestion import did_you_mean
 from bridge.errors import ConditionError, ConditionFailed
 
 MAX_LENGTH: Final = 2000
@@ -119,10 +120,10 @@ class _Program:
         used = self._program.references()
         for name in used["variables"]:
             if name not in names and name not in bound:
-                raise ConditionError(f"{name} is not known; there are {', '.join(names)}{_near(name, names)}")
+                raise ConditionError(f"{name} is not known; there are {', '.join(names)}{did_you_mean(name, names)}")
         functions = {name for name in used["functions"] if name.isidentifier()}
         for name in sorted(functions - FUNCTIONS):
-            raise ConditionError(f"the function {name} is not known{_near(name, FUNCTIONS)}")
+            raise ConditionError(f"the function {name} is not known{did_you_mean(name, FUNCTIONS)}")
         for zone in expressions.zones(text):
             try:
                 time_zone(zone)
@@ -236,10 +237,3 @@ def _syntax(text: str, message: str) -> str:
     what = found[3].split(" expecting ")[0].replace("<EOF>", "end of the expression")
     lines = f"line {found[1]}, " if "\n" in text.strip() else ""
     return f"is no CEL expression: at {lines}character {found[2]}: {what}"
-
-
-def _near(name: str, known: object) -> str:
-    import difflib  # noqa: PLC0415 - only when a mistake is being explained
-
-    close = difflib.get_close_matches(name, [str(one) for one in known], n=1)  # type: ignore[attr-defined] # names
-    return f"; did you mean {close[0]}?" if close else ""

@@ -12,7 +12,6 @@ else in the file, and forgets them.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from bridge.core import topics
 from bridge.core.event import YEARS
 from bridge.core.event_names import EVENTS
 from bridge.core.hours import DAYS
+from bridge.core.suggestion import did_you_mean
 from bridge.errors import TopicError
 
 FUNCTION: Final = Pattern(r"[-a-zA-Z_0-9.]{1,253}", "a function's name: letters, digits, hyphens, dots and underscores")
@@ -271,8 +271,7 @@ class Example:
 
 def unknown_event(name: str) -> str:
     """That no event has this name, and which one may be meant."""
-    close = difflib.get_close_matches(name, EVENTS, n=1)
-    near = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(EVENTS)}"
+    near = did_you_mean(name, EVENTS) or f"; there are {', '.join(EVENTS)}"
     return f"no event is called {name}{near}"
 
 

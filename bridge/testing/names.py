@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bridge.core.mapping import MappingSet
+from bridge.core.suggestion import did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,5 +33,4 @@ class Names:
 
 
 def _near(name: str, known: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known) or 'none'}"
+    return did_you_mean(name, known) or f"; there are {', '.join(known) or 'none'}"
