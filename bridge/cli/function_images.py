@@ -27,6 +27,7 @@ from bridge.cli.stack_selection import (
 if TYPE_CHECKING:
     from docker import APIClient
 
+    from bridge.images.build import Wishes
     from bridge.images.context import Context
     from bridge.openfaas.stack_file import StackFunction
 
@@ -84,12 +85,8 @@ def build(
     if shrinkwrap:
         _write(contexts)
         return
-    # An engine keeps a base image of one platform under a name: each build needs its own.
-    anew = pull or len(platforms) > 1
     with _engine(host) as client:
-        for function, context in contexts:
-            for wanted, image in _parts(function, tag, platforms):
-                _build(client, function, context, image, wanted, no_cache=no_cache, pull=anew, quiet=quiet)
+        _build(client, contexts, tag, platforms, no_cache=no_cache, pull=pull, quiet=quiet)
 
 
 def push(
@@ -146,12 +143,8 @@ def up(
     if skip_push and len(platforms) > 1:
         raise typer.BadParameter("--skip-push leaves images of several platforms without the index that joins them")
     contexts = _contexts(selected(file, names, pattern, regex).functions, file, build_arg, None)
-    # An engine keeps a base image of one platform under a name: each build needs its own.
-    anew = pull or len(platforms) > 1
     with _engine(host) as client:
-        for function, context in contexts:
-            for wanted, image in _parts(function, tag, platforms):
-                _build(client, function, context, image, wanted, no_cache=no_cache, pull=anew, quiet=quiet)
+        _build(client, contexts, tag, platforms, no_cache=no_cache, pull=pull, quiet=quiet)
         for function, _ in () if skip_push else contexts:
             _push(client, function, tag, platforms)
     if not skip_deploy:
@@ -191,22 +184,32 @@ def _contexts(
 
 def _build(
     client: APIClient,
-    function: StackFunction,
-    context: Context,
-    image: str,
-    platform: str | None,
+    contexts: list[tuple[StackFunction, Context]],
+    tag: str,
+    platforms: tuple[str, ...],
     *,
     no_cache: bool,
     pull: bool,
     quiet: bool,
 ) -> None:
-    from bridge.errors import BuildFailed
-    from bridge.images.build import Wishes, build
+    """Build every image of these functions, one for each platform."""
+    from bridge.images.build import Wishes
 
-    name = function.deployment.service
+    # An engine keeps a base image of one platform under a name: each build needs its own.
+    anew = pull or len(platforms) > 1
+    for function, context in contexts:
+        for platform, image in _parts(function, tag, platforms):
+            wishes = Wishes(platform, no_cache, anew)
+            _build_one(client, function.deployment.service, image, context, wishes, quiet=quiet)
+
+
+def _build_one(client: APIClient, name: str, image: str, context: Context, wishes: Wishes, *, quiet: bool) -> None:
+    from bridge.errors import BuildFailed
+    from bridge.images.build import build
+
     print(f"{name}: building {image}", flush=True)
     try:
-        for line in build(client, image, context, Wishes(platform, no_cache, pull)):
+        for line in build(client, image, context, wishes):
             if not quiet:
                 print(f"{name} | {line}", flush=True)
     except BuildFailed as error:

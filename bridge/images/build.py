@@ -43,10 +43,13 @@ def build(client: APIClient, image: str, context: Context, wishes: Wishes) -> It
     Raises BuildFailed with what the failing step wrote, ImageError for other refusals, EngineUnavailable.
     """
     yield from _built(client, image, context, wishes)
-    if wishes.platform is None or wishes.no_cache or _platform(client, image) == wishes.platform:
+    if wishes.platform is None or wishes.no_cache:
+        return
+    made_for = _platform(client, image)
+    if made_for == wishes.platform:
         return
     # The engine's cache knows nothing of platforms: steps on an empty image are the same to it for each of them.
-    yield f"the engine took what it had built for {_platform(client, image)}: building anew"
+    yield f"the engine took what it had built for {made_for}: building anew"
     yield from _built(client, image, context, replace(wishes, no_cache=True))
 
 

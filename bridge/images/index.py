@@ -24,6 +24,7 @@ from bridge.images.registry import (
     Repository,
 )
 from bridge.swarm.complaints import complaint
+from bridge.swarm.registry import placed
 
 
 def join(client: APIClient, image: str, parts: Mapping[str, str]) -> str:
@@ -32,7 +33,10 @@ def join(client: APIClient, image: str, parts: Mapping[str, str]) -> str:
     Each part must be for its platform. Raises ImageError, EngineUnavailable.
     """
     repository, tag = parse_repository_tag(image)
-    registry, name = _placed(repository)
+    try:
+        registry, name = placed(repository)
+    except ValueError as error:
+        raise ImageError(str(error)) from error
     try:
         found = auth.load_config().resolve_authconfig(registry)
         about = client.info()
@@ -80,14 +84,6 @@ def _entry(asked: Repository, platform: str, part: str, manifest: Manifest) -> d
         "size": manifest.size_bytes,
         "platform": told,
     }
-
-
-def _placed(repository: str) -> tuple[str, str]:
-    try:
-        registry, name = auth.resolve_repository_name(repository)
-    except DockerException as error:
-        raise ImageError(str(error)) from error
-    return str(registry), str(name)
 
 
 def _secure(registry: str, about: Mapping[str, Any]) -> bool:

@@ -43,11 +43,17 @@ def kept_header(image: str, config: Path | None) -> dict[str, str]:
 
 def registry_of(image: str) -> str:
     """The registry of an image. Raises ValueError where its name is none."""
+    registry, _ = placed(image)
+    return registry
+
+
+def placed(image: str) -> tuple[str, str]:
+    """The registry of an image, and its name there. Raises ValueError where it is no name of one."""
     try:
-        registry, _ = auth.resolve_repository_name(image)
+        registry, name = auth.resolve_repository_name(image)
     except DockerException as error:
         raise ValueError(str(error)) from error
-    return str(registry)
+    return str(registry), str(name)
 
 
 def _header(credentials: dict[str, str]) -> dict[str, str]:
