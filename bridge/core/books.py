@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from bridge.core.dedup import Dedup, SourceRow
 from bridge.core.event import Identity
 from bridge.core.invocation import DeadLetter
-from bridge.core.mapping_state import StateChange
+from bridge.core.mapping_state import StateChange, last_key
+from bridge.core.patience import Left, Patience
 from bridge.core.receipts import Receipts, Ticket
 from bridge.core.records import Commit, Record, Restored
 from bridge.core.work import Entry, opened
@@ -28,12 +29,14 @@ class Books:
         self.receipts = Receipts()
         self.dedup = Dedup.restore(restored.sources, restored.ids)
         self._entries: dict[Identity, Entry] = {}
+        self._patience = Patience()
         self._held: list[Entry] = []
         self._dirty: dict[int, Entry] = {}
         self._opened = 0  # since the last commit was taken
         self._letters: list[DeadLetter] = []
         self._changes: dict[str, StateChange] = {}
         self._replayed: list[int] = []
+        self._dropped: set[str] = set()  # sources of which something was, since a commit was taken
 
     def __len__(self) -> int:
         """Events in memory: open ones, and those whose end waits for its commit."""
@@ -51,9 +54,13 @@ class Books:
         if not restored:
             self._dirty[entry.number] = entry
             self._opened += 1
+            if entry.event.node is not None:
+                entry.last = last_key(entry.event)
+                entry.before = self._changes.get(entry.last)
 
     def change(self, entry: Entry) -> None:
         """What is open of the event has changed: the next commit tells the disk."""
+        entry.changed = True
         self._dirty[entry.number] = entry
 
     def finish(self, entry: Entry) -> None:
@@ -63,6 +70,10 @@ class Books:
             return
         self._complete(entry)
         del self._dirty[entry.number], self._entries[entry.key]
+
+    def drop(self, source: str) -> None:
+        """An event of this source is dropped, and counted: the next commit keeps both its sequence and the count."""
+        self._dropped.add(source)
 
     def bury(self, letter: DeadLetter, entry: Entry) -> None:
         """The event has a dead letter, which is kept before the event is acknowledged."""
@@ -136,30 +147,53 @@ class Books:
         """Events that are finished, and are not acknowledged before they are kept."""
         return sum(entry.must_commit and not entry.open for entry in self._dirty.values())
 
-    def take(self) -> Commit | None:
-        """What the next commit has to keep, or None; answer with `committed` or `not_committed`."""
+    def take(self, now: float | None = None) -> Commit | None:
+        """What the next commit has to keep, or None; answer with `committed` or `not_committed`.
+
+        With `now` (monotonic), what came only just may be left to a later one.
+        """
         if not self.dirty:
             return None
+        left = Left()
+        if now is not None:
+            left = self._patience.choose(self._dirty.values(), now, whole=self._dropped)
+        taken = [entry for number, entry in self._dirty.items() if number not in left.entries]
         records, finished = [], []
-        for entry in self._dirty.values():
+        for entry in taken:
             if entry.open:
                 entry.written = True
                 records.append(Record(entry.number, entry.event, entry.received_at, opened(entry), entry.lane))
             elif entry.written:
                 finished.append(entry.number)
+        sources, ids, changes = self.dedup.take(left.sequences), self.dedup.take_ids(), self._take_changes(left)
+        if not (taken or sources or ids or changes or self._letters or self._replayed):
+            return None
         commit = Commit(
             tuple(records),
             tuple(finished),
             tuple(self._letters),
-            self.dedup.take(),
-            self.dedup.take_ids(),
-            tuple(self._changes.values()),
+            sources,
+            ids,
+            changes,
             tuple(self._replayed),
-            tuple(self._dirty.values()),
+            tuple(taken),
         )
-        self._dirty, self._letters, self._changes, self._replayed = {}, [], {}, []
+        self._dirty, self._letters, self._replayed = left.entries, [], []
+        self._dropped.clear()
         self._opened = 0
         return commit
+
+    def _take_changes(self, left: Left) -> tuple[StateChange, ...]:
+        """The changes of mapping state, as if what is left had not come."""
+        changes, self._changes = self._changes, {}
+        for key, entry in left.first.items():
+            newest = changes.pop(key, None)
+            if newest is not None:
+                self._changes[key] = newest
+            if entry.before is not None:
+                changes[key] = entry.before
+                entry.before = None
+        return tuple(changes.values())
 
     def committed(self, commit: Commit) -> Iterator[Entry]:
         """It is on the disk. Each event of it, to be looked at before it counts as stored."""
@@ -177,7 +211,11 @@ class Books:
         self._dirty = {entry.number: entry for entry in commit.entries} | self._dirty
         self._letters[:0] = commit.letters
         self._replayed[:0] = commit.replayed
-        self._changes = {change.key: change for change in commit.changes} | self._changes
+        changes = {change.key: change for change in commit.changes}
+        for entry in self._dirty.values():
+            if entry.last is not None and entry.before is None:
+                entry.before = changes.get(entry.last)
+        self._changes = changes | self._changes
         self.dedup.put_back(commit.sources, commit.ids)
 
 

@@ -6,8 +6,9 @@ Memory is one small row per source and epoch, and a bounded number of ids. What 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from bridge.core.event import Identity
 from bridge.core.sequences import Sequences
@@ -35,7 +36,7 @@ class Dedup:
 
     _sources: dict[str, OrderedDict[str, Sequences]] = field(default_factory=dict)
     _ids: OrderedDict[Identity, None] = field(default_factory=OrderedDict)
-    _changed: dict[tuple[str, str], None] = field(default_factory=dict)
+    _changed: dict[tuple[str, str], int] = field(default_factory=dict)  # the lowest sequence that is to be told
     _new_ids: list[Identity] = field(default_factory=list)
 
     @classmethod
@@ -47,7 +48,7 @@ class Dedup:
             epochs[row.epoch] = Sequences(row.runs)
             if len(epochs) > EPOCHS_PER_SOURCE:
                 oldest, _ = epochs.popitem(last=False)
-                dedup._changed[row.source, oldest] = None
+                dedup._changed[row.source, oldest] = 0
         for identity in ids:
             dedup._ids[identity] = None
         return dedup
@@ -90,22 +91,34 @@ class Dedup:
             known = epochs[identity.epoch] = Sequences()
             if len(epochs) > EPOCHS_PER_SOURCE:
                 oldest, _ = epochs.popitem(last=False)
-                self._changed[identity.source, oldest] = None
-        known.add(identity.sequence if first is None else first, identity.sequence)
-        self._changed[identity.source, identity.epoch] = None
+                self._changed[identity.source, oldest] = 0
+        first = identity.sequence if first is None else first
+        known.add(first, identity.sequence)
+        key = identity.source, identity.epoch
+        self._changed[key] = min(self._changed.get(key, first), first)
 
     def touch(self, identity: Identity) -> None:
         """Count the event's row as changed: who sent it again has not heard that it was kept."""
         if identity.sequence and identity.epoch in self._sources.get(identity.source, ()):
-            self._changed[identity.source, identity.epoch] = None
+            self._changed[identity.source, identity.epoch] = 0
 
-    def take(self) -> tuple[SourceRow, ...]:
-        """The rows that changed since the last call."""
-        rows = []
-        for source, epoch in self._changed:
+    def take(self, left: Mapping[tuple[str, str], int] = MappingProxyType({})) -> tuple[SourceRow, ...]:
+        """The rows that changed since the last call.
+
+        `left` names for sources and epochs a sequence from which on nothing is to be told yet.
+        """
+        rows, later = [], {}
+        for key, lowest in self._changed.items():
+            source, epoch = key
             known = self._sources[source].get(epoch)
-            rows.append(SourceRow(source, epoch, known.runs if known is not None else ()))
-        self._changed.clear()
+            runs = known.runs if known is not None else ()
+            if key in left and known is not None:
+                later[key] = max(lowest, left[key])
+                runs = known.below(left[key])
+                if lowest >= left[key] or not runs:
+                    continue
+            rows.append(SourceRow(source, epoch, runs))
+        self._changed = later
         return tuple(rows)
 
     def take_ids(self) -> tuple[Identity, ...]:
@@ -116,7 +129,7 @@ class Dedup:
     def put_back(self, rows: Iterable[SourceRow], ids: Iterable[Identity] = ()) -> None:
         """Count rows and ids as changed again, because they could not be kept."""
         for row in rows:
-            self._changed[row.source, row.epoch] = None
+            self._changed[row.source, row.epoch] = 0
         self._new_ids[:0] = ids
 
     @property

@@ -259,9 +259,12 @@ class Ledger:
             case Connected(generation):  # pragma: no branch - the last of them, as mypy knows
                 self._books.connect(generation)
 
-    def take(self) -> Commit | None:
-        """What the next commit has to keep, or None. Answer with `Committed` or `NotCommitted` before taking again."""
-        return self._books.take()
+    def take(self, now: Instant | None = None) -> Commit | None:
+        """What the next commit has to keep, or None. Answer with `Committed` or `NotCommitted` before taking again.
+
+        With `now`, what came only just may be left to a later commit, and None says that nothing else is there.
+        """
+        return self._books.take(now.monotonic if now is not None else None)
 
     def _received(self, given: Received, now: Instant) -> None:
         event, ticket, books = given.event, given.ticket, self._books
@@ -275,6 +278,7 @@ class Ledger:
             if given.covers_from is not None:  # its own sequence arrived before its sender dropped it
                 lost = books.dedup.unknown(identity, given.covers_from)
                 books.dedup.add(identity, first=given.covers_from)
+                books.drop(event.source)
                 if lost:
                     self._effects.append(Bereaved(event, given.covers_from, lost))
             books.join(entry, ticket)
@@ -292,6 +296,7 @@ class Ledger:
         books.open(entry)
         if given.covers_from is not None:
             self._effects.append(Bereaved(event, given.covers_from, lost))
+            books.drop(event.source)
             books.finish(entry)
             return
         if given.quarantined is None:
@@ -334,8 +339,7 @@ class Ledger:
     def _drop_slot(self, lane: str) -> None:
         earlier = self._slots.pop(lane, None)
         if earlier is not None:
-            self._effects.append(Expired(earlier.invocation, earlier.entry.event, LATEST))
-            self._close(earlier)
+            self._drop(earlier, LATEST)
 
     def _backlog_ended(self, place: tuple[str, str] | None, now: Instant) -> None:
         for lane, work in list(self._slots.items()):
@@ -528,6 +532,12 @@ class Ledger:
         else:
             self._books.finish(work.entry)
 
+    def _drop(self, work: Work, rule: str) -> None:
+        """It gives way by a named rule."""
+        self._effects.append(Expired(work.invocation, work.entry.event, rule))
+        self._books.drop(work.entry.key.source)
+        self._close(work)
+
     def _give_up(self, work: Work, reason: str, now: Instant, outcome: Outcome) -> None:
         self._dead(work, reason, now, outcome)
         self._end(work, now.monotonic if outcome.unwell else None)
@@ -600,9 +610,8 @@ class Ledger:
             for work in started:
                 invocation, event = work.invocation, work.entry.event
                 if expired(work, now):
-                    self._effects.append(Expired(invocation, event, MAX_AGE))
                     self._lanes.end(work.lane, answered=False)
-                    self._close(work)
+                    self._drop(work, MAX_AGE)
                     continue
                 if work.first_at is None:
                     work.first_at = now.monotonic

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from bridge.core.event import JSON, Value
+from bridge.core.event import JSON, Event, Value
 
 MAX_KEPT: Final = 10_000
 """Cooldowns, timers and sensors remembered, each; the oldest go first. Only strangers' topics could come to so many."""
@@ -171,6 +171,11 @@ class MappingState:
             )
         self.waiting[key] = waiting
         self._sources.setdefault(waiting.source, {})[key] = None
+
+
+def last_key(event: Event) -> str:
+    """The key of what was last known of an event's sensor."""
+    return f"last|{event.node}/{event.sensor}"
 
 
 def last_change(sensor: str, last: LastValue) -> StateChange:

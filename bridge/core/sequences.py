@@ -71,6 +71,10 @@ class Sequences:
         """The runs, each as (first, last)."""
         return tuple(self)
 
+    def below(self, number: int) -> tuple[tuple[int, int], ...]:
+        """The runs of all that are lower than `number`, each as (first, last)."""
+        return tuple((first, min(last, number - 1)) for first, last in self if first < number)
+
     @property
     def gaps(self) -> tuple[tuple[int, int], ...]:
         """What is missing between the runs, each as (first, last)."""

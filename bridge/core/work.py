@@ -12,6 +12,7 @@ from typing import Final
 from bridge.core.event import Event, Identity
 from bridge.core.invocation import DeadLetter, Invocation, letter_document
 from bridge.core.mapping import MappingSet
+from bridge.core.mapping_state import StateChange
 from bridge.core.plan import Planned, decision_time
 from bridge.core.receipts import Ticket
 from bridge.core.records import OpenInvocation, Pause
@@ -66,6 +67,12 @@ class Entry:
     """When it was received (monotonic); None where that was in an earlier life."""
     must_commit: bool = False
     """Its end changes more than dedup (state, dead letters): it is acknowledged only after the commit."""
+    changed: bool = False
+    """What is open of it is no longer as it was planned."""
+    last: str | None = None
+    """The key of the mapping state that tells what was last known of its sensor."""
+    before: StateChange | None = None
+    """What of that key was to be kept when the event came; None: what is on the disk."""
     lane: str | None = None
     """The long lane on whose shelf its record stands: then it holds one invocation of its event."""
 

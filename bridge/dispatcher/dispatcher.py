@@ -399,10 +399,13 @@ class Dispatcher:
 
     def _see_to_it(self, now: Instant) -> None:
         """Let what was decided be kept, and come back when the ledger wants to be asked."""
+        self._commit_later(now.monotonic)
+        self._set_timer()
+
+    def _commit_later(self, now: float) -> None:
         if self.ledger.dirty and not self._committing:
             self._committing = True
-            self._clock.call_at(now.monotonic + self.settings.commit_every_s, self._commit_or_gather)
-        self._set_timer()
+            self._clock.call_at(now + self.settings.commit_every_s, self._commit_or_gather)
 
     def _hear(self) -> dict[type, tuple[Hear, ...]]:
         """Who hears of each kind of effect, in this order: who counts it, who carries it out, who tells it."""
@@ -493,9 +496,11 @@ class Dispatcher:
             self._commit()
 
     def _commit(self) -> None:
-        commit = self.ledger.take() if not self.broken else None
+        commit = self.ledger.take(self.now()) if not self.broken else None
         if commit is None:
             self._committing = False
+            if not self.broken:
+                self._commit_later(self._clock.monotonic())  # what was left is looked at again
             return
         change = self.auditor.with_drops(keep(commit))
         self._journal.write(change).add_done_callback(lambda future: self._committed(commit, future))

@@ -53,7 +53,7 @@ START = datetime(2026, 11, 22, 17, 30, tzinfo=UTC)
 
 
 def event(sequence: int = 1, *, sensor: str = "door", at_s: float = 0.0, **changes: Any) -> Event:
-    at = Topics().parse(Topics().event("home", "pi-1", sensor))
+    at = Topics().parse(Topics().event(changes.get("site", "home"), "pi-1", sensor))
     assert isinstance(at, SensorEventTopic)
     seen = Observation(
         kind="pir",

@@ -96,6 +96,7 @@ class World(RuleBasedStateMachine):
         self.running: set[str] = set()
         self.recorded_finished: set[str] = set()
         self.first_attempts: dict[str, list[int]] = {}
+        self.forgotten: set[str] = set()  # attempted in an earlier life, which had not kept it
         self.waiting: dict[str, tuple[str, datetime]] = {}
         self.cancelled: set[str] = set()
         self.pending: Commit | None = None
@@ -182,9 +183,9 @@ class World(RuleBasedStateMachine):
         self.step()
 
     @precondition(lambda self: self.pending is None)
-    @rule()
-    def a_commit_begins(self) -> None:
-        self.pending = self.ledger.take()
+    @rule(patient=st.booleans())
+    def a_commit_begins(self, *, patient: bool = True) -> None:
+        self.pending = self.ledger.take(self.now() if patient else None)
 
     @precondition(lambda self: self.pending is not None)
     @rule(written=st.booleans())
@@ -289,12 +290,13 @@ class World(RuleBasedStateMachine):
         if lane:
             order = self.first_attempts.setdefault(lane, [])
             assert event.sequence is not None
-            if event.sequence not in order:
+            if event.sequence not in order and id_ not in self.forgotten:
                 assert not order or order[-1] < event.sequence, f"rule 9: the order in {lane}"
                 order.append(event.sequence)
                 before = [one for one in self.stories if one.source == event.source and one.sequence < event.sequence]
                 mapping = id_.partition(":")[2]
                 waiting = {open_ for one in before for open_ in self.stories[one].open if open_.endswith(f":{mapping}")}
+                waiting -= self.forgotten
                 assert not waiting, f"rule 9: {id_} starts before {waiting} ended"
 
     # --- what must hold ---
@@ -358,10 +360,14 @@ class World(RuleBasedStateMachine):
             self.stories[identity] = Story(set(kept), story.ended - undone, story.dead - undone)
 
     def forget_attempts(self, event: Event) -> None:
-        """What was decided and not kept is decided anew, and another cooldown may let another event through."""
+        """What was decided and not kept is decided anew, and another cooldown may let another event through.
+
+        What was attempted may be repeated, and later ones may overtake that (rule 10).
+        """
         for lane, order in self.first_attempts.items():
             if lane.endswith(f"|{event.source}") and event.sequence in order:
                 order.remove(event.sequence)
+                self.forgotten.add(f"{event.id}:{lane.partition('|')[0]}")
 
     @invariant()
     def memory_is_bounded(self) -> None:
