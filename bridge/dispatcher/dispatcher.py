@@ -22,25 +22,22 @@ from prometheus_client import CollectorRegistry
 from bridge.clock import Clock, RealClock, Timer
 from bridge.core.delivery import Ledger, Limits
 from bridge.core.mapping import MappingSet
-from bridge.core.records import Commit, Restored
+from bridge.core.records import Restored
 from bridge.core.retry import Outcome, Verdict
 from bridge.core.steps import (
     Acknowledge,
     Answered,
     Attempted,
     BacklogEnded,
-    Committed,
     Confirm,
     Connected,
     Effect,
     Fetch,
-    Fetched,
     Forgotten,
     Input,
     Instant,
     Invoke,
     MappingsReplaced,
-    NotCommitted,
     Parked,
     Received,
     TimersReleased,
@@ -53,23 +50,25 @@ from bridge.dispatcher.confirmations import Confirmations
 from bridge.dispatcher.feed import Feed, Hear
 from bridge.dispatcher.intake import Intake, filters
 from bridge.dispatcher.invoker import HttpInvoker, Invoker
+from bridge.dispatcher.keeping import Keeper
 from bridge.dispatcher.kept_letters import KeptLetters
 from bridge.dispatcher.manager_mappings import ManagerMappings
 from bridge.dispatcher.mappings import MappingFile, MappingSource
 from bridge.dispatcher.metrics import Metrics
 from bridge.dispatcher.quarantine import Quarantine
 from bridge.dispatcher.settings import DispatcherSettings
+from bridge.dispatcher.subscriptions import Subscriptions
 from bridge.dispatcher.traces import Traces
 from bridge.dispatcher.whereabouts import where
-from bridge.errors import BrokenDecision, ConfigError, JournalError, TransportError
+from bridge.errors import BrokenDecision, ConfigError, JournalError
 from bridge.journal.crashes import Crash
 from bridge.journal.dead_letters import Chosen, listed
 from bridge.journal.drops import load_drops
 from bridge.journal.engine import Journal
-from bridge.journal.ledger import MIGRATIONS, fact, keep, keep_fact, load, shelved
+from bridge.journal.ledger import MIGRATIONS, load
 from bridge.journal.salvage import lost_with_ledger
 from bridge.mapping_file.timezone import local_timezone
-from bridge.mqtt.transport import Connector, Delivery, Message, Subscription
+from bridge.mqtt.transport import Connector, Delivery, Message
 from bridge.service import Disk, Health
 from bridge.ulid import mint
 
@@ -77,12 +76,6 @@ _log = logging.getLogger(__name__)
 
 DRAIN_S = 3.0
 """How long attempts under way may go on when the dispatcher stops."""
-COMMIT_AGAIN_S = 1.0
-READ_AGAIN_S = 1.0
-GATHER_TURNS = 5
-"""A commit of much gathers at most so many times `commit_every`."""
-SUBSCRIBE_AGAIN_S = 5.0
-SUBSCRIBED = "subscriptions"
 
 
 class Dispatcher:
@@ -137,20 +130,26 @@ class Dispatcher:
         self.traces = self._tracing()
         """None when they are switched off."""
         self._told_forgotten = False  # once is enough for people: the metric counts on
+        self._keeper = Keeper(
+            self._journal,
+            self.auditor,
+            self.letters,
+            self.metrics,
+            clock,
+            commit_every_s=settings.commit_every_s,
+            step=self.step,
+            broken=lambda: self.broken,
+        )
         self._hearers = self._hear()
-        self._fetches: set[asyncio.Task[None]] = set()
         self._under_way = 0  # attempts that nothing has been heard of
         self._ended: list[Attempted] = []  # attempts whose end the ledger is told at the loop's next turn
         self._idle = asyncio.Event()
         self._broken: asyncio.Future[None] | None = None
         self._timer: Timer | None = None
         self._timer_at: float | None = None
-        self._committing = False
         self._marker = ""
         self._marker_topic = self._topics.dispatcher(settings.site, settings.id, "marker")
-        self._subscribed: tuple[str, ...] = ()
-        self._resubscribe = asyncio.Event()
-        self._subscription_problem: str | None = "not subscribed yet"
+        self._subscriptions = Subscriptions(self._transport, self._journal, clock, self.wanted, self._subscribed)
         self._stack = AsyncExitStack()
         self.ledger: Ledger
         self.url = ""
@@ -160,7 +159,7 @@ class Dispatcher:
     @property
     def kept(self) -> bool:
         """Whether everything that the ledger has decided is on the disk."""
-        return not self._committing and not self.ledger.dirty
+        return self._keeper.done
 
     @property
     def invoking(self) -> bool:
@@ -187,7 +186,7 @@ class Dispatcher:
             await self._quarantine.open()
             stack.callback(lambda: self._quarantine.close(broken=self.broken))
             restored: Restored = await self._journal.read(load)
-            self._subscribed = tuple(await self._journal.read(fact(SUBSCRIBED)) or ())
+            await self._subscriptions.restore()
             limits = self.settings.limits
             alone = self.settings.standby is None
             self.ledger = Ledger(
@@ -203,6 +202,7 @@ class Dispatcher:
                 self.now(),
                 restored,
             )
+            self._keeper.ledger = self.ledger
             self.metrics.observe(self.ledger)
             self._confirmations.note(self.ledger.confirmed())
             self.auditor.restore(self.ledger.confirmed(), await self._journal.read(load_drops), self.now())
@@ -217,13 +217,13 @@ class Dispatcher:
                     Api(self, self._journal, self.settings.http.host, self.settings.http.port)
                 )
                 self.url, self.port = api.url, api.port
-            stack.push_async_callback(self._finish_commits)
+            stack.push_async_callback(self._finish)
             stack.push_async_callback(self._drain)
             tasks = await stack.enter_async_context(_Tasks())
             self._tasks = tasks
             if self._threads:
                 tasks.start("mappings", self._source.watch(self._replace))
-            tasks.start("subscriptions", self._keep_subscribed())
+            tasks.start("subscriptions", self._subscriptions.run())
             tasks.start("confirmations", self._confirmations.run())
             await stack.enter_async_context(self._transport)
             self.step(())  # what an earlier life left
@@ -300,8 +300,7 @@ class Dispatcher:
         if self._timer is not None:
             self._timer.cancel()
         self._tasks.cancel()
-        for task in self._fetches:
-            task.cancel()
+        self._keeper.abandon()
         self._quarantine.close(broken=self.broken)
         if self._broken is not None and not self._broken.done():  # from now on every decision comes too late
             self._broken.set_exception(BrokenDecision("the dispatcher was abandoned"))
@@ -322,16 +321,13 @@ class Dispatcher:
     # --- the transport's listener ---
 
     def connected(self, generation: int, *, session_present: bool) -> None:
-        self._subscription_problem = "subscribing"
         self._marker = self._mint_id()
         self._backlog.begin(self._marker)  # now, not when it is sent: what waited in our session comes at once
-        if not session_present:
-            self._subscribed = ()
-        self._resubscribe.set()
+        self._subscriptions.connected(session_present=session_present)
         self.step((Connected(generation),))
 
     def disconnected(self, generation: int, reason: str) -> None:
-        self._subscription_problem = f"not connected: {reason}"
+        self._subscriptions.disconnected(reason)
 
     def received(self, batch: Sequence[Delivery]) -> None:
         try:
@@ -399,20 +395,15 @@ class Dispatcher:
 
     def _see_to_it(self, now: Instant) -> None:
         """Let what was decided be kept, and come back when the ledger wants to be asked."""
-        self._commit_later(now.monotonic)
+        self._keeper.look(now.monotonic)
         self._set_timer()
-
-    def _commit_later(self, now: float) -> None:
-        if self.ledger.dirty and not self._committing:
-            self._committing = True
-            self._clock.call_at(now + self.settings.commit_every_s, self._commit_or_gather)
 
     def _hear(self) -> dict[type, tuple[Hear, ...]]:
         """Who hears of each kind of effect, in this order: who counts it, who carries it out, who tells it."""
         carried: dict[type, Hear] = {
             Invoke: self._attempt,
             Acknowledge: lambda effect, _: self._transport.acknowledge(effect.tickets),
-            Fetch: lambda effect, _: self._fetch(effect.lane, effect.after, effect.limit),
+            Fetch: self._keeper.fetch,
             Confirm: self._confirm,
             Parked: self._park,
             Answered: self._unpark,
@@ -487,58 +478,6 @@ class Dispatcher:
         if not self._under_way:
             self._idle.set()
 
-    def _commit_or_gather(self, turn: int = 1) -> None:
-        """Commit, or under load gather for up to GATHER_TURNS times as long."""
-        if turn < GATHER_TURNS and not self.broken and self.ledger.may_gather:
-            at = self._clock.monotonic() + self.settings.commit_every_s
-            self._clock.call_at(at, partial(self._commit_or_gather, turn + 1))
-        else:
-            self._commit()
-
-    def _commit(self) -> None:
-        commit = self.ledger.take(self.now()) if not self.broken else None
-        if commit is None:
-            self._committing = False
-            if not self.broken:
-                self._commit_later(self._clock.monotonic())  # what was left is looked at again
-            return
-        change = self.auditor.with_drops(keep(commit))
-        self._journal.write(change).add_done_callback(lambda future: self._committed(commit, future))
-
-    def _committed(self, commit: Commit, future: asyncio.Future[None]) -> None:
-        if future.cancelled():
-            return
-        error = future.exception()
-        if error is None:
-            self._committing = False
-            self.auditor.kept()
-            self.letters.changed(len(commit.letters) - len(commit.replayed))
-            self.step((Committed(commit),))
-            return
-        self.auditor.not_kept()
-        self.metrics.commit_failures.inc()
-        _log.error("commit failed", extra={"op": "dispatcher.commit", "why": str(error)})
-        self.step((NotCommitted(commit),))
-        self._clock.call_at(self._clock.monotonic() + COMMIT_AGAIN_S, self._commit)
-
-    def _fetch(self, lane: str, after: int, limit: int) -> None:
-        """Read what a long lane has on the shelf; a disk that does not answer is asked again."""
-
-        async def read() -> None:
-            try:
-                records = await self._journal.read(shelved(lane, after, limit))
-            except JournalError as error:
-                extra = {"op": "dispatcher.fetch", "lane": lane, "why": str(error)}
-                _log.error("stored invocations cannot be read", extra=extra)
-                await self._clock.sleep(READ_AGAIN_S)
-                self.step((Fetched(lane, None),))
-                return
-            self.step((Fetched(lane, records),))
-
-        task = asyncio.create_task(read(), name=f"fetch {lane}")
-        self._fetches.add(task)
-        task.add_done_callback(self._fetches.discard)
-
     def _set_timer(self) -> None:
         wake_at = self.ledger.wake_at
         if wake_at == self._timer_at:
@@ -561,7 +500,7 @@ class Dispatcher:
     def _replace(self, mappings: MappingSet) -> None:
         self._quarantine.lift()
         self.step((MappingsReplaced(mappings),))
-        self._resubscribe.set()
+        self._subscriptions.changed()
         self.status_changed()
 
     def mappings_status(self) -> dict[str, str | None]:
@@ -618,29 +557,11 @@ class Dispatcher:
         """The topic filters of all mappings."""
         return filters(self._topics, self.settings.site, self._marker_topic, *self.mappings.foreign_filters())
 
-    async def _keep_subscribed(self) -> None:
-        while True:
-            await self._resubscribe.wait()
-            self._resubscribe.clear()
-            wanted = self.wanted()
-            try:
-                stale = [topic_filter for topic_filter in self._subscribed if topic_filter not in wanted]
-                await self._transport.subscribe([Subscription(topic_filter) for topic_filter in wanted])
-                if stale:
-                    await self._transport.unsubscribe(stale)
-            except TransportError as error:
-                self._subscription_problem = str(error)
-                _log.warning("cannot subscribe", extra={"op": "dispatcher.subscribe", "why": str(error)})
-                if self._transport.connected:
-                    await self._clock.sleep(SUBSCRIBE_AGAIN_S)
-                    self._resubscribe.set()
-                continue
-            self._subscribed, self._subscription_problem = wanted, None
-            self.status_changed()
-            self._confirmations.again()
-            if not self._backlog.over:
-                self._transport.publish(Message(self._marker_topic, self._marker.encode()))
-            self._journal.post(keep_fact(SUBSCRIBED, wanted))
+    def _subscribed(self) -> None:
+        self.status_changed()
+        self._confirmations.again()
+        if not self._backlog.over:
+            self._transport.publish(Message(self._marker_topic, self._marker.encode()))
 
     # --- health and stopping ---
 
@@ -649,7 +570,7 @@ class Dispatcher:
             "journal", lambda: "damaged, restart to set it aside" if self._journal.corrupt else None
         )
         self.health.require_ready("mqtt", lambda: self._transport.status)
-        self.health.require_ready("subscriptions", lambda: self._subscription_problem)
+        self.health.require_ready("subscriptions", lambda: self._subscriptions.problem)
         self.health.require_ready("journal", lambda: self._journal.problem)
         source = self._source
         self.health.require_ready(
@@ -696,16 +617,9 @@ class Dispatcher:
         self._under_way = 0
         self._ended.clear()
 
-    async def _finish_commits(self) -> None:
+    async def _finish(self) -> None:
         self._backlog.stop()
-        for task in self._fetches:
-            task.cancel()
-        await asyncio.gather(*self._fetches, return_exceptions=True)
-        await self._journal.flush()
-        commit = self.ledger.take() if not self.broken else None
-        if commit is not None:
-            await self._journal.write(self.auditor.with_drops(keep(commit)))
-            self.ledger.step((Committed(commit),), self.now())
+        await self._keeper.finish(self.now())
         if self._timer is not None:
             self._timer.cancel()
 
