@@ -333,6 +333,11 @@ class World(RuleBasedStateMachine):
         for identity, story in self.stories.items():
             if identity in known:
                 self.recorded_finished |= (story.ended | story.dead) - records.get(identity, set())
+        for sensor, last in load(self.database).state.last.items():
+            seen = [one for one in map(self.published.__getitem__, known) if f"{one.node}/{one.sensor}" == sensor]
+            told = {(one.time, one.name) for one in seen}
+            assert (last.time, last.event) in told, f"rule 7: of {sensor} an event without a record is known"
+            assert last.time == max(time for time, _ in told), f"rule 7: of {sensor} a recorded event is not known"
 
     def known(self) -> set[Identity]:
         restored = load(self.database)
@@ -411,4 +416,4 @@ class World(RuleBasedStateMachine):
 
 
 TestWorld = World.TestCase
-TestWorld.settings = settings(max_examples=50, stateful_step_count=50)
+TestWorld.settings = settings(max_examples=150, stateful_step_count=50)
