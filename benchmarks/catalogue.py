@@ -57,6 +57,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "peers-agent": Benchmark("our agent beside mqtt-io and a bare gpiozero script", peers_agent.run, when_named=True),
     "losses": Benchmark("what a kill and a failing function cost us and our peers", losses.run, when_named=True),
     "soak": Benchmark("a million events through a dispatcher: is its memory flat", soak.run, when_named=True),
+    "soak-agent": Benchmark("a million edges through an agent: is its memory flat", soak.run_agent, when_named=True),
 }
 
 

@@ -27,13 +27,14 @@ ROWS = {
     "manager": ["mappings, all of them", "sensors of a node", "functions", "one mapping, while another is changed"],
     "footprint": ["agent (mock pins)", "dispatcher", "gateway", "Mosquitto", "one replica of a Python function"],
     "invoker": ["httpx, 1 in flight", "aiohttp, 4 in flight", "bare, 32 in flight"],
+    "soak-agent": ["agent, RSS MB (median)", "agent, RSS MB (highest)", "its state folder, MB", "events/s"],
     "soak": ["dispatcher, RSS MB (median)", "dispatcher, RSS MB (highest)", "its state folder, MB", "events/s"],
     "outbox": ["process (survives a kill), one by one", "power (survives a power cut), one by one"],
 }
-WITH_A_BROKER = {"latency", "agent", "dispatcher", "paced", "manager", "footprint", "soak"}
+WITH_A_BROKER = {"latency", "agent", "dispatcher", "paced", "manager", "footprint", "soak", "soak-agent"}
 INSTALLING = {"peers", "peers-agent", "losses"}
 """Tested in test_peers.py, with peers that need no installation."""
-WHEN_NAMED = {*INSTALLING, "soak", "gateway-swarm"}
+WHEN_NAMED = {*INSTALLING, "soak", "soak-agent", "gateway-swarm"}
 
 
 @pytest.mark.parametrize("name", [name for name in BENCHMARKS if name not in INSTALLING])
