@@ -132,7 +132,7 @@ class Ledger:
         self._slots: dict[str, Work] = {}
         self._why_parked: dict[str, str] = {}
         self._restore(restored, now)
-        self._timers.held = len(self._timers) > 0
+        self._timers.hold()
         self._bury_removed(now)
 
     # --- reading ---
@@ -219,12 +219,21 @@ class Ledger:
         """Take what happened, in order; the answer is in the order in which it must be carried out."""
         for given in inputs:
             self._take_in(given, now)
-        self._wake(now)
-        self._start(now)
-        self._long.relieve(now.monotonic)
-        if self._long:
+        # Most steps have nothing to do in some of these; not to ask costs less than to be told so (docs/performance.md).
+        wake_at = self.wake_at
+        if wake_at is not None and wake_at <= now.monotonic:
+            self._wake(now)
+        if self._lanes.turns:
+            self._start(now)
+        full = self._long.over_full
+        if full or self._long.relieve_at is not None:
+            self._long.relieve(now.monotonic)
+            full = self._long.over_full
+        if self._long.lanes:
             self._effects += self._long.wanted()
-        self._release()
+            full = full or self._long.stored > self._limits.stored_events
+        if self._books.releasable:
+            self._release(withhold=full)
         effects, self._effects = self._effects, []
         return effects
 
@@ -252,7 +261,7 @@ class Ledger:
             case BacklogEnded(place):
                 self._backlog_ended(place, now)
             case TimersReleased():
-                self._timers.held = False
+                self._timers.release()
             case MappingsReplaced(mappings):
                 self.mappings = mappings
                 self._bury_removed(now)
@@ -526,7 +535,8 @@ class Ledger:
     def _close(self, work: Work) -> None:
         del self._works[work.invocation.id]
         del work.entry.open[work.invocation.id]
-        self._long.left(work)
+        if work.long is not None:
+            self._long.left(work)
         if work.entry.open:
             self._books.change(work.entry)
         else:
@@ -606,24 +616,24 @@ class Ledger:
         self._long.enter(work)
 
     def _start(self, now: Instant) -> None:
-        while started := self._lanes.start():
-            for work in started:
+        again = True
+        while again:
+            again = False
+            for work in self._lanes.start():
                 invocation, event = work.invocation, work.entry.event
-                if expired(work, now):
+                if invocation.max_age_s is not None and expired(work, now):
                     self._lanes.end(work.lane, answered=False)
                     self._drop(work, MAX_AGE)
+                    again = True  # what is behind it may start
                     continue
                 if work.first_at is None:
                     work.first_at = now.monotonic
                 work.attempts += 1
                 self._effects.append(Invoke(invocation, event, work.attempts))
 
-    def _release(self) -> None:
-        """Acknowledge, in order, what is finished or stored; withhold it while too much is open."""
-        if not self._books.releasable:
-            return
-        full = self._long.over_full or self._long.stored > self._limits.stored_events
-        tickets = self._books.release(withhold=full)
+    def _release(self, *, withhold: bool) -> None:
+        """Acknowledge, in order, what is finished or stored; withhold what is only stored while too much is open."""
+        tickets = self._books.release(withhold=withhold)
         if tickets:
             self._effects.append(Acknowledge(tickets))
 

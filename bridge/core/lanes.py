@@ -57,7 +57,10 @@ class Lanes(Generic[T]):
         self._failures = failures
         self._lanes: dict[str, _Lane[T]] = {}
         self._functions: dict[str, _Function[T]] = {}
-        self._turns: deque[str] = deque()  # functions that have a ready lane, each once
+        self.turns: deque[str] = deque()
+        """Functions that have a ready lane, each once: while there is none, `start` has nothing to do."""
+        self.wake_at: float | None = None
+        """When `wake` has something to do: a retry or a probe falls due."""
         self._waiting: list[tuple[float, int, _Lane[T]]] = []
         self._probes: list[tuple[float, int, str]] = []
         self._order = itertools.count()
@@ -88,13 +91,6 @@ class Lanes(Generic[T]):
         found = self._functions.get(function)
         return found is not None and found.probe_at is not None
 
-    @property
-    def wake_at(self) -> float | None:
-        """When `wake` has something to do: a retry or a probe falls due."""
-        if not self._waiting and not self._probes:
-            return None
-        return min(heap[0][0] for heap in (self._waiting, self._probes) if heap)
-
     def add(self, name: str, function: str, item: T, *, not_before: float | None = None) -> None:
         """Queue an invocation at the end of its lane; one at the head waits until a monotonic time, if one is given."""
         lane = self._lanes.get(name)
@@ -113,15 +109,15 @@ class Lanes(Generic[T]):
     def start(self) -> list[T]:
         """The invocations that may start now; each counts as running until `end`, `again` or `park`."""
         started: list[T] = []
-        rest = len(self._turns)
+        rest = len(self.turns)
         while rest and self._running < self._total:
-            name = self._turns.popleft()
+            name = self.turns.popleft()
             function = self._functions.get(name)
             if function is None or not function.ready:
                 rest -= 1
                 continue
             if function.running >= self._per_function or not self._may_run(function):
-                self._turns.append(name)
+                self.turns.append(name)
                 rest -= 1
                 continue
             lane = function.ready.popleft()
@@ -130,8 +126,8 @@ class Lanes(Generic[T]):
             self._running += 1
             started.append(lane.queue[0][1])
             if function.ready:
-                self._turns.append(name)
-            rest = len(self._turns)
+                self.turns.append(name)
+            rest = len(self.turns)
         return started
 
     def end(self, name: str, *, answered: bool = True, failed_at: float | None = None) -> None:
@@ -210,16 +206,21 @@ class Lanes(Generic[T]):
             function = self._functions.get(name)
             if function is not None and function.probe_at == due:
                 function.probing = True
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        self.wake_at = min((heap[0][0] for heap in (self._waiting, self._probes) if heap), default=None)
 
     def _wait(self, lane: _Lane[T], not_before: float) -> None:
         lane.not_before = not_before
         heapq.heappush(self._waiting, (not_before, next(self._order), lane))
+        self._look_ahead()
 
     def _make_ready(self, lane: _Lane[T]) -> None:
         function = self._functions[lane.function]
         function.ready.append(lane)
-        if len(function.ready) == 1 and lane.function not in self._turns:
-            self._turns.append(lane.function)
+        if len(function.ready) == 1 and lane.function not in self.turns:
+            self.turns.append(lane.function)
 
     def _may_run(self, function: _Function[T]) -> bool:
         return function.probe_at is None or (function.probing and function.running == 0)
@@ -237,6 +238,7 @@ class Lanes(Generic[T]):
         function.probe_at = now + function.pause_s
         function.probing = False
         heapq.heappush(self._probes, (function.probe_at, next(self._order), name))
+        self._look_ahead()
 
     def _unpark(self, name: str) -> None:
         function = self._functions[name]

@@ -5,7 +5,7 @@ What may not live here: what becomes of an invocation, and how the disk is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final
 
 from bridge.core.books import Books
@@ -43,12 +43,10 @@ class LongLanes:
         self._number = number
         self._open_events = open_events
         self._shelf: Shelf[Work] = Shelf(stored)
+        self.lanes: Final[Collection[str]] = self._shelf.lanes
+        """The long lanes, by name."""
         self.relieve_at: float | None = None
         """When to look again whether a lane is slow (monotonic)."""
-
-    def __bool__(self) -> bool:
-        """Whether there is any."""
-        return bool(self._shelf)
 
     @property
     def stored(self) -> int:
@@ -62,7 +60,7 @@ class LongLanes:
 
     def enter(self, work: Work) -> None:
         """Let it take its turn; in a long lane that is behind what is on the disk."""
-        if self._shelf:
+        if self.lanes:
             lane = shelf_of(work.invocation)
             if lane in self._shelf:
                 self._put_away(work, lane)
@@ -76,8 +74,9 @@ class LongLanes:
         self._lanes.add(work.lane, work.invocation.function, work, not_before=work.not_before)
 
     def left(self, work: Work) -> None:
-        """It has ended."""
-        if work.long is not None and work.long in self._shelf:
+        """One that is in memory has ended."""
+        assert work.long is not None
+        if work.long in self._shelf:
             self._shelf.left(work.long)
 
     def withdraw(self, work: Work) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -35,15 +35,16 @@ class Shelf(Generic[T]):
     """The long lanes, and what of them is on the disk, on its way there, or being read."""
 
     def __init__(self, stored: Mapping[str, int]) -> None:
-        self._lanes: dict[str, _Long[T]] = {lane: _Long(stored=count) for lane, count in stored.items()}
+        self.lanes: Final[dict[str, _Long[T]]] = {lane: _Long(stored=count) for lane, count in stored.items()}
+        """The long lanes, by name."""
         self._stored = sum(stored.values())
-        self._looked_at: set[str] = set(self._lanes)
+        self._looked_at: set[str] = set(self.lanes)
 
     def __contains__(self, lane: object) -> bool:
-        return lane in self._lanes
+        return lane in self.lanes
 
     def __len__(self) -> int:
-        return len(self._lanes)
+        return len(self.lanes)
 
     @property
     def stored(self) -> int:
@@ -55,15 +56,15 @@ class Shelf(Generic[T]):
 
         The disk may hold lower numbers: what was long ago put away, has come back, and has not ended.
         """
-        self._lanes[lane] = _Long(resident=resident, read_to=after)
+        self.lanes[lane] = _Long(resident=resident, read_to=after)
 
     def put(self, lane: str, number: int, item: T) -> None:
         """The item goes to the disk with the next commit."""
-        self._lanes[lane].coming[number] = item
+        self.lanes[lane].coming[number] = item
 
     def arrived(self, lane: str, number: int) -> T | None:
         """A commit has kept it: it is on the disk alone. None when it was withdrawn meanwhile."""
-        long = self._lanes.get(lane)
+        long = self.lanes.get(lane)
         item = long.coming.pop(number, None) if long is not None else None
         if long is not None and item is not None:
             long.stored += 1
@@ -73,7 +74,7 @@ class Shelf(Generic[T]):
 
     def withdraw(self, lane: str, number: int) -> bool:
         """It ends before it has reached the disk; False when it is not on its way there."""
-        long = self._lanes.get(lane)
+        long = self.lanes.get(lane)
         if long is None or long.coming.pop(number, None) is None:
             return False
         long.void.add(number)
@@ -82,16 +83,16 @@ class Shelf(Generic[T]):
 
     def joined(self, lane: str) -> None:
         """One more of the lane is in memory."""
-        self._lanes[lane].resident += 1
+        self.lanes[lane].resident += 1
 
     def left(self, lane: str) -> None:
         """One of the lane that was in memory has ended."""
-        self._lanes[lane].resident -= 1
+        self.lanes[lane].resident -= 1
         self._looked_at.add(lane)
 
     def is_coming(self, lane: str, number: int) -> bool:
         """Whether it is on its way to the disk, as far as we have been told."""
-        return number in self._lanes[lane].coming
+        return number in self.lanes[lane].coming
 
     def wanted(self, low: int) -> Iterator[tuple[str, int]]:
         """The lanes of which at most `low` are in memory and more are on the disk, each with the number to read after.
@@ -100,18 +101,18 @@ class Shelf(Generic[T]):
         """
         looked_at, self._looked_at = self._looked_at, set()
         for lane in sorted(looked_at):
-            long = self._lanes.get(lane)
+            long = self.lanes.get(lane)
             if long is None or long.reading:
                 continue
             if not long.stored and not long.coming:
-                del self._lanes[lane]
+                del self.lanes[lane]
             elif long.stored and long.resident <= low:
                 long.reading = True
                 yield lane, long.read_to
 
     def taken(self, lane: str, number: int) -> bool:
         """It was read from the disk; whether it is in memory again, which it is not when it ended on its way there."""
-        long = self._lanes[lane]
+        long = self.lanes[lane]
         long.read_to = number
         if number in long.void:
             return False
@@ -121,5 +122,5 @@ class Shelf(Generic[T]):
 
     def read(self, lane: str) -> None:
         """A reading has ended, well or not."""
-        self._lanes[lane].reading = False
+        self.lanes[lane].reading = False
         self._looked_at.add(lane)

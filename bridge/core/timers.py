@@ -20,14 +20,21 @@ class Timers:
         self._by_key: dict[str, tuple[float, Work]] = {}
         self._order = itertools.count()
         self.held = False
+        self.wake_at: float | None = None
+        """When the next one falls due (monotonic); None also while they are held."""
 
     def __len__(self) -> int:
         return len(self._by_key)
 
-    @property
-    def wake_at(self) -> float | None:
-        """When the next one falls due (monotonic)."""
-        return self._due[0][0] if self._due and not self.held else None
+    def hold(self) -> None:
+        """Let those that wait now, and whatever comes, wait on; with none nothing is held."""
+        self.held = len(self) > 0
+        self._look_ahead()
+
+    def release(self) -> None:
+        """Hold them no longer."""
+        self.held = False
+        self._look_ahead()
 
     def find(self, key: str) -> Work | None:
         """What waits under a key."""
@@ -39,6 +46,7 @@ class Timers:
         work.timer = key
         self._by_key[key] = due, work
         heapq.heappush(self._due, (due, next(self._order), work))
+        self._look_ahead()
 
     def overdue(self, key: str, now: float) -> bool:
         """Whether what waits under a key has fallen due, also while it is held."""
@@ -58,4 +66,8 @@ class Timers:
             _, _, work = heapq.heappop(self._due)
             if work.timer is not None:
                 due.append(work)
+        self._look_ahead()
         return due
+
+    def _look_ahead(self) -> None:
+        self.wake_at = self._due[0][0] if self._due and not self.held else None

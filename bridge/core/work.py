@@ -155,13 +155,12 @@ def place_of(event: Event) -> tuple[str, str] | None:
 
 
 def expired(work: Work, now: Instant) -> bool:
-    """Whether it is older than its `max_age`: its age at receipt, and the time since then that no clock can jump over.
+    """Whether what has a `max_age` is older than that: its age at receipt, and the time since then that no clock can jump over.
 
     What an earlier life has received ages by wall time.
     """
     limit_s = work.invocation.max_age_s
-    if limit_s is None:
-        return False
+    assert limit_s is not None
     entry = work.entry
     since = decision_time(entry.event, entry.received_at)
     if entry.arrived is None:
