@@ -145,6 +145,8 @@ class Dispatcher:
         self._ended: list[Attempted] = []  # attempts whose end the ledger is told at the loop's next turn
         self._idle = asyncio.Event()
         self._broken: asyncio.Future[None] | None = None
+        self.broken = False
+        """Whether a decision broke half-way: nothing that the ledger holds can be trusted any more."""
         self._timer: Timer | None = None
         self._timer_at: float | None = None
         self._marker = ""
@@ -243,11 +245,6 @@ class Dispatcher:
         await self._stack.aclose()
         _log.info("dispatcher stopped", extra={"op": "dispatcher.stop", "open": self.ledger.open_events})
 
-    @property
-    def broken(self) -> bool:
-        """Whether a decision broke half-way: nothing that the ledger holds can be trusted any more."""
-        return self._broken is not None and self._broken.done()
-
     async def _count_lost(self) -> None:
         """A damaged journal was set aside: what was stored in it and not finished is lost, and never in silence."""
         aside = self._journal.quarantined
@@ -302,7 +299,8 @@ class Dispatcher:
         self._tasks.cancel()
         self._keeper.abandon()
         self._quarantine.close(broken=self.broken)
-        if self._broken is not None and not self._broken.done():  # from now on every decision comes too late
+        if self._broken is not None and not self.broken:  # from now on every decision comes too late
+            self.broken = True
             self._broken.set_exception(BrokenDecision("the dispatcher was abandoned"))
             self._broken.exception()
         self._journal.abandon()
@@ -368,7 +366,8 @@ class Dispatcher:
         What was being handled stays in the black box, so that the same message does not end it for ever (rule 12).
         Whoever decides catches whatever it raises: an extension may raise anything.
         """
-        if self._broken is not None and not self._broken.done():
+        if self._broken is not None and not self.broken:
+            self.broken = True
             _log.critical("a decision broke: the dispatcher ends", extra={"op": "dispatcher.step"}, exc_info=error)
             self._broken.set_exception(BrokenDecision("a decision of the ledger broke; see the log"))
             self._broken.exception()  # it is told by `failed`, where somebody waits
