@@ -143,7 +143,8 @@ class Dispatcher:
         self._hearers = self._hear()
         self._under_way = 0  # attempts that nothing has been heard of
         self._ended: list[Attempted] = []  # attempts whose end the ledger is told at the loop's next turn
-        self._idle = asyncio.Event()
+        self._draining = False
+        self._idle = asyncio.Event()  # while draining: nothing is under way any more
         self._broken: asyncio.Future[None] | None = None
         self.broken = False
         """Whether a decision broke half-way: nothing that the ledger holds can be trusted any more."""
@@ -474,7 +475,7 @@ class Dispatcher:
         self._under_way -= len(ended)
         if ended:
             self.step(ended)
-        if not self._under_way:
+        if not self._under_way and self._draining:
             self._idle.set()
 
     def _set_timer(self) -> None:
@@ -603,8 +604,8 @@ class Dispatcher:
     async def _drain(self) -> None:
         """Begin no more attempts, let those under way end for a moment, and give up the rest."""
         self._invoke_no_more()
+        self._draining = True
         if self._under_way:
-            self._idle.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_S):
                     await self._idle.wait()

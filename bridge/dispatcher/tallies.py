@@ -19,23 +19,19 @@ Key = tuple[str, ...]
 
 
 class Tally(Collector):
-    """A counter: `tally[key] += n`; without labels the key is empty."""
+    """A counter: who counts says `tally.counts[key] += n`; without labels the key is empty."""
 
     def __init__(self, name: str, text: str, labels: Sequence[str] = (), *, registry: CollectorRegistry) -> None:
         self._name, self._text = name, text
         self._labelnames = tuple(labels)
-        self._counts: defaultdict[Key, float] = defaultdict(float)
+        self.counts: defaultdict[Key, float] = defaultdict(float)
         if not labels:
-            self._counts[()] = 0.0
+            self.counts[()] = 0.0
         registry.register(self)
-
-    def add(self, key: Key = (), count: float = 1.0) -> None:
-        """Count."""
-        self._counts[key] += count
 
     def collect(self) -> Iterator[Metric]:
         family = CounterMetricFamily(self._name, self._text, labels=self._labelnames)
-        for key, count in self._counts.items():
+        for key, count in self.counts.items():
             family.add_metric(key, count)
         yield family
 

@@ -21,7 +21,7 @@ def test_a_scrape_says_what_prometheus_own_classes_would_say(seen: list[tuple[st
     spread = Spread("s", "text", ["l"], bounds=BOUNDS, registry=ours)
     histogram = Histogram("s", "text", ["l"], buckets=BOUNDS, registry=theirs)
     for label, seconds in seen:
-        tally.add((label,))
+        tally.counts[(label,)] += 1
         counter.labels(label).inc()
         spread.add((label,), seconds)
         histogram.labels(label).observe(seconds)
