@@ -121,6 +121,7 @@ class Connection:
         self._ended: Ended | None = None
         self._connack: tuple[bool, ReasonCode] | None = None
         self._inbox: list[tuple[Message, int]] = []
+        self._untaken = False  # whether a whole packet was left in the stream
         self._unacknowledged = 0
         self._read_ahead = min(READ_AHEAD, settings.receive_maximum)
         self._paused = False
@@ -185,8 +186,7 @@ class Connection:
         self._outgoing.append(encode_pubacks(packet_ids))
         if not self._flush_due:  # at once, which spares the loop a turn; what cannot leave now is seen to there
             self._hand_over()
-            self._stream.flush()
-            if self._outgoing or self._stream.unsent or self._stream.end is not None:
+            if not self._stream.flush() or self._outgoing:
                 self._flush_soon()
         self._unacknowledged = max(0, self._unacknowledged - len(packet_ids))
         if self._paused and self._unacknowledged <= self._read_ahead:
@@ -238,36 +238,46 @@ class Connection:
     def _on_readable(self) -> None:
         if self._over or self._paused:
             return
-        client, stream = self._client, self._stream
+        client, stream, inbox = self._client, self._stream, self._inbox
+        only_messages = True
         try:
             # What was read before and not taken comes first: it is bounded, as long as nothing is read on top of it.
-            more = stream.fill() if stream.packet() is None else True
-            while not self._enough() and client.socket() is not None and (packet := stream.packet()) is not None:
+            more = self._untaken or stream.fill()
+            packet = stream.packet()
+            # After so many the loop's other work has its turn: a burst must not hold up what answers.
+            while (
+                packet is not None
+                and len(inbox) < A_TURN
+                and self._unacknowledged <= self._read_ahead
+                and self._ended is None
+            ):
                 first, begin, end = packet
                 if first & 0xF0 == PUBLISH:
                     self._take_message(first, stream.take(begin, end))
-                    continue
-                if first & 0xF0 == PUBACK:
-                    self._publications.acknowledged(decode_puback(stream.take(begin, end), five=self._five))
-                    continue
-                stream.release(end)
-                while stream.unread and client.socket() is not None:
-                    client.loop_read()
+                else:
+                    only_messages = False
+                    if first & 0xF0 == PUBACK:
+                        self._publications.acknowledged(decode_puback(stream.take(begin, end), five=self._five))
+                    else:
+                        stream.release(end)
+                        while stream.unread and client.socket() is not None:
+                            client.loop_read()
+                packet = stream.packet()
+            self._untaken = packet is not None
+            more = more or self._untaken  # it is taken in the next turn, or when something is acknowledged
         except Exception:  # noqa: BLE001 - the outermost loop of the connection: it ends, the transport makes another
             _log.exception("the broker's bytes could not be understood", extra={"op": "mqtt.read"})
             self._ended = Ended(Cause.LOST, "it sent something that is no MQTT")
-            more = False
-        more = more or self._enough()  # what was left is read in the next turn, or when something is acknowledged
-        self._settle()
+            more = only_messages = False
+        if only_messages and stream.end is None and self._ended is None:
+            self._tell_messages()
+        else:
+            self._settle()
         if self._full() and not self._over:
             self._paused = True
             self._loop.remove_reader(self._fd)
         elif more and not self._over:
             self._loop.call_soon(self._on_readable)
-
-    def _enough(self) -> bool:
-        """Whether the loop's other work has its turn now: a burst must not hold up what answers."""
-        return len(self._inbox) >= A_TURN or self._unacknowledged > self._read_ahead
 
     def _full(self) -> bool:
         """Whether enough is unacknowledged: read no more, so that memory is bounded.
@@ -418,14 +428,17 @@ class Connection:
                 self._owner.opened(session_present)
                 self._watch()
         self._publications.tell()
-        if self._inbox:
-            inbox, self._inbox = self._inbox, []
-            self._owner.received(inbox)
+        self._tell_messages()
         self._publications.send_waiting()
         if self._ended is not None:
             self._end(self._ended)
         elif self._stream.end is not None:
             self._end(Ended(Cause.UNEXPLAINED if self._stream.closed_by_peer else Cause.LOST, self._stream.end))
+
+    def _tell_messages(self) -> None:
+        if self._inbox:
+            inbox, self._inbox = self._inbox, []
+            self._owner.received(inbox)
 
     async def _granted(self, what: str, filters: Sequence[str], code: MQTTErrorCode, packet_id: int | None) -> None:
         if self._over or code != MQTTErrorCode.MQTT_ERR_SUCCESS or packet_id is None:

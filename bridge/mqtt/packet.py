@@ -6,7 +6,7 @@ Sources: MQTT 5.0, sections 3.3 and 3.4 (and those of 3.1.1, which are the same 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias, cast
 
@@ -116,30 +116,26 @@ def decode_publish(first: int, body: bytes, *, five: bool) -> tuple[Message, int
 
     Raises UndecodableTopic, and ValueError for what is no PUBLISH packet of QoS 0 or 1.
     """
+    told = _UNTOLD
+    packet_id = 0
+    qos = first >> 1 & 3
     try:
-        return _decode(first, body, five=five)
+        at = 2 + (body[0] << 8 | body[1])
+        raw_topic = body[2:at]
+        if qos > 1 or len(raw_topic) != at - 2 or not raw_topic:
+            raise ValueError("not a PUBLISH packet that we asked for")
+        if qos:
+            packet_id = body[at] << 8 | body[at + 1]
+            at += 2
+        if five:
+            if body[at]:
+                length, size = _read_length(body, at)
+                told = _told(body[at : at + size + length])
+                at += size + length
+            else:
+                at += 1
     except (LookupError, struct.error, MQTTException) as error:
         raise ValueError(f"not a PUBLISH packet: {error}") from error
-
-
-def _decode(first: int, body: bytes, *, five: bool) -> tuple[Message, int]:
-    at = 2 + (body[0] << 8 | body[1])
-    raw_topic = body[2:at]
-    qos = first >> 1 & 3
-    if qos > 1 or len(raw_topic) != at - 2 or not raw_topic:
-        raise ValueError("not a PUBLISH packet that we asked for")
-    packet_id = 0
-    if qos:
-        packet_id = body[at] << 8 | body[at + 1]
-        at += 2
-    told = _UNTOLD
-    if five:
-        if body[at]:
-            length, size = _read_length(body, at)
-            told = _told(body[at : at + size + length])
-            at += size + length
-        else:
-            at += 1
     try:
         topic = raw_topic.decode()
     except UnicodeDecodeError as error:
@@ -174,9 +170,11 @@ def _read_length(body: bytes, at: int) -> tuple[int, int]:
     raise ValueError("a length has more than four bytes")
 
 
-def encode_pubacks(packet_ids: Iterable[int]) -> bytes:
+def encode_pubacks(packet_ids: Sequence[int]) -> bytes:
     """One packet each, which says that all is well (3.4.2.1)."""
-    return b"".join(_PUBACK_OK + packet_id.to_bytes(2, "big") for packet_id in packet_ids)
+    if len(packet_ids) == 1:
+        return _PUBACK_OK + packet_ids[0].to_bytes(2, "big")
+    return b"".join([_PUBACK_OK + packet_id.to_bytes(2, "big") for packet_id in packet_ids])
 
 
 class UndecodableTopic(ValueError):

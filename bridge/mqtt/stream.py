@@ -93,6 +93,8 @@ class Stream:
         Raises ValueError for a length that is none (MQTT 5.0, 2.1.4).
         """
         data, at = self._data, self._at
+        if at == len(data):
+            return None
         length = shift = 0
         for i in range(at + 1, min(at + 5, len(data))):
             length |= (data[i] & 0x7F) << shift
@@ -137,17 +139,18 @@ class Stream:
         """Take whole packets to be flushed, also when many bytes wait already: their number is bounded elsewhere."""
         self._unsent += packets
 
-    def flush(self) -> None:
-        """Write what waits, as much as the kernel takes; a failure shows in `end`."""
+    def flush(self) -> bool:
+        """Write what waits, as much as the kernel takes; whether that was all of it. A failure shows in `end`."""
         while self._unsent:
             try:
                 written = self._sock.send(self._unsent)
             except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                return
+                return False
             except OSError as error:
                 self.end = describe(error)
-                return
+                return False
             del self._unsent[:written]
+        return True
 
     def close(self) -> None:
         """What paho calls at the end."""
