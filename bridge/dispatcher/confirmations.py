@@ -29,7 +29,7 @@ class Confirmations:
         self._topics = topics
         self._clock = clock
         self._transport = transport
-        self._nodes: dict[tuple[str, str], dict[str, SourceRow]] = {}
+        self._nodes: dict[tuple[str, str], dict[str, tuple[SourceRow, int]]] = {}  # each row with what it counts
         self._changed: set[tuple[str, str]] = set()
         self._untold: Counter[tuple[str, str]] = Counter()
         self._news = asyncio.Event()
@@ -41,10 +41,12 @@ class Confirmations:
             if place is None:
                 continue
             site, node, sensor = place
-            rows_of = self._nodes.setdefault((site, node), {})
-            self._untold[site, node] += _count(row) - _count(rows_of.get(sensor))
-            rows_of[sensor] = row
-            self._changed.add((site, node))
+            node_of = (site, node)
+            rows_of = self._nodes.setdefault(node_of, {})
+            count = _count(row)
+            self._untold[node_of] += count - (rows_of[sensor][1] if sensor in rows_of else 0)
+            rows_of[sensor] = row, count
+            self._changed.add(node_of)
         if self._transport.connected:
             for node_of in [one for one in self._changed if self._untold[one] >= SOON]:
                 self._publish(node_of)
@@ -71,12 +73,15 @@ class Confirmations:
 
     def _publish(self, node: tuple[str, str]) -> None:
         del self._untold[node]
-        payload = encode({sensor: _confirmed(row) for sensor, row in self._nodes[node].items()})
+        payload = encode({sensor: _confirmed(row) for sensor, (row, _) in self._nodes[node].items()})
         self._transport.publish(Message(self._topics.confirm(*node), payload))
 
 
-def _count(row: SourceRow | None) -> int:
-    return sum(last - first + 1 for first, last in row.runs) if row is not None else 0
+def _count(row: SourceRow) -> int:
+    runs = row.runs
+    if len(runs) == 1:  # the usual order of things
+        return runs[0][1] - runs[0][0] + 1
+    return sum(last - first + 1 for first, last in runs)
 
 
 def _confirmed(row: SourceRow) -> Confirmed:
