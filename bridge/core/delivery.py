@@ -219,7 +219,7 @@ class Ledger:
         """Take what happened, in order; the answer is in the order in which it must be carried out."""
         for given in inputs:
             self._take_in(given, now)
-        # Most steps have nothing to do in some of these; not to ask costs less than to be told so (docs/performance.md).
+        # Most steps have nothing to do in some of these: not to ask costs less than to be told so.
         wake_at = self.wake_at
         if wake_at is not None and wake_at <= now.monotonic:
             self._wake(now)

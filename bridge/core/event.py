@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import orjson
@@ -28,6 +28,8 @@ MAX_BYTES: Final = 64 * 1024
 MAX_DEPTH: Final = 64
 """Deeper JSON is refused: orjson reads 1024 levels but writes 254, and Python's own stack ends in between."""
 MAX_SEQUENCE: Final = 2**63 - 1
+SOURCES: Final = 10_000
+"""So many sources are remembered with what they name; each event asks for its own, and topics can be made up."""
 YEARS: Final = range(1970, 9900)
 """A clock that was never set says 1970; above it there is room for a century of `for` and `cooldown`."""
 
@@ -110,6 +112,7 @@ class Observation:
     timesynced: bool
 
 
+@lru_cache(SOURCES)
 def source_of(site: str, node: str, sensor: str) -> str:
     """The CloudEvents source of a sensor, a URI reference."""
     return f"/sites/{site}/nodes/{node}/sensors/{sensor}"
@@ -119,6 +122,7 @@ _SEQUENCE = re.compile(r"[0-9]{1,20}")
 _SOURCE = re.compile(r"/sites/([^/]+)/nodes/([^/]+)/sensors/([^/]+)")
 
 
+@lru_cache(SOURCES)
 def parse_source(source: str) -> tuple[str, str, str] | None:
     """Site, node and sensor of a sensor's source; None for any other."""
     match = _SOURCE.fullmatch(source)
@@ -179,15 +183,20 @@ def parse(payload: bytes, at: SensorEventTopic) -> Event:
 
 def _as_ours_are(document: dict[str, Any], payload: bytes, at: SensorEventTopic) -> Event | None:
     """The event of a document that is in every way as our agents make them; None when it needs a closer look."""
-    get: Callable[..., Any] = document.get
-    data = get("data")
-    if type(data) is not dict:
+    source = source_of(at.site, at.node, at.sensor)
+    try:
+        data, id_, type_, time = document["data"], document["id"], document["type"], document["time"]
+        subject, epoch, sequence = document["subject"], document["epoch"], document["sequence"]
+        timesynced = document["timesynced"]
+        name, kind = data["event"], data["kind"]
+        ours = (
+            type(data) is dict
+            and data["node"] == at.node and data["sensor"] == at.sensor and data["site"] == at.site
+            and document["source"] == source
+        )  # fmt: skip
+    except (KeyError, TypeError):  # not there, or in no object
         return None
-    id_, type_, time, subject, epoch, sequence = (
-        get("id"), get("type"), get("time"), get("subject"), get("epoch"), get("sequence"),
-    )  # fmt: skip
-    name, kind = data.get("event"), data.get("kind")
-    usual = (
+    usual = ours and (
         id_ and type(id_) is str
         and type(name) is str and type_ == TYPE_PREFIX + name
         and type(kind) is str
@@ -195,8 +204,6 @@ def _as_ours_are(document: dict[str, Any], payload: bytes, at: SensorEventTopic)
         and epoch and type(epoch) is str
         and type(sequence) is str and len(sequence) == 20 and sequence.isdecimal() and sequence.isascii()
         and (subject is None or type(subject) is str)
-        and data.get("node") == at.node and data.get("sensor") == at.sensor and data.get("site") == at.site
-        and get("source") == source_of(at.site, at.node, at.sensor)
     )  # fmt: skip
     if not usual:
         return None
@@ -208,8 +215,8 @@ def _as_ours_are(document: dict[str, Any], payload: bytes, at: SensorEventTopic)
     if not 1 <= number <= MAX_SEQUENCE or not YEARS[0] <= happened_at.year <= YEARS[-1]:
         return None
     return Event(
-        id=id_, source=document["source"], type=type_, time=happened_at, data=data, body=payload, topic=at.text,
-        subject=subject, epoch=epoch, sequence=number, timesynced=get("timesynced", True) is not False,
+        id=id_, source=source, type=type_, time=happened_at, data=data, body=payload, topic=at.text,
+        subject=subject, epoch=epoch, sequence=number, timesynced=timesynced is not False,
         site=at.site, node=at.node, sensor=at.sensor, kind=kind, name=name,
     )  # fmt: skip
 
@@ -259,7 +266,8 @@ def parse_foreign(payload: bytes, topic: str, *, id: str, received_at: datetime)
     `io.gpio-bridge.mqtt.message`: the payload as JSON where it parses (and is not nested too deep), else as text, else
     in base64. Raises EventError for a payload over the size limit, and for a CloudEvent whose time is none.
     """
-    _check_size(payload)
+    if len(payload) > MAX_BYTES:
+        raise _too_large(payload)
     loaded, parsed = _json(payload)
     parsed = parsed and not (_may_be_deep(payload) and _deep(loaded))
     if parsed and _is_cloud_event(loaded):
@@ -315,20 +323,23 @@ def _json(payload: bytes) -> tuple[Any, bool]:
 
 
 def _document(payload: bytes) -> dict[str, Any]:
-    _check_size(payload)
-    document, parsed = _json(payload)
-    if not parsed or not isinstance(document, dict):
+    if len(payload) > MAX_BYTES:
+        raise _too_large(payload)
+    try:
+        document = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        document = None
+    if type(document) is not dict:
         raise EventError("the payload is not a JSON object")
-    if _may_be_deep(payload) and _deep(document):
+    if payload.count(b"{") + payload.count(b"[") > MAX_DEPTH and _deep(document):
         raise EventError(f"the payload is nested deeper than {MAX_DEPTH} levels")
     if document.get("specversion") != "1.0":
         raise EventError(f"specversion is {_shown(document.get('specversion'))}, not '1.0'")
     return document
 
 
-def _check_size(payload: bytes) -> None:
-    if len(payload) > MAX_BYTES:
-        raise EventError(f"the payload has {len(payload)} bytes; the limit is {MAX_BYTES}")
+def _too_large(payload: bytes) -> EventError:
+    return EventError(f"the payload has {len(payload)} bytes; the limit is {MAX_BYTES}")
 
 
 def _may_be_deep(payload: bytes) -> bool:

@@ -155,9 +155,10 @@ def place_of(event: Event) -> tuple[str, str] | None:
 
 
 def expired(work: Work, now: Instant) -> bool:
-    """Whether what has a `max_age` is older than that: its age at receipt, and the time since then that no clock can jump over.
+    """Whether what has a `max_age` is older than that.
 
-    What an earlier life has received ages by wall time.
+    Its age at receipt counts, and the time since then, which no clock can jump over. What an earlier life has received
+    ages by wall time.
     """
     limit_s = work.invocation.max_age_s
     assert limit_s is not None

@@ -331,27 +331,30 @@ class Dispatcher:
     def received(self, batch: Sequence[Delivery]) -> None:
         try:
             self.step(self._read(batch))
-            if not self.broken:
+            if self._quarantine.seen and not self.broken:
                 self._quarantine.handled()
         except BaseException as error:  # noqa: BLE001 - the outermost frame of a decision
             self._broke(error)
 
     def _read(self, batch: Sequence[Delivery]) -> Iterator[Input]:
         """The inputs one by one, each read when the one before has been planned: the black box names one alone."""
-        at, quarantine = self._clock.now(), self._quarantine
+        at, box = self._clock.now(), self._quarantine.box
         for delivery in batch:
-            quarantine.read(delivery.message)
+            if box is not None:
+                box.enter(delivery.message.topic, delivery.message.payload)
             given = self._intake.read(delivery, at)
             if given is None:
                 continue
             if type(given) is Received and given.covers_from is not None:
                 self.auditor.before((given,), self.ledger.confirmed, self.now())
-            quarantine.plan()
+            if box is not None:
+                box.plan()
             yield given
-        quarantine.leave()
+        if box is not None:
+            box.leave()
 
     def _held(self, message: Message) -> Crash | None:
-        crash = self._quarantine.holds(message)
+        crash = self._quarantine.holds(message) if self._quarantine.suspects else None
         if crash is not None:
             self.metrics.held.inc()
         return crash

@@ -12,6 +12,7 @@ import orjson
 from bridge.core.event import Event, parse, parse_foreign
 from bridge.core.receipts import Ticket
 from bridge.core.steps import Ignored, Input, NodeOffline, Received, Unreadable
+from bridge.core.tombstone import NAME as TOMBSTONE
 from bridge.core.tombstone import parse_tombstone
 from bridge.core.topics import DispatcherTopic, NodeTopic, SensorEventTopic, Topic, Topics, cover
 from bridge.dispatcher.backlog import Backlog, Place
@@ -55,7 +56,7 @@ class Intake:
         """What the ledger has to know of this delivery; None when there is nothing to say or to acknowledge."""
         message = delivery.message
         ticket = Ticket(delivery.generation, delivery.packet_id) if message.qos else None
-        topic = self._topic(message.topic)
+        topic = self._parsed.get(message.topic) or self._topic(message.topic)
         if type(topic) is not SensorEventTopic:  # most are
             if isinstance(topic, NodeTopic) and topic.leaf == "status":
                 return self._status(topic, message, ticket)
@@ -69,8 +70,11 @@ class Intake:
         if crash is not None and reason is not None and crash.phase == "reading":
             return Unreadable(self._mint_id(), message.topic, message.payload, reason, ticket)
         try:
-            event = self._event(message.payload, message.topic, topic, received_at)
-            stone = parse_tombstone(event) if event is not None else None
+            if type(topic) is SensorEventTopic:
+                event: Event | None = parse(message.payload, topic)
+            else:
+                event = self._foreign(message.payload, message.topic, topic, received_at)
+            stone = parse_tombstone(event) if event is not None and event.name == TOMBSTONE else None
         except EventError as error:
             return Unreadable(self._mint_id(), message.topic, message.payload, str(error), ticket)
         if event is None:
@@ -95,9 +99,7 @@ class Intake:
                 return NodeOffline(topic.site, topic.node, ticket)
         return Ignored(ticket) if ticket is not None else None
 
-    def _event(self, payload: bytes, text: str, topic: Topic | None, received_at: datetime) -> Event | None:
-        if isinstance(topic, SensorEventTopic):
-            return parse(payload, topic)
+    def _foreign(self, payload: bytes, text: str, topic: Topic | None, received_at: datetime) -> Event | None:
         if topic is not None:
             return None
         return parse_foreign(payload, text, id=self._mint_id(), received_at=received_at)

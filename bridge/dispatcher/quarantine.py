@@ -24,81 +24,69 @@ class Quarantine:
     """What messages have ended the dispatcher how often. The loop owns it."""
 
     def __init__(self, folder: Path, journal: Journal, clock: Clock) -> None:
-        self._box: BlackBox | None = BlackBox(folder / "black-box")
+        self.box: BlackBox | None = BlackBox(folder / "black-box")
+        """Is told what is being handled; None where it cannot be had."""
         self._journal = journal
         self._clock = clock
-        self._suspects: dict[str, Crash] = {}
-        self._seen: set[str] = set()
+        self.suspects: dict[str, Crash] = {}
+        """What has ended us, by its fingerprint; while there is nothing, `holds` has nothing to say."""
+        self.seen: set[str] = set()
+        """Those of them that are being handled again; while there are none, `handled` has nothing to do."""
 
     async def open(self) -> None:
         """Look what the life before was doing when it ended. Raises JournalError."""
-        assert self._box is not None
+        assert self.box is not None
         now = self._clock.now().timestamp()
         try:
-            self._box.__enter__()
+            self.box.__enter__()
         except OSError as error:
             _log.error(
                 "no black box: a message that ends us is not noticed", extra={"op": "quarantine", "why": str(error)}
             )
-            self._box = None
-        found = self._box.found if self._box is not None else None
+            self.box = None
+        found = self.box.found if self.box is not None else None
         if found is not None:
             mark = fingerprint(found.topic, found.payload)
             await self._journal.write(note_crash(mark, found.phase, found.topic, now), power=True)
-        self._suspects = {one.fingerprint: one for one in await self._journal.read(load_crashes(now))}
+        self.suspects = {one.fingerprint: one for one in await self._journal.read(load_crashes(now))}
         if found is not None:
             extra = {
                 "op": "quarantine",
                 "topic": found.topic,
                 "phase": found.phase,
-                "crashes": self._suspects[mark].times,
+                "crashes": self.suspects[mark].times,
             }
             _log.error("the dispatcher ended in the middle of a message", extra=extra)
 
     def close(self, *, broken: bool) -> None:
         """Nothing is handled any more; a box of which the program broke keeps what it was about."""
-        if self._box is not None:
+        if self.box is not None:
             if not broken:
-                self._box.leave()
-            self._box.__exit__()
-
-    def read(self, message: Message) -> None:
-        """This message is being read from now on."""
-        if self._box is not None:
-            self._box.enter(message.topic, message.payload)
-
-    def plan(self) -> None:
-        """What was read is being planned from now on."""
-        if self._box is not None:
-            self._box.plan()
-
-    def leave(self) -> None:
-        """What follows is about no single message."""
-        if self._box is not None:
-            self._box.leave()
+                self.box.leave()
+            self.box.__exit__()
 
     def handled(self) -> None:
         """All went well: what was suspect in it no longer is."""
-        if self._seen:
-            self._journal.post(forget_crashes(*self._seen))
-            for mark in self._seen:
-                del self._suspects[mark]
-            self._seen.clear()
+        if self.seen:
+            self._journal.post(forget_crashes(*self.seen))
+            for mark in self.seen:
+                del self.suspects[mark]
+            self.seen.clear()
 
     def holds(self, message: Message) -> Crash | None:
         """The crashes of a message that must not be handled any more; None for one that may."""
-        if not self._suspects:
+        if not self.suspects:
             return None
         mark = fingerprint(message.topic, message.payload)
-        crash = self._suspects.get(mark)
+        crash = self.suspects.get(mark)
         if crash is None or crash.times >= CRASHES:
             return crash
-        self._seen.add(mark)
+        self.seen.add(mark)
         return None
 
     def lift(self) -> None:
         """What is handled has changed: let every message be tried again."""
-        if self._suspects:
-            self._suspects.clear()
-            self._seen.clear()
+        if self.suspects:
+            self.suspects.clear()
+            self.seen.clear()
             self._journal.post(forget_crashes())

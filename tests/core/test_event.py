@@ -15,6 +15,7 @@ from bridge.core.event import (
     MAX_BYTES,
     MAX_DEPTH,
     MAX_SEQUENCE,
+    SOURCES,
     Event,
     Identity,
     Observation,
@@ -148,10 +149,12 @@ def test_an_event_is_the_cloud_event_of_the_contract() -> None:
         ({"data": {"kind": None}}, "data.kind is missing or not text"),
         ({"id": ""}, "id is missing"),
         ({"time": "yesterday"}, "not an RFC 3339 time"),
+        ({"time": "2026-13-22T17:30:00Z"}, "not an RFC 3339 time"),
         ({"time": "2026-11-22T17:30:00"}, "without an offset"),
         ({"time": 5}, "time is missing or not text"),
         ({"time": "0001-01-01T00:00:00+14:00"}, "its year must be from 1970 to 9899"),
         ({"time": "9999-12-31T23:59:59-14:00"}, "its year must be from 1970 to 9899"),
+        ({"time": "9999-12-31T23:59:59Z"}, "its year must be from 1970 to 9899"),
         ({"epoch": None}, "epoch is missing"),
         ({"epoch": ""}, "epoch is missing"),
         ({"sequence": None}, "sequence is None"),
@@ -189,6 +192,7 @@ def test_deep_nesting_is_refused_before_anything_breaks_on_it() -> None:
         return orjson.dumps(document(deep="?")).replace(b'"?"', b"[" * levels + b"]" * levels)
 
     assert parse(nested(MAX_DEPTH - 2), topic()).id == "01J"
+    assert parse(orjson.dumps(document(wide=[[]] * MAX_DEPTH)), topic()).id == "01J"
     for levels in (MAX_DEPTH + 1, 300, 1000, 1023):
         with pytest.raises(EventError, match="nested deeper than 64 levels"):
             parse(nested(levels), topic())
@@ -316,6 +320,12 @@ def test_the_topic_decides_whose_event_it_is() -> None:
 
 def test_a_source_that_is_no_sensors_is_none() -> None:
     assert parse_source("/sites/home/nodes/pi-1") is None
+
+
+def test_so_many_sources_are_remembered_and_no_more() -> None:
+    for number in range(SOURCES + 10):
+        assert parse_source(source_of("home", f"pi-{number}", "door")) == ("home", f"pi-{number}", "door")
+    assert source_of.cache_info().currsize == parse_source.cache_info().currsize == SOURCES
 
 
 def test_a_payload_for_people_is_json_or_text() -> None:
