@@ -333,7 +333,8 @@ class Ledger:
             elif one.latest:
                 self._hold_latest(work, now)
             else:
-                self._drop_slot(work.invocation.lane)  # it is older, and only the latest of its lane was wanted
+                if self._slots:
+                    self._drop_slot(work.invocation.lane)  # it is older, and only the latest of its lane was wanted
                 self._queue(work, now)
 
     def _hold_latest(self, work: Work, now: Instant) -> None:

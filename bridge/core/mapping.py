@@ -58,7 +58,7 @@ class Mapping:
 class MappingSet:
     """All mappings of a file in its order; immutable. `version` is a short hash of their canonical form."""
 
-    __slots__ = ("_foreign", "_selected", "_until", "allow_empty", "mappings", "uses_state", "version")
+    __slots__ = ("_foreign", "_selected", "_until", "allow_empty", "candidates", "mappings", "uses_state", "version")
 
     def __init__(self, mappings: Iterable[Mapping] = (), *, allow_empty: bool = False) -> None:
         from bridge.core.mapping_document import render  # noqa: PLC0415 - it renders this module's classes
@@ -68,6 +68,8 @@ class MappingSet:
         self.version: str = hashlib.sha256(render(self)).hexdigest()[:12]
         listed = list(self.mappings.values())
         self._selected = _Index([(mapping, mapping.selectors) for mapping in listed])
+        self.candidates: Final = self._selected.find
+        """The mappings that select an event, in the order of the file, disabled ones too."""
         self._until = _Index([(mapping, mapping.until) for mapping in listed])
         enabled = [mapping for mapping in listed if mapping.enabled]
         self._foreign = tuple(
@@ -88,10 +90,6 @@ class MappingSet:
     def empty(self) -> bool:
         """Whether it holds no mapping; refused in operation unless the file says `allow_empty: true` (rule 13)."""
         return not self.mappings
-
-    def candidates(self, event: Event) -> Sequence[Mapping]:
-        """The mappings that select the event, in the order of the file, disabled ones too."""
-        return self._selected.find(event)
 
     def ended_by(self, event: Event) -> Sequence[Mapping]:
         """The mappings whose `until` selects the event."""

@@ -106,7 +106,9 @@ class MappingState:
         for change in changes:
             value: Any = change.value
             if type(value) is LastValue:  # most of them
-                self._last(change.key[len("last|") :], value)
+                key = change.key[len("last|") :]
+                self._told.add(key)
+                self.last[key] = value
                 continue
             kind, _, key = change.key.partition("|")
             match kind:
@@ -142,11 +144,7 @@ class MappingState:
             self._told.discard(key)
             return
         self._told.add(key)
-        if isinstance(value, LastValue):
-            last = value
-        else:
-            last = LastValue(value["event"], value["value"], _time(value["time"]), value["level"])
-        self.last[key] = last
+        self.last[key] = LastValue(value["event"], value["value"], _time(value["time"]), value["level"])
 
     def _wait(self, key: str, value: Any) -> None:
         gone = self.waiting.pop(key, None)

@@ -10,10 +10,10 @@ cooldown, payload, shadow. What may not live here: doing any of it, and state th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from bridge.core.conditions import Template
 from bridge.core.event import Event, rfc3339
@@ -53,7 +53,8 @@ def plan(
 ) -> Plan:
     """What follows from an event. Changes nothing: `state.apply(plan.changes)` does."""
     planner = _Planner(event, mappings, state, received_at, backlog=backlog)
-    planner.cancel()
+    if state.waiting:
+        planner.cancel()
     for mapping in mappings.candidates(event):
         planner.judge(mapping)
     return planner.plan()
@@ -115,8 +116,8 @@ class _Planner:
     """The work on one event; what it decides is seen by its own later decisions, the state stays as it is."""
 
     __slots__ = (
-        *("at", "backlog", "cancelled", "cooldowns", "event", "failures", "invocations", "judgements", "mappings"),
-        *("received_at", "state", "waiting"),
+        *("at", "at_start", "backlog", "cancelled", "cooldowns", "event", "failures", "invocations", "judgements"),
+        *("mappings", "received_at", "state", "waiting"),
     )
 
     def __init__(
@@ -127,6 +128,7 @@ class _Planner:
         self.state = state
         self.received_at = received_at
         self.at = decision_time(event, received_at)
+        self.at_start = event.name is not None and event.data.get("initial") is True
         self.backlog = backlog
         self.invocations: list[Planned] = []
         self.cancelled: list[str] = []
@@ -164,8 +166,6 @@ class _Planner:
 
     def cancel(self) -> None:
         """End the timers that the event ends."""
-        if not self.state.waiting:
-            return
         event = self.event
         for key in self.state.waiting_of(event.source):
             waiting = self.state.waiting[key]
@@ -200,7 +200,9 @@ class _Planner:
 
     def judge(self, mapping: Mapping) -> None:
         """Ask the clauses of a mapping that selects the event."""
-        for count, clause, ask in _asked(mapping):
+        known = _ASKED.get(id(mapping))
+        asked = known if known is not None and known.mapping is mapping else _asked(mapping)
+        for count, clause, ask in asked.at_start if self.at_start else asked.later:
             try:
                 no = ask(self, mapping)
             except ConditionFailed as error:
@@ -274,8 +276,7 @@ class _Planner:
 
     def initial(self, mapping: Mapping) -> tuple[str, str] | None:
         event = self.event
-        if mapping.initial == "always" or event.name is None or not event.initial:
-            return None
+        assert event.name is not None
         if mapping.initial == "never":
             return "a change", "a level found at start"
         last = self.state.last.get(f"{event.node}/{event.sensor}")
@@ -350,28 +351,37 @@ _PASSED: Final = ("select", *(clause for clause, _ in _CLAUSES))
 _Clause: TypeAlias = "tuple[int, str, Callable[[_Planner, Mapping], tuple[str, str] | None]]"
 
 
-def _asked(mapping: Mapping) -> Sequence[_Clause]:
+class _Asked(NamedTuple):
     """The clauses of a mapping that can say no, each with its place; the others need not be asked for each event."""
-    key = id(mapping)
-    known = _ASKED.get(key)
-    if known is None or known[0] is not mapping:
-        if len(_ASKED) >= REMEMBERED:
-            _ASKED.clear()
-        says_yes = {
-            "enabled": mapping.enabled,
-            "initial": mapping.initial == "always",
-            "max_age": mapping.max_age_s is None,
-            "hours": mapping.hours is None,
-            "when": mapping.when is None,
-            "for": mapping.for_s is None,
-            "cooldown": mapping.cooldown is None,
-        }
-        clauses = tuple((count, name, ask) for count, (name, ask) in enumerate(_CLAUSES, 1) if not says_yes[name])
-        known = _ASKED[key] = (mapping, clauses)
-    return known[1]
+
+    mapping: Mapping
+    at_start: tuple[_Clause, ...]
+    """About a level that was found at start."""
+    later: tuple[_Clause, ...]
+    """About a change that was seen."""
 
 
-_ASKED: Final[dict[int, tuple[Mapping, Sequence[_Clause]]]] = {}
+def _asked(mapping: Mapping) -> _Asked:
+    """The clauses of a mapping, which are remembered by where it is in memory."""
+    if len(_ASKED) >= REMEMBERED:
+        _ASKED.clear()
+    says_yes = {
+        "enabled": mapping.enabled,
+        "initial": mapping.initial == "always",
+        "max_age": mapping.max_age_s is None,
+        "hours": mapping.hours is None,
+        "when": mapping.when is None,
+        "for": mapping.for_s is None,
+        "cooldown": mapping.cooldown is None,
+    }
+    clauses = tuple((count, name, ask) for count, (name, ask) in enumerate(_CLAUSES, 1) if not says_yes[name])
+    later = tuple(clause for clause in clauses if clause[1] != "initial")
+    asked = _ASKED[id(mapping)] = _Asked(mapping, clauses, later)
+    return asked
+
+
+_ASKED: Final[dict[int, _Asked]] = {}
+"""Each holds its mapping, so that no other one can come to be where it is while it is remembered."""
 
 
 @lru_cache(REMEMBERED)

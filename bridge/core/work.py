@@ -89,7 +89,7 @@ def invocation_of(planned: Planned, mappings: MappingSet) -> Invocation:
         payload=mapping.payload if isinstance(mapping.payload, str) else "text",
         text=planned.text,
         timeout_s=mapping.timeout_s,
-        headers=tuple(mapping.headers.items()),
+        headers=tuple(mapping.headers.items()) if mapping.headers else (),
         retry=mapping.retry,
         on_failure=mapping.on_failure,
         max_age_s=mapping.max_age_s,
