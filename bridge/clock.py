@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Literal, Protocol
 
 SYNCHRONIZED_MARK = Path("/run/systemd/timesync/synchronized")
 """systemd-timesyncd touches this file once the clock has been set from the network (systemd-timesyncd.service(8))."""
@@ -77,8 +77,8 @@ class RealClock:
         self._synchronized = synchronized == "always"
 
     # Not methods of Python's: an event asks for the time half a dozen times.
-    now: Final[Callable[[], datetime]] = staticmethod(partial(datetime.now, UTC))
-    monotonic: Final[Callable[[], float]] = staticmethod(time.monotonic)
+    now: Callable[[], datetime] = staticmethod(partial(datetime.now, UTC))
+    monotonic: Callable[[], float] = staticmethod(time.monotonic)
 
     def synchronized(self) -> bool:
         if not self._synchronized and self._policy == "auto":

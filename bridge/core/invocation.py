@@ -8,14 +8,19 @@ decisions.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
-from typing import Any, Final, Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import orjson
 
 from bridge.core.event import CONTENT_TYPE, Event, readable, rfc3339
 from bridge.core.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    import hashlib
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,10 +81,11 @@ def call(invocation: Invocation, event: Event, attempt: int) -> Call:
 
     `event` posts the CloudEvent as it came; `data` posts the data alone, with the attributes as `ce-*` headers.
     """
-    headers = {
-        "X-Event-Id": _header(event.id),
-        "Idempotency-Key": _header(invocation.id),
-        "traceparent": traceparent(invocation.id, attempt),
+    event_id, key = event.id, invocation.id
+    headers = {  # most ids need not be encoded
+        "X-Event-Id": event_id if _PLAIN.fullmatch(event_id) else _header(event_id),
+        "Idempotency-Key": key if _PLAIN.fullmatch(key) else _header(key),
+        "traceparent": traceparent(key, attempt),
     }
     if invocation.payload == "event":
         headers["Content-Type"] = CONTENT_TYPE
@@ -97,11 +103,16 @@ def call(invocation: Invocation, event: Event, attempt: int) -> Call:
 
 def traceparent(invocation_id: str, attempt: int) -> str:
     """A W3C trace context: one trace for an invocation, by hash of its identity, and one span for each attempt."""
-    import hashlib  # noqa: PLC0415 - the agent shares this package and never calls it
-
-    digest = hashlib.blake2b(invocation_id.encode(), digest_size=24).digest()
+    digest = _blake2b()(invocation_id.encode(), digest_size=24).digest()
     span = (int.from_bytes(digest[16:], "big") + attempt) % 2**64 or 1  # all zeros is none (W3C Trace Context, 3.2.2.4)
     return f"00-{digest[:16].hex()}-{span:016x}-01"
+
+
+@lru_cache(1)
+def _blake2b() -> Callable[..., hashlib.blake2b]:
+    import hashlib  # noqa: PLC0415 - the agent shares this package and never calls it
+
+    return hashlib.blake2b
 
 
 def letter_document(letter: DeadLetter) -> bytes:

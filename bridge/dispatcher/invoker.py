@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Final, Protocol, Self
 
 from bridge.clock import Clock
@@ -80,9 +81,7 @@ class HttpInvoker:
             self._refused.append((done, refused))
             asyncio.get_running_loop().call_soon(self._tell_refused)
             return
-        self._pool.post(
-            request, invocation.timeout_s, lambda result, duration_s: done(self._outcome(result, duration_s))
-        )
+        self._pool.post(request, invocation.timeout_s, partial(self._ended, done))
 
     def give_up(self) -> None:
         self._refused.clear()
@@ -93,12 +92,13 @@ class HttpInvoker:
         for done, outcome in refused:
             done(outcome)
 
-    def _outcome(self, result: Answer | Failed, duration_s: float) -> Outcome:
+    def _ended(self, done: Done, result: Answer | Failed, duration_s: float) -> None:
         if isinstance(result, Answer):
-            return outcome_of(result, duration_s, self._clock.now)
+            done(outcome_of(result, duration_s, self._clock.now))
+            return
         # Where nothing was reached no attempt was made: a gateway that is away for an hour uses up no one's attempts.
         verdict = Verdict.RETRYABLE if result.reached else Verdict.PARKED
-        return Outcome(verdict=verdict, status=None, reason=result.reason, duration_s=duration_s)
+        done(Outcome(verdict=verdict, status=None, reason=result.reason, duration_s=duration_s))
 
 
 def outcome_of(answer: Answer, duration_s: float, now: Callable[[], datetime]) -> Outcome:

@@ -64,9 +64,9 @@ class Connection(asyncio.BufferedProtocol):
         """Whether an idle connection can be used: the peer has neither closed it nor said anything unasked.
 
         Asks the system, because the loop may not have come to it yet: a request on a closed connection would be an
-        attempt that failed.
+        attempt that failed. Of what is closed on our side `send` says so itself.
         """
-        return not self.over and not self._transport.is_closing() and not self._look(0)
+        return not self._look(0)
 
     def send(self, exchange: Exchange) -> bool:
         """Begin an exchange; False, and nothing begun, when the system took not one byte of the request.

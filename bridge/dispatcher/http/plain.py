@@ -31,13 +31,14 @@ class Transport(Protocol):
 
 
 class PlainTransport:
-    """Moves bytes between a connected socket and a buffered protocol. Called from the loop's thread only."""
+    """Moves bytes between a connected socket and a protocol that has one buffer. Called from the loop's thread only."""
 
     def __init__(self, sock: socket.socket, protocol: asyncio.BufferedProtocol) -> None:
         self._loop = asyncio.get_running_loop()
         self._sock = sock
         self._fd = sock.fileno()
         self._protocol = protocol
+        self._buffer = protocol.get_buffer(-1)
         self._unsent = b""
         self._closing = False
         sock.setblocking(False)
@@ -73,7 +74,7 @@ class PlainTransport:
     def _readable(self) -> None:
         protocol = self._protocol
         try:
-            count = self._sock.recv_into(protocol.get_buffer(-1))
+            count = self._sock.recv_into(self._buffer)
         except _AGAIN:
             return
         except OSError as error:
