@@ -112,11 +112,6 @@ class Books:
         else:
             entry.tickets.append(ticket)
 
-    @property
-    def releasable(self) -> bool:
-        """Whether `release` may have something to answer."""
-        return bool(self._held or self.receipts)
-
     def release(self, *, withhold: bool) -> tuple[Ticket, ...]:
         """What to acknowledge now, in order; nothing of what was only stored while that is withheld."""
         if self._held and not withhold:

@@ -131,9 +131,12 @@ class Ledger:
         self._effects: list[Effect] = []
         self._slots: dict[str, Work] = {}
         self._why_parked: dict[str, str] = {}
+        self.wake_at: float | None = None
+        """When `step` has something to do although nothing happened (monotonic)."""
         self._restore(restored, now)
         self._timers.hold()
         self._bury_removed(now)
+        self._look_ahead()
 
     # --- reading ---
 
@@ -200,15 +203,6 @@ class Ledger:
         """
         return self._books.unkept >= GATHER and self._books.waiting < GATHER // 2
 
-    @property
-    def wake_at(self) -> float | None:
-        """When `step` has something to do although nothing happened (monotonic)."""
-        earliest = self._lanes.wake_at
-        for time in (self._timers.wake_at, self._long.relieve_at):
-            if time is not None and (earliest is None or time < earliest):
-                earliest = time
-        return earliest
-
     def confirmed(self) -> tuple[SourceRow, ...]:
         """Everything that has a record, per source; all of it is finished or stored once nothing is dirty."""
         return self._books.dedup.rows()
@@ -220,20 +214,23 @@ class Ledger:
         for given in inputs:
             self._take_in(given, now)
         # Most steps have nothing to do in some of these: not to ask costs less than to be told so.
-        wake_at = self.wake_at
-        if wake_at is not None and wake_at <= now.monotonic:
+        if self._timers.wake_at is not None or self._lanes.wake_at is not None:
             self._wake(now)
         if self._lanes.turns:
             self._start(now)
-        full = self._long.over_full
-        if full or self._long.relieve_at is not None:
-            self._long.relieve(now.monotonic)
-            full = self._long.over_full
-        if self._long.lanes:
-            self._effects += self._long.wanted()
-            full = full or self._long.stored > self._limits.stored_events
-        if self._books.releasable:
-            self._release(withhold=full)
+        long = self._long
+        full = len(self._books) > self._limits.open_events
+        if full or long.relieve_at is not None:
+            long.relieve(now.monotonic)
+            full = long.over_full
+        if long.lanes:
+            self._effects += long.wanted()
+            full = full or long.stored > self._limits.stored_events
+        # Acknowledged, in order, is what is finished or stored; what is only stored is withheld while too much is open.
+        tickets = self._books.release(withhold=full)
+        if tickets:
+            self._effects.append(Acknowledge(tickets))
+        self._look_ahead()
         effects, self._effects = self._effects, []
         return effects
 
@@ -598,6 +595,13 @@ class Ledger:
             return self._timers.overdue(key, now)
         return work.since + waits_s(work, work.entry.received_at) <= now
 
+    def _look_ahead(self) -> None:
+        earliest = self._lanes.wake_at
+        for time in (self._timers.wake_at, self._long.relieve_at):
+            if time is not None and (earliest is None or time < earliest):
+                earliest = time
+        self.wake_at = earliest
+
     def _wake(self, now: Instant) -> None:
         for work in self._timers.fallen_due(now.monotonic):
             self._fire(work)
@@ -631,12 +635,6 @@ class Ledger:
                     work.first_at = now.monotonic
                 work.attempts += 1
                 self._effects.append(Invoke(invocation, event, work.attempts))
-
-    def _release(self, *, withhold: bool) -> None:
-        """Acknowledge, in order, what is finished or stored; withhold what is only stored while too much is open."""
-        tickets = self._books.release(withhold=withhold)
-        if tickets:
-            self._effects.append(Acknowledge(tickets))
 
     def _fetched(self, lane: str, records: Sequence[Record] | None, now: Instant) -> None:
         for record in self._long.fetched(lane, records):

@@ -116,7 +116,9 @@ class Lanes(Generic[T]):
             if function is None or not function.ready:
                 rest -= 1
                 continue
-            if function.running >= self._per_function or not self._may_run(function):
+            # One that is parked runs a probe, and nothing beside it.
+            resting = function.probe_at is not None and (not function.probing or function.running > 0)
+            if resting or function.running >= self._per_function:
                 self.turns.append(name)
                 rest -= 1
                 continue
@@ -140,7 +142,9 @@ class Lanes(Generic[T]):
         if failed_at is not None:
             self._fail(lane.function, failed_at)
         elif answered:
-            self._unpark(lane.function)
+            function = self._functions[lane.function]
+            if function.failures or function.probe_at is not None:
+                self._unpark(function)
         self._next(lane)
 
     def again(self, name: str, not_before: float, *, failed_at: float | None = None) -> None:
@@ -152,7 +156,7 @@ class Lanes(Generic[T]):
         if failed_at is not None:
             self._fail(lane.function, failed_at)
         else:
-            self._unpark(lane.function)
+            self._unpark(self._functions[lane.function])
         self._wait(lane, not_before)
 
     def park(self, name: str, now: float) -> None:
@@ -222,9 +226,6 @@ class Lanes(Generic[T]):
         if len(function.ready) == 1 and lane.function not in self.turns:
             self.turns.append(lane.function)
 
-    def _may_run(self, function: _Function[T]) -> bool:
-        return function.probe_at is None or (function.probing and function.running == 0)
-
     def _fail(self, name: str, now: float) -> None:
         """An attempt failed: enough of them in a row open the breaker, and a probe that fails keeps it open."""
         function = self._functions[name]
@@ -240,10 +241,8 @@ class Lanes(Generic[T]):
         heapq.heappush(self._probes, (function.probe_at, next(self._order), name))
         self._look_ahead()
 
-    def _unpark(self, name: str) -> None:
-        function = self._functions[name]
-        if function.failures or function.probe_at is not None:
-            function.failures, function.probe_at, function.probing, function.pause_s = 0, None, False, 0.0
+    def _unpark(self, function: _Function[T]) -> None:
+        function.failures, function.probe_at, function.probing, function.pause_s = 0, None, False, 0.0
 
     def _next(self, lane: _Lane[T]) -> None:
         """The head leaves its lane; the one behind it, if any, is ready."""

@@ -381,7 +381,7 @@ class Dispatcher:
 
     def step(self, inputs: Iterable[Input]) -> list[Effect]:
         """Let the ledger decide, and carry out what it says; the effects are the answer."""
-        now = self.now()
+        now = Instant(self._clock.now(), self._clock.monotonic())
         effects: list[Effect] = []
         if self.broken:
             return effects

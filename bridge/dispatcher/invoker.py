@@ -104,9 +104,9 @@ class HttpInvoker:
 def outcome_of(answer: Answer, duration_s: float, now: Callable[[], datetime]) -> Outcome:
     """What an answer means."""
     status = answer.status
+    if 200 <= status < 300:  # nearly always
+        return Outcome(verdict=Verdict.SUCCEEDED, status=status, reason="", duration_s=duration_s)
     verdict = classify(status, from_gateway=status >= 500 and answer.header("X-OpenFaaS-Internal") is not None)
-    if verdict is Verdict.SUCCEEDED:
-        return Outcome(verdict=verdict, status=status, reason="", duration_s=duration_s)
     text = answer.body.decode("utf-8", "replace")
     first = text.strip().splitlines()[0][:200] if text.strip() else ""
     return Outcome(

@@ -183,11 +183,12 @@ class Connection:
         """Send PUBACKs, in this order."""
         if self._over:
             return
-        self._outgoing.append(encode_pubacks(packet_ids))
-        if not self._flush_due:  # at once, which spares the loop a turn; what cannot leave now is seen to there
-            self._hand_over()
-            if not self._stream.flush() or self._outgoing:
-                self._flush_soon()
+        packets = encode_pubacks(packet_ids)
+        if self._flush_due or self._client.want_write():
+            self._outgoing.append(packets)
+            self._flush_soon()
+        elif not self._stream.write(packets):  # at once spares the loop a turn; what cannot leave now is seen to there
+            self._flush_soon()
         self._unacknowledged = max(0, self._unacknowledged - len(packet_ids))
         if self._paused and self._unacknowledged <= self._read_ahead:
             self._paused = False

@@ -139,6 +139,11 @@ class Stream:
         """Take whole packets to be flushed, also when many bytes wait already: their number is bounded elsewhere."""
         self._unsent += packets
 
+    def write(self, packets: bytes) -> bool:
+        """Take whole packets and write what waits; whether all of it has left."""
+        self._unsent += packets
+        return self.flush()
+
     def flush(self) -> bool:
         """Write what waits, as much as the kernel takes; whether that was all of it. A failure shows in `end`."""
         while self._unsent:

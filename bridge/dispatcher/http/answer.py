@@ -62,13 +62,8 @@ class Failed:
     reached: bool = True
 
 
-@dataclass(slots=True)
-class _Framing:
-    """How a body ends: after `length_bytes`, with its last chunk, or else with the connection."""
-
-    length_bytes: int | None
-    chunked: bool
-    lasting: bool
+_Framing = tuple[int | None, bool, bool]
+"""How a body ends: after so many bytes, with its last chunk, or else with the connection; and whether that lasts."""
 
 
 class AnswerReader:
@@ -111,7 +106,8 @@ class AnswerReader:
         framing = self._framing
         if framing is None:
             return Failed("half an answer" if self._pending else "the connection was closed without an answer")
-        if framing.chunked or framing.length_bytes is not None:
+        length, chunked, _ = framing
+        if chunked or length is not None:
             return Failed(f"half an answer: closed after {self._read_bytes} bytes of the body")
         return Answer(self._status, self._told, bytes(self._body), reusable=False)
 
@@ -155,18 +151,20 @@ class AnswerReader:
         return None
 
     def _begin_body(self, status: int, told: Told, framing: _Framing, rest: bytes) -> Answer | Failed | None:
-        length = 0 if status in _NO_BODY else framing.length_bytes
+        length, chunked, lasting = framing
+        if status in _NO_BODY:
+            length = 0
         self._spent_bytes = 0
         if length is not None and len(rest) >= length and length <= READ_BYTES:
             shown = rest[: min(length, SHOWN_BYTES)]
-            return Answer(status, told, shown, framing.lasting and len(rest) == length)
+            return Answer(status, told, shown, lasting and len(rest) == length)
         self._status, self._told, self._framing = status, told, framing
-        self._chunks = Chunks(HEAD_BYTES) if framing.chunked else None
+        self._chunks = Chunks(HEAD_BYTES) if chunked else None
         return self._feed_body(rest)
 
     def _feed_body(self, data: bytes) -> Answer | Failed | None:
-        framing = self._framing
-        assert framing is not None
+        assert self._framing is not None
+        length, _, lasting = self._framing
         beyond = False  # whether something follows the answer
         complete = False
         if self._chunks is not None:
@@ -174,8 +172,8 @@ class AnswerReader:
             if self._chunks.problem:
                 return Failed(f"no valid HTTP/1.1 answer: {self._chunks.problem}")
             complete, beyond = self._chunks.complete, self._chunks.beyond
-        elif framing.length_bytes is not None:
-            left = framing.length_bytes - self._read_bytes
+        elif length is not None:
+            left = length - self._read_bytes
             complete, beyond = len(data) >= left, len(data) > left
             data = data[:left]
         self._read_bytes += len(data)
@@ -185,7 +183,7 @@ class AnswerReader:
             return Answer(self._status, self._told, bytes(self._body), reusable=False)
         if not complete:
             return None
-        answer = Answer(self._status, self._told, bytes(self._body), framing.lasting and not beyond)
+        answer = Answer(self._status, self._told, bytes(self._body), lasting and not beyond)
         self._reset()
         return answer
 
@@ -220,4 +218,4 @@ def _framing(told: Told, *, lasting: bool) -> _Framing | Failed:
             lasting = False
     if chunked and length is not None:
         return Failed("no valid HTTP/1.1 answer: both Content-Length and Transfer-Encoding")
-    return _Framing(None if length is None else int(length), chunked, lasting)
+    return None if length is None else int(length), chunked, lasting
