@@ -290,8 +290,7 @@ class _Planner:
         return (f"another state than {known}, found at start", f"{known}, as before") if same else None
 
     def max_age(self, mapping: Mapping) -> tuple[str, str] | None:
-        if mapping.max_age_s is None:
-            return None
+        assert mapping.max_age_s is not None  # others are not asked
         age_s = (self.received_at - self.at).total_seconds()
         if age_s <= mapping.max_age_s:
             return None
@@ -308,8 +307,7 @@ class _Planner:
         return mapping.when.text, "false"
 
     def holding(self, mapping: Mapping) -> tuple[str, str] | None:
-        if mapping.for_s is None:
-            return None
+        assert mapping.for_s is not None  # others are not asked
         key = timer_key(mapping.name, self.event)
         waiting = self.waiting[key] if key in self.waiting else self.state.waiting.get(key)
         if waiting is None or self.at >= waiting.due_at:
@@ -317,8 +315,7 @@ class _Planner:
         return "not waiting yet", f"waiting since {rfc3339(waiting.since)} until {rfc3339(waiting.due_at)}"
 
     def cooldown(self, mapping: Mapping) -> tuple[str, str] | None:
-        if mapping.cooldown is None:
-            return None
+        assert mapping.cooldown is not None  # others are not asked
         key = _cooldown_key(mapping, self.event)
         fires_at = self.at + timedelta(seconds=mapping.for_s or 0.0)
         pending = self._pending(mapping) if mapping.for_s is not None else frozenset()

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.core.event import Event
-from bridge.core.mapping import Mapping, MappingSet
+from bridge.core.mapping import REMEMBERED, Mapping, MappingSet
 from bridge.core.selector import Selector, SensorSelector, TopicSelector, selects
 from tests.core.mapping_events import foreign_event, mapping_set, sensor_event
 
@@ -41,6 +41,13 @@ def test_a_large_set_tests_few_mappings_for_an_event() -> None:
     )
     assert [mapping.name for mapping in built.candidates(sensor_event(sensor="s7"))] == ["m7"]
     assert len(built._selected._buckets["sensor", "s7"]) == 1
+
+
+def test_what_selects_so_many_topics_is_remembered_and_no_more() -> None:
+    built = mapping_set("m: {select: {topic: a/+}, invoke: f}")
+    for number in range(REMEMBERED + 1):
+        assert [mapping.name for mapping in built.candidates(foreign_event(f"a/{number}"))] == ["m"]
+    assert len(built._selected._found) == 1
 
 
 def test_foreign_filters_are_those_of_enabled_mappings_once_each() -> None:

@@ -8,9 +8,10 @@ import orjson
 import pytest
 
 from bridge.core.event import Event
-from bridge.core.mapping import MappingSet
+from bridge.core.mapping import REMEMBERED, Mapping, MappingSet
 from bridge.core.mapping_state import MAX_KEPT, LastValue, StateChange, last_change
-from bridge.core.plan import MappingState, Plan, explain, node_offline, plan, succeeded
+from bridge.core.plan import _ASKED, MappingState, Plan, explain, node_offline, plan, succeeded
+from bridge.core.selector import SensorSelector
 from tests.core.mapping_events import NOON, SOURCE, at, foreign_event, mapping_set, one, sensor_event
 
 KEY = f"m|{SOURCE}"
@@ -51,6 +52,24 @@ def test_an_event_that_is_selected_invokes_the_function_in_its_lane() -> None:
     assert (judgement.result, judgement.clause) == ("fires", None)
     assert judgement.passed == ("select", "enabled", "initial", "max_age", "hours", "when", "for", "cooldown")
     assert judgement.text == "m invokes f"
+
+
+def test_a_mapping_that_replaces_another_of_its_name_is_asked_its_own_clauses() -> None:
+    desk = Desk(one())
+    assert fired(desk.feed(sensor_event())) == ["f"]
+    desk.mappings = one("enabled: false")
+    assert clause(desk.feed(sensor_event())) == "enabled"
+    desk.mappings = one()
+    assert fired(desk.feed(sensor_event())) == ["f"]
+
+
+def test_the_clauses_of_so_many_mappings_are_remembered_and_no_more() -> None:
+    several = MappingSet(
+        Mapping(name=f"m{i}", selectors=(SensorSelector(),), function="f") for i in range(REMEMBERED + 1)
+    )
+    assert len(Desk(several).feed(sensor_event()).invocations) == REMEMBERED + 1
+    assert len(_ASKED) <= REMEMBERED
+    assert len(Desk(several).feed(sensor_event()).invocations) == REMEMBERED + 1
 
 
 def test_an_event_that_no_mapping_selects_is_judged_by_explain_alone() -> None:
