@@ -26,6 +26,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from bridge.errors import TransportError
+from bridge.mqtt.acknowledgements import TOGETHER_S, Acknowledgements
 from bridge.mqtt.ending import Cause, Ended, Version
 from bridge.mqtt.packet import (
     PUBACK,
@@ -126,6 +127,8 @@ class Connection:
         self._read_ahead = min(READ_AHEAD, settings.receive_maximum)
         self._paused = False
         self._grants: dict[int, asyncio.Future[list[ReasonCode]]] = {}
+        self._acknowledgements = Acknowledgements()
+        self._late: asyncio.TimerHandle | None = None  # when those that wait are looked at
         self._tick: asyncio.TimerHandle | None = None
         self._outgoing: list[bytes] = []
         self._packet_ids = PacketIds()
@@ -180,15 +183,14 @@ class Connection:
             self._publications.publish(message, done)
 
     def acknowledge(self, packet_ids: Sequence[int]) -> None:
-        """Send PUBACKs, in this order."""
+        """Send PUBACKs, in this order: at once, or with those that follow soon."""
         if self._over:
             return
-        packets = encode_pubacks(packet_ids)
-        if self._flush_due or self._client.want_write():
-            self._outgoing.append(packets)
-            self._flush_soon()
-        elif not self._stream.write(packets):  # at once spares the loop a turn; what cannot leave now is seen to there
-            self._flush_soon()
+        packets = self._acknowledgements.add(packet_ids, self._unacknowledged, time.monotonic())
+        if packets:
+            self._send_acknowledgements(packets)
+        elif self._late is None:
+            self._late = self._loop.call_later(TOGETHER_S, self._acknowledge_late)
         self._unacknowledged = max(0, self._unacknowledged - len(packet_ids))
         if self._paused and self._unacknowledged <= self._read_ahead:
             self._paused = False
@@ -224,6 +226,7 @@ class Connection:
         self._ended = Ended(Cause.CLOSED, "disconnected")
         self._stream.linger = True
         self._client.loop_write()  # with that, paho is at the end of a packet
+        self._outgoing.append(self._acknowledgements.take(time.monotonic()))
         self._hand_over()
         self._client.disconnect()
         self._client.loop_write()
@@ -270,6 +273,10 @@ class Connection:
             _log.exception("the broker's bytes could not be understood", extra={"op": "mqtt.read"})
             self._ended = Ended(Cause.LOST, "it sent something that is no MQTT")
             more = only_messages = False
+        if self._late is not None and not self._over:  # else none waits
+            packets = self._acknowledgements.make_room(self._unacknowledged, time.monotonic())
+            if packets:
+                self._send_acknowledgements(packets)
         if only_messages and stream.end is None and self._ended is None:
             self._tell_messages()
         else:
@@ -337,6 +344,24 @@ class Connection:
         if self._outgoing and not self._client.want_write():
             self._stream.put(b"".join(self._outgoing))
             self._outgoing.clear()
+
+    def _send_acknowledgements(self, packets: bytes) -> None:
+        if self._flush_due or self._client.want_write():
+            self._outgoing.append(packets)
+            self._flush_soon()
+        elif not self._stream.write(packets):  # at once spares the loop a turn; what cannot leave now is seen to there
+            self._flush_soon()
+
+    def _acknowledge_late(self) -> None:
+        """Send what waits, or come back when it is due: the timer is not set anew for each acknowledgement."""
+        self._late = None
+        due_at, now = self._acknowledgements.due_at, time.monotonic()
+        if due_at is None or self._over:
+            return
+        if due_at <= now:
+            self._send_acknowledgements(self._acknowledgements.take(now))
+        else:
+            self._late = self._loop.call_later(due_at - now, self._acknowledge_late)
 
     def _flush_soon(self) -> None:
         if not self._flush_due:
@@ -466,8 +491,9 @@ class Connection:
         self._over = True
         if not self._accepted and ended.cause in (Cause.LOST, Cause.UNEXPLAINED):
             ended = Ended(Cause.SILENT, f"it did not answer CONNECT ({ended.reason})")
-        if self._tick is not None:
-            self._tick.cancel()
+        for timer in (self._tick, self._late):
+            if timer is not None:
+                timer.cancel()
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
         self._client.on_socket_close = None  # paho calls it once more when the client is collected; the number may be

@@ -486,6 +486,22 @@ async def test_a_topic_that_is_no_utf_8_is_acknowledged_and_dropped(caplog: pyte
     assert "no UTF-8" in caplog.text
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_an_acknowledgement_that_waits_for_others_leaves_soon_and_before_a_clean_end(at_once: bool) -> None:
+    both = b"\x32\x07\x00\x01a\x00\x07\x00x\x32\x07\x00\x01a\x00\x08\x00y"
+    async with ScriptedBroker([[CONNACK_5 + both]]) as broker:
+        async with client(broker.settings, acknowledges=False) as (transport, recorder):
+            await recorder.got(2)
+            transport.acknowledge(recorder.deliveries[:1])
+            transport.acknowledge(recorder.deliveries[1:])
+            await until(lambda: len(broker.heard[0]) == 2, "the first one")
+            if not at_once:
+                await until(lambda: len(broker.heard[0]) == 3, "the other one, a moment later")
+        await until(lambda: len(broker.heard[0]) == 4, "the end")
+        assert [packet[0] for packet in broker.heard[0][1:]] == [0x40, 0x40, 0xE0]
+        assert [packet[-2:] for packet in broker.heard[0][1:3]] == [b"\x00\x07", b"\x00\x08"]
+
+
 async def test_payloads_and_passwords_are_never_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     access = ("allow_anonymous false", f"password_file {password_file(tmp_path)}")
