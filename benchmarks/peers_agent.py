@@ -1,4 +1,4 @@
-"""Side by side: from a pin's edge to an MQTT subscriber, through our agent, through mqtt-io, and through a bare script.
+"""Side by side: from a pin's edge to broker and MQTT subscriber, through our agent, mqtt-io and a bare script.
 
 Every measurement has a Mosquitto, a subscriber and the one program under test, all started anew. All pins are
 gpiozero's mock pins, toggled inside the program's process by the same code. Rounds are interleaved.
@@ -31,6 +31,7 @@ from benchmarks.peers.mqtt_io import MQTT_IO
 from benchmarks.peers.ours import AGENT
 from benchmarks.peers.peer import AgentPeer
 from benchmarks.processes import BenchmarkError, Role
+from benchmarks.wire import Wire, forbidden
 
 PEERS: Final = (AGENT, MQTT_IO, BARE, HOP)
 EDGES = 5_000
@@ -41,7 +42,10 @@ _WARM_UP = 60
 _READY_S = 20.0
 _WAIT_S = 30.0
 _QUIET_S = 0.3
-_COLUMNS = ("", "p50 ms", "p99 ms", "max ms", "burst events/s", "ours/theirs", "CPU s per 1,000", "RSS MB", "missing")
+_COLUMNS = (
+    "", "p50 ms", "p99 ms", "max ms", "p50 ms to the broker", "burst events/s", "ours/theirs", "CPU s per 1,000",
+    "RSS MB", "missing",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class Sample:
     p50_s: float
     p99_s: float
     highest_s: float
+    to_broker_s: float | None
+    """The median until the broker's end of the connection; None where nobody can see that."""
     rate: float
     cpu_s: float
     resident_mb: float
@@ -69,6 +75,8 @@ def measure(size: Size, folder: Path, programs: Sequence[AgentPeer]) -> list[Tab
     found = interleave(measures, size.rounds)
     ours = [sample.rate for sample in found[programs[0].name] if isinstance(sample, Sample)]
     notes = [one.told for one in programs if one.told]
+    if (unseen := forbidden()) is not None:
+        notes.append(f"{unseen[0].upper()}{unseen[1:]}.")
     rows = []
     for one in programs:
         compared = median(ours) if ours and one is not programs[0] else 0.0
@@ -89,10 +97,13 @@ def _measured(program: AgentPeer, folder: Path, paced: int, edges: int) -> Sampl
             pins = stack.enter_context(program.start(place, broker.port, PINS))
             _until_ready(pins, subscriber)
             _paced(pins, subscriber, min(_WARM_UP, paced))
-            latencies = _paced(pins, subscriber, paced)
+            with Wire(broker.port, program.topic) as wire:
+                edges_ns, arrived_ns = _paced(pins, subscriber, paced)
+                at_broker_ns = wire.arrivals_ns()
             rate, used, missing = _burst(pins, subscriber, edges)
-            p50, p99, highest = (percentile(latencies, percent) for percent in (50, 99, 100))
-            return Sample(p50, p99, highest, rate, used, resident_mb(pins.pid), missing)
+            p50, p99, highest = (percentile(_latencies(edges_ns, arrived_ns), percent) for percent in (50, 99, 100))
+            to_broker = percentile(_latencies(edges_ns, at_broker_ns), 50) if at_broker_ns else None
+            return Sample(p50, p99, highest, to_broker, rate, used, resident_mb(pins.pid), missing)
     except BenchmarkError as error:
         return str(error)
 
@@ -112,15 +123,19 @@ def _until_ready(pins: Role, subscriber: Role) -> None:
         before = now
 
 
-def _paced(pins: Role, subscriber: Role, count: int) -> list[float]:
-    """From each edge to its arrival, in seconds; they arrive in the order they were made."""
+def _paced(pins: Role, subscriber: Role, count: int) -> tuple[list[int], list[int]]:
+    """When each edge was made, and when each arrived at the subscriber, in ns."""
     subscriber.ask("reset")
     edges = pins.ask("toggle", count=count, interval_s=1 / EDGES_PER_S)["at_ns"]
     arrived = subscriber.ask("wait", count=count, within_s=_WAIT_S)["count"]
     if arrived != count:
         raise BenchmarkError(f"{count} edges became {arrived} messages; {pins.last_words()}")
-    times = subscriber.ask("times")["at_ns"]
-    return [(arrived_ns - edge_ns) / 1e9 for edge_ns, arrived_ns in zip(edges, times, strict=True)]
+    return edges, subscriber.ask("times")["at_ns"]
+
+
+def _latencies(edges_ns: Sequence[int], arrived_ns: Sequence[int]) -> list[float]:
+    """From each edge to its arrival, in seconds; they arrive in the order they were made."""
+    return [(arrived - edge) / 1e9 for edge, arrived in zip(edges_ns, arrived_ns, strict=True)]
 
 
 def _burst(pins: Role, subscriber: Role, count: int) -> tuple[float, float, int]:
@@ -139,11 +154,13 @@ def _row(name: str, found: Sequence[Sample | str], ours: float, notes: list[str]
     if not samples:
         return without_figures(name, str(found[0]), _COLUMNS, notes)
     rate = median(sample.rate for sample in samples)
+    seen = [sample.to_broker_s for sample in samples if sample.to_broker_s is not None]
     return [
         name,
         milliseconds(median(sample.p50_s for sample in samples)),
         milliseconds(median(sample.p99_s for sample in samples)),
         milliseconds(median(sample.highest_s for sample in samples)),
+        milliseconds(median(seen)) if seen else "",
         per_second(rate),
         f"{ours / rate:.2f}" if ours and rate else "",
         f"{median(sample.cpu_s for sample in samples):.3f}",

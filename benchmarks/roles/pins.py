@@ -13,6 +13,7 @@ from gpiozero import DigitalInputDevice
 
 from benchmarks.roles.conversation import Answer, Command
 from benchmarks.roles.toggling import toggle
+from bridge.agent.sensors.digital import Digital
 from bridge.agent.settings import AgentSettings
 from bridge.cli.logs import configure
 from bridge.cli.run import run_program
@@ -53,8 +54,10 @@ def main(config: Path) -> int:
         return VirtualNode(settings, clock=clock, connect=connector(settings.mqtt, clock))
 
     def started(node: VirtualNode) -> None:
-        board = node.board
-        changes = [partial(board.drive_now, sensor, value) for value in ("on", "off") for sensor in board.devices]
+        # The pins themselves, as with every peer: a virtual Pi's words for people are no part of an edge.
+        digital = [each for each in settings.sensors.values() if isinstance(each, Digital)]
+        wires = [node.board.pin_factory.pin(each.pin.bcm) for each in digital]
+        changes = [wire.drive_high for wire in wires] + [wire.drive_low for wire in wires]
         asked = partial(toggle, changes, {"bare": _bare})
         threading.Thread(target=asked, name="toggler", daemon=True).start()
 

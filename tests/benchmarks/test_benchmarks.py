@@ -18,7 +18,12 @@ from tests.real_parts import require
 TINY = Size(rounds=1, share=0.0)
 
 ROWS = {
-    "latency": ["edge -> function started", "edge -> at an MQTT subscriber", "MQTT subscriber -> function started"],
+    "latency": [
+        "edge -> function started",
+        "edge -> at the broker",
+        "edge -> at an MQTT subscriber",
+        "MQTT subscriber -> function started",
+    ],
     "agent": ["confirmed by the broker", "confirmed by a dispatcher", "mock pins and gpiozero's callback alone"],
     "dispatcher": ["50 sensors", "50 foreign topics", "50 sensors, a function of 10 ms"],
     "paced": ["100 a second", "1,000 a second"],

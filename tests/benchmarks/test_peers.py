@@ -17,6 +17,7 @@ from benchmarks.peers.installing import NotInstalledError, node_with, python_wit
 from benchmarks.peers.ours import AGENT, DISPATCHER
 from benchmarks.peers.peer import AgentPeer, Peer, Place
 from benchmarks.processes import Child
+from benchmarks.wire import forbidden
 
 TINY = Size(rounds=1, share=0.0)
 pytestmark = pytest.mark.real("mosquitto")
@@ -90,7 +91,9 @@ def test_our_agent_a_bare_script_and_a_bare_socket_are_measured_side_by_side(tmp
     for name in ("gpio-bridge", "a bare gpiozero + paho script", "a bare socket into the broker"):
         row = _row(table, name)
         assert 0 < float(row[1]) <= float(row[2]) <= float(row[3])
-        assert row[8] == "0"
+        assert (row[4] == "") == (forbidden() is not None)
+        assert not row[4] or 0 < float(row[4]) < float(row[2])
+        assert row[9] == "0"
     assert _row(table, "nowhere")[0] == "nowhere (see below)"
     assert table.notes[-1] == "nowhere: npm is missing; install it: sudo apt-get install npm"
 
