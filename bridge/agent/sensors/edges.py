@@ -1,7 +1,8 @@
 """Digital inputs by kernel edges: opened through gpiozero, called back on the driver's thread.
 
-gpiozero's `DigitalInputDevice` is the one input class that does not poll (its `MotionSensor` and `LineSensor` read at
-10 Hz in a background thread, and miss pulses between two readings).
+The pin itself calls back, because gpiozero's classes come between: `MotionSensor` and `LineSensor` read at 10 Hz in a
+background thread and miss pulses between two readings, and `DigitalInputDevice` sets two events for who waits for them,
+which takes 21 Python calls of each edge.
 """
 
 from __future__ import annotations
@@ -28,23 +29,31 @@ class _EdgeInput:
     def __init__(
         self, pin_factory: Any, changed: Callable[[bool], None], pin: Pin, pull: Pull, *, active_low: bool
     ) -> None:
-        from gpiozero import DigitalInputDevice  # noqa: PLC0415 - only where pins are
+        from gpiozero import InputDevice  # noqa: PLC0415 - only where pins are
 
-        # gpiozero derives the active state from the pull, and takes another one only for floating inputs.
-        self._inverted = {"none": False, "up": not active_low, "down": active_low}[pull]
+        self._tell = changed
+        self._active_low = active_low
         with explained(f"opening {pin.name} as an input"):
-            self._device = DigitalInputDevice(
+            # gpiozero derives the active state from the pull, and takes another one only for floating inputs.
+            self._device = InputDevice(
                 pin.bcm,
                 pull_up=_PULL_UP[pull],
-                active_state=not active_low if pull == "none" else None,
+                active_state=True if pull == "none" else None,
                 pin_factory=pin_factory,
             )
-            on, off = not self._inverted, self._inverted
-            self._device.when_activated = lambda: changed(on)
-            self._device.when_deactivated = lambda: changed(off)
+            try:
+                self._pin = self._device.pin
+                self._pin.edges = "both"
+                self._pin.when_changed = self._changed
+            except BaseException:
+                self._device.close()
+                raise
 
     def level(self) -> bool:
-        return bool(self._device.is_active) is not self._inverted
+        return bool(self._pin.state) is not self._active_low
 
     def close(self) -> None:
         self._device.close()
+
+    def _changed(self, ticks: float, state: object) -> None:
+        self._tell(bool(state) is not self._active_low)
