@@ -17,6 +17,7 @@ from bridge.core.event import (
     MAX_SEQUENCE,
     SOURCES,
     Event,
+    Form,
     Identity,
     Observation,
     _as_ours_are,
@@ -101,6 +102,41 @@ def test_what_is_encoded_is_parsed_back(
     assert event.key == id_
     assert event.payload is event.data
     assert parse_source(event.source) == (site, node, sensor)
+
+
+@given(
+    at=st.builds(SensorEventTopic, TEXT, TEXT, TEXT, TEXT),
+    kind=TEXT,
+    name=TEXT,
+    value=st.none() | st.booleans() | NUMBERS | TEXT | st.just(float("nan")),
+    unit=st.none() | TEXT,
+    initial=st.booleans(),
+    time=TIMES | st.just(NOW.astimezone(timezone(timedelta(hours=2)))),
+    timesynced=st.booleans(),
+    id_=TEXT | st.just("01J"),
+    epoch=TEXT,
+    sequence=st.integers(1, MAX_SEQUENCE),
+)
+@example(topic(), 'a "kind"', "motion\\ended\n", 1, "\u00b0C", True, NOW, False, '"', "é\x00", 1)
+def test_what_a_form_encodes_is_what_is_encoded_without_one(
+    at: SensorEventTopic, kind: str, name: str, value: Any, unit: str | None, initial: bool,
+    time: datetime, timesynced: bool, id_: str, epoch: str, sequence: int,
+) -> None:  # fmt: skip
+    told = Observation(kind=kind, name=name, value=value, unit=unit, initial=initial, time=time, timesynced=timesynced)
+
+    body = Form(at, epoch, kind, name, unit).encode(told, id=id_, sequence=sequence)
+
+    assert body == encode(told, at=at, id=id_, epoch=epoch, sequence=sequence)
+
+
+@pytest.mark.parametrize("value", [2**64, "half of a pair: \ud800", object()])
+def test_a_form_refuses_a_value_that_json_cannot_say_as_one_without_it_does(value: Any) -> None:
+    form = Form(topic(), "k3v9", "pir", "motion.detected", None)
+
+    with pytest.raises(TypeError):
+        encode(seen(value=value), at=topic(), id="01J", epoch="k3v9", sequence=1)
+    with pytest.raises(TypeError):
+        form.encode(seen(value=value), id="01J", sequence=1)
 
 
 def test_an_event_is_the_cloud_event_of_the_contract() -> None:
