@@ -15,7 +15,7 @@ from typing import Self
 
 from bridge.agent.board import Board, driver_name
 from bridge.agent.metrics import Metrics
-from bridge.agent.outbox import Outbox, OutboxCounters
+from bridge.agent.outbox import Durability, Outbox, OutboxCounters, Priority
 from bridge.agent.outputs import Output
 from bridge.agent.presence import Presence, birth
 from bridge.agent.readers import LoopReader, Reader, ThreadReader
@@ -80,6 +80,9 @@ class Agent:
         self._tasks: list[asyncio.Task[None]] = []
         self._accepting: set[asyncio.Future[tuple[str, ...]]] = set()
         self._states = States(clock, self._publish_state, lambda: bool(self._accepting))
+        self._promised: dict[str, tuple[Durability, Priority]] = {
+            name: (sensor.committed_to, sensor.priority) for name, sensor in settings.sensors.items()
+        }
         self._subscribing: asyncio.Task[None] | None = None
         self._stopping = False
         self._abandoned = False
@@ -257,12 +260,11 @@ class Agent:
                     _log.warning("A message for nobody", extra={"op": "received", "topic": message.topic})
         self._transport.acknowledge(batch)
 
-    def observed(self, sensor: str, seen: Observation) -> None:
+    def observed(self, sensor: str, seen: Observation, now: float) -> None:
         """A sensor's event goes into the outbox; from its commit on it is promised (PROTOCOL.md, "Accepted")."""
         if self._abandoned:
             return  # an edge that was on its way to a process that is no more
-        settings = self.settings.sensors[sensor]
-        accepted = self._outbox.accept([(sensor, seen, settings.committed_to, settings.priority)])
+        accepted = self._outbox.accept([(sensor, seen, *self._promised[sensor])], now)
         if accepted.done():
             self._accepted(sensor, accepted)
             return

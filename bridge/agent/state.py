@@ -31,11 +31,6 @@ class SensorState:
     health: HealthWord = "stale"
     reason: str | None = NOT_READ_YET
 
-    @property
-    def facts(self) -> tuple[object, ...]:
-        """All of it, to be compared with what it was before."""
-        return self.value, self.event, self.level, self.since, self.health, self.reason
-
     def document(self, at: datetime) -> bytes:
         """The retained state as it is told at `at`."""
         return orjson.dumps(

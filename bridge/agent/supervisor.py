@@ -39,8 +39,8 @@ NO_LIMITS = Limits(0.0, 0.0, 0.0)
 class Sink(Protocol):
     """Where a supervisor tells what it has seen."""
 
-    def observed(self, sensor: str, seen: Observation) -> None:
-        """Something happened: it becomes an event."""
+    def observed(self, sensor: str, seen: Observation, now: float) -> None:
+        """Something happened: it becomes an event. `now` is `seen.time` by the monotonic clock."""
 
     def state_changed(self, sensor: str) -> None:
         """The sensor's state is another one than before."""
@@ -77,6 +77,7 @@ class Supervisor:
         self._reader = reader
         self._sink = sink
         self._metrics = metrics
+        self._polled = isinstance(plan.source, Polled)
         self._edges = metrics.edges.labels(name) if isinstance(plan.source, Edges) else None
         if self._edges is not None:
             metrics.edges_dropped.labels(name)  # from zero on, or nobody sees the first one grow
@@ -197,7 +198,7 @@ class Supervisor:
         """Read, or wake on None, from a callback: what goes wrong there breaks this run of the sensor."""
         try:
             if value is None:
-                self._take(self.plan.interpreter.wake(now), at)
+                self._take(self.plan.interpreter.wake(now), at, now)
             else:
                 self._read(value, at, now)
         except Exception as error:  # noqa: BLE001 - handed to the supervised task
@@ -206,11 +207,10 @@ class Supervisor:
 
     def _read(self, value: float, at: datetime, now: float) -> None:
         outlook = self.plan.interpreter.read(value, now)
-        polled = isinstance(self.plan.source, Polled)
         if outlook.faults:
-            self._refuse(outlook, at)
+            self._refuse(outlook, at, now)
             return
-        if polled:
+        if self._polled:
             self._metrics.readings.labels(self.name, "taken").inc()
             self._failures = 0
             if self.plan.measures and value != self._reading:
@@ -218,35 +218,40 @@ class Supervisor:
         self._refused = 0
         if self._faulty:
             self._faulty = False
-            self._tell("sensor.recovered", None, None, at, initial=False)
+            self._tell("sensor.recovered", None, None, at, now, initial=False)
             _log.info("A sensor has recovered", extra={"op": "sensor", "sensor": self.name})
-        self._take(outlook, at)
+        self._take(outlook, at, now)
 
-    def _refuse(self, outlook: Outlook, at: datetime) -> None:
+    def _refuse(self, outlook: Outlook, at: datetime, now: float) -> None:
         """A reading that cannot be true: doubt the sensor, and after some in a row call it a fault."""
         self._metrics.readings.labels(self.name, "refused").inc()
         self._refused += 1
         reason = outlook.faults[-1].reason
         if self._refused < REFUSED_LIMIT and not self._faulty:
-            self._take(Outlook(outlook.findings, outlook.wake_at), at, health="suspect", reason=reason)
+            self._take(Outlook(outlook.findings, outlook.wake_at), at, now, health="suspect", reason=reason)
         else:
             self._fault(f"{REFUSED_LIMIT} implausible readings in a row; the last: {reason}")
 
     def _take(
-        self, outlook: Outlook, at: datetime, health: HealthWord | None = None, reason: str | None = None
+        self,
+        outlook: Outlook,
+        at: datetime,
+        now: float,
+        health: HealthWord | None = None,
+        reason: str | None = None,
     ) -> None:
         """Make events of findings, and show the state once."""
-        before = self.state.facts
         for finding in outlook.findings:
-            self._find(finding, at)
+            self._find(finding, at, now)
         self._schedule(outlook.wake_at)
         if health is None:
             health = "warming_up" if self._warming_up() else "ok"
-        self.state.health, self.state.reason = health, reason
-        if self.state.facts != before:
+        state = self.state
+        # A finding is news of its own: of it the state says since when it is so.
+        if outlook.findings or health != state.health or reason != state.reason:
             self._show(health, reason)
 
-    def _find(self, finding: Finding, at: datetime) -> None:
+    def _find(self, finding: Finding, at: datetime, now: float) -> None:
         """The first finding of a run is a level that was found, not a change that was seen: `initial`.
 
         It is an event only when it differs from what the last event said (PROTOCOL.md, "Accepted").
@@ -255,7 +260,7 @@ class Supervisor:
         known = self._known.get(finding.aspect)
         self._seen.add(finding.aspect)
         if not initial or known is None or not finding.same_as(*known):
-            self._tell(finding.name, finding.value, finding.unit, at, initial=initial)
+            self._tell(finding.name, finding.value, finding.unit, at, now, initial=initial)
             self._known[finding.aspect] = (finding.name, finding.value)
         state = self.state
         state.value, state.event, state.since = finding.value, finding.name, at
@@ -264,14 +269,15 @@ class Supervisor:
             if finding.value is not True:
                 self._active_at = None
             elif self._active_at is None:
-                self._active_at = self._clock.monotonic()
+                self._active_at = now
 
-    def _tell(self, name: str, value: Value, unit: str | None, at: datetime, *, initial: bool) -> None:
-        self._told_at = self._clock.monotonic()
-        synchronized = self._clock.synchronized()
-        self._sink.observed(self.name, Observation(
-            kind=self.kind, name=name, value=value, unit=unit, initial=initial, time=at, timesynced=synchronized,
-        ))  # fmt: skip
+    def _tell(self, name: str, value: Value, unit: str | None, at: datetime, now: float, *, initial: bool) -> None:
+        self._told_at = now
+        seen = Observation(
+            kind=self.kind, name=name, value=value, unit=unit, initial=initial, time=at,
+            timesynced=self._clock.synchronized(),
+        )  # fmt: skip
+        self._sink.observed(self.name, seen, now)
         counter = self._events.get(name)
         if counter is None:
             counter = self._events[name] = self._metrics.events.labels(self.name, name)
@@ -292,11 +298,11 @@ class Supervisor:
         self._seen.clear()
         self._active_at = self._reading = None
         self._schedule(None)
-        at = self._clock.now()
+        at, now = self._clock.now(), self._clock.monotonic()
         if not self._faulty:
             self._faulty = True
             self._metrics.faults.labels(self.name).inc()
-            self._tell("sensor.fault", reason, None, at, initial=False)
+            self._tell("sensor.fault", reason, None, at, now, initial=False)
         elif self.state.reason == reason:
             return
         since = self.state.since if self.state.health == "fault" else at

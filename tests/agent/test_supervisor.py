@@ -55,7 +55,7 @@ class Told:
         self.states: list[tuple[Value, str, str | None]] = []
         self.sensor: Supervisor | None = None
 
-    def observed(self, sensor: str, seen: Observation) -> None:
+    def observed(self, sensor: str, seen: Observation, now: float) -> None:
         self.events.append(seen)
 
     def state_changed(self, sensor: str) -> None:

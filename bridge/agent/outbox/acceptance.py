@@ -6,8 +6,8 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -17,7 +17,7 @@ from bridge.agent.outbox.sending import Sending
 from bridge.agent.outbox.settings import Durability, Priority
 from bridge.agent.outbox.stock import Stock
 from bridge.clock import Timer
-from bridge.core.event import MAX_BYTES, Observation, encode
+from bridge.core.event import MAX_BYTES, Observation
 from bridge.core.outbox import Row, Stream
 from bridge.core.young import Entry, key_of
 from bridge.errors import EventError, JournalError
@@ -36,15 +36,27 @@ ALONE_S: Final = 0.002
 """An event after a pause like this one is written at once; those of a burst are written together, once a turn."""
 QUIET_S: Final = 1.0
 """After so long without an event there is time for something else."""
-_UNSET_CLOCK: Final = timedelta(seconds=60)
 
 
 @dataclass(slots=True)
 class _Waiting:
     seen: Sequence[Accept]
-    moment: float
+    seen_at: float
     accepted: asyncio.Future[tuple[str, ...]]
     ids: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Group:
+    """What one write keeps; `streams` are those of the entries, `last` the highest sequence of each by its number."""
+
+    waiting: list[_Waiting] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    streams: list[Stream] = field(default_factory=list)
+    new: dict[str, Stream] = field(default_factory=dict)
+    last: dict[int, int] = field(default_factory=dict)
+    size_bytes: int = 0
+    power: bool = False
 
 
 class Acceptance:
@@ -77,12 +89,8 @@ class Acceptance:
         """Whether nothing waits, and nothing has come for a while."""
         return not self.events and self._stock.clock.monotonic() - self._accepted_at >= QUIET_S
 
-    def accept(self, seen: Sequence[Accept]) -> asyncio.Future[tuple[str, ...]]:
-        """Take events in order; the future has their ids when they are on the disk, and they are promised.
-
-        When the disk refuses, it is tried again; the future raises JournalError when too much waits already or the
-        outbox closes, and EventError when one of them cannot be encoded; then none of its events is accepted.
-        """
+    def accept(self, seen: Sequence[Accept], seen_at: float | None = None) -> asyncio.Future[tuple[str, ...]]:
+        """As `Outbox.accept`."""
         accepted: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
         if self.events + len(seen) > WAITING:
             self._stock.counters.lost += len(seen)
@@ -92,7 +100,7 @@ class Acceptance:
             return accepted
         now = self._stock.clock.monotonic()
         alone, self._accepted_at = now - self._accepted_at >= ALONE_S, now
-        self._waiting.append(_Waiting(seen, now, accepted))
+        self._waiting.append(_Waiting(seen, now if seen_at is None else seen_at, accepted))
         self.events += len(seen)
         if self._retry_s or self._turn is not None:
             return accepted
@@ -128,114 +136,87 @@ class Acceptance:
         self._commit_timer = self._turn = None
         if self._committing or not self._waiting:
             return
-        group: list[_Waiting] = []
-        entries: list[Entry] = []
-        streams: dict[str, Stream] = {}
-        last: dict[str, int] = {}
-        power = False
         now = self._stock.clock.now()
-        while self._waiting and len(entries) < _GROUP:
-            waiting = self._waiting.popleft()
-            if waiting.accepted.cancelled():
-                self.events -= len(waiting.seen)
-                continue
-            mark, marked = len(entries), dict(last)
-            try:
-                waiting.ids = tuple(
-                    self._entry(seen, waiting.moment, now, streams, last, entries) for seen in waiting.seen
-                )
-            except (EventError, TypeError, ValueError) as error:
-                del entries[mark:]
-                last = marked
-                self.events -= len(waiting.seen)
-                waiting.accepted.set_exception(EventError(f"an event cannot be encoded: {error}"))
-                continue
-            group.append(waiting)
-            power = power or any(durability == "power" for _, _, durability, _ in waiting.seen)
-        if not group:
+        group = _Group()
+        while self._waiting and len(group.entries) < _GROUP:
+            self._add(self._waiting.popleft(), group, now)
+        if not group.waiting:
             return
-        excess = self._bounds.excess(entries, now)
-        new = {sensor: stream for sensor, stream in streams.items() if self._stock.sender.current(sensor) is None}
+        excess = self._bounds.excess(len(group.entries), group.size_bytes, now)
         self._committing = True
-        written = self._keeping.append(
-            [(stream.number, sensor, stream.epoch) for sensor, stream in new.items()], entries, excess, power=power
-        )
+        new = [(stream.number, sensor, stream.epoch) for sensor, stream in group.new.items()]
+        written = self._keeping.append(new, group.entries, excess, power=group.power)
         if written.done():
-            self._written(group, entries, streams, list(new.values()), written)
+            self._written(group, written)
         else:
-            written.add_done_callback(partial(self._written, group, entries, streams, list(new.values())))
+            written.add_done_callback(partial(self._written, group))
 
-    def _entry(
-        self,
-        seen: Accept,
-        moment: float,
-        now: datetime,
-        streams: dict[str, Stream],
-        last: dict[str, int],
-        entries: list[Entry],
-    ) -> str:
-        sensor, observation, _, priority = seen
-        stream = streams.get(sensor) or self._stock.sender.current(sensor)
-        if stream is None:
-            stream = self._stock.new_stream(sensor)
-        streams[sensor] = stream
-        sequence = last.get(sensor, stream.last) + 1
-        identifier = self._mint_id()
-        body = encode(
-            observation, at=self._stock.topic(sensor), id=identifier, epoch=self._stock.epoch, sequence=sequence
-        )
-        if len(body) > MAX_BYTES:
-            raise EventError(f"it has {len(body)} bytes, more than {MAX_BYTES}")
-        last[sensor] = sequence
-        # When it was seen, by the clock that never jumps: it was seen a little before it was handed in.
-        late = now - timedelta(seconds=self._stock.clock.monotonic() - moment) - observation.time
-        seen_at = moment - late.total_seconds() if timedelta(0) <= late <= _UNSET_CLOCK else moment
-        entries.append(
-            Entry(
-                key_of(stream.number, sequence),
-                body,
-                now.timestamp(),
-                seen_at,
-                alarm=priority == "alarm",
-                open=not observation.timesynced,
-                level=_is_level(observation),
-            )
-        )
-        return identifier
+    def _add(self, waiting: _Waiting, group: _Group, now: datetime) -> None:
+        """Number and encode what waits: all of it into the group, or, with an error, nothing."""
+        if waiting.accepted.cancelled():
+            self.events -= len(waiting.seen)
+            return
+        stock = self._stock
+        stored_at = now.timestamp()
+        entries: list[Entry] = []
+        streams: list[Stream] = []
+        last: dict[int, int] = {}
+        size_bytes, power, ids = 0, False, []
+        try:
+            for sensor, seen, durability, priority in waiting.seen:
+                stream = stock.sender.current(sensor) or group.new.get(sensor)
+                if stream is None:
+                    stream = group.new[sensor] = stock.new_stream(sensor)
+                number = stream.number
+                last[number] = sequence = (last.get(number) or group.last.get(number) or stream.last) + 1
+                identifier = self._mint_id()
+                body = stock.form(sensor, seen).encode(seen, id=identifier, sequence=sequence)
+                if len(body) > MAX_BYTES:
+                    raise EventError(f"it has {len(body)} bytes, more than {MAX_BYTES}")  # noqa: TRY301 - as any other
+                alarm, still_open, level = priority == "alarm", not seen.timesynced, _is_level(seen)
+                key = key_of(number, sequence)
+                entries.append(Entry(key, body, stored_at, waiting.seen_at, alarm, still_open, level))
+                streams.append(stream)
+                ids.append(identifier)
+                size_bytes += len(body)
+                power = power or durability == "power"
+        except (EventError, TypeError, ValueError) as error:
+            self.events -= len(waiting.seen)
+            waiting.accepted.set_exception(EventError(f"an event cannot be encoded: {error}"))
+            return
+        waiting.ids = tuple(ids)
+        group.waiting.append(waiting)
+        group.entries += entries
+        group.streams += streams
+        group.last.update(last)
+        group.size_bytes += size_bytes
+        group.power = group.power or power
 
-    def _written(
-        self,
-        group: list[_Waiting],
-        entries: list[Entry],
-        streams: dict[str, Stream],
-        new: list[Stream],
-        written: asyncio.Future[store.Dropped],
-    ) -> None:
+    def _written(self, group: _Group, written: asyncio.Future[store.Dropped]) -> None:
         self._committing = False
         error = written.exception()
         if error is not None:
-            self._put_back(group, error)
+            self._put_back(group.waiting, error)
             return
         self._retry_s = 0.0
-        for stream in new:
-            self._stock.sender.add(stream)
-        rows = iter(entries)
-        for waiting in group:
-            for sensor, *_ in waiting.seen:
-                stream, entry = streams[sensor], next(rows)
-                self._stock.sender.appended(stream, Row(stream.last + 1, entry.body, entry.open == 1, entry.monotonic))
-        count = len(entries)
-        self._stock.events += count
-        self._stock.bytes += sum(len(entry.body) for entry in entries)
-        self.events -= sum(len(waiting.seen) for waiting in group)
-        self._stock.counters.accepted += count
-        for waiting in group:
+        stock = self._stock
+        for stream in group.new.values():
+            stock.sender.add(stream)
+        for stream, entry in zip(group.streams, group.entries, strict=True):
+            stock.sender.appended(stream, Row(stream.last + 1, entry.body, entry.open == 1, entry.monotonic))
+        count = len(group.entries)
+        stock.events += count
+        stock.bytes += group.size_bytes
+        self.events -= count
+        stock.counters.accepted += count
+        dropped = written.result()
+        if dropped.events:
+            self._bounds.note_dropped(dropped)
+        self._sending.pump()
+        for waiting in group.waiting:
             for sensor, seen, _, _ in waiting.seen:
                 if _is_level(seen):
-                    self._stock.levels[sensor] = Level(seen.name, seen.value, seen.time)
-        self._bounds.note_dropped(written.result())
-        self._sending.pump()
-        for waiting in group:
+                    stock.levels[sensor] = Level(seen.name, seen.value, seen.time)
             if not waiting.accepted.done():
                 waiting.accepted.set_result(waiting.ids)
         self._commit()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from datetime import datetime
 
 from bridge.agent.outbox.keeping import Keeping
 from bridge.agent.outbox.stock import Stock
 from bridge.core.tombstone import Tombstone, encode_tombstone
 from bridge.core.topics import SensorEventTopic
-from bridge.core.young import Entry
 from bridge.errors import JournalError
 from bridge.journal import outbox as store
 
@@ -36,14 +34,14 @@ class Bounds:
             return max(0.0, self._stock.clock.monotonic() - monotonic)
         return max(0.0, self._stock.clock.now().timestamp() - wall)
 
-    def excess(self, entries: Sequence[Entry], now: datetime) -> store.Excess | None:
-        """How much must go when these come in; None when there is room."""
+    def excess(self, events: int, size_bytes: int, now: datetime) -> store.Excess | None:
+        """How much must go when so many events of this size come in; None when there is room."""
         # Confirmed events that are not purged yet take no part: they go with the next purge.
-        events = self._stock.events + len(entries) - self._stock.unpurged - self._stock.settings.max_events
-        size = self._stock.bytes + sum(len(entry.body) for entry in entries) - self._stock.settings.max_bytes
-        if events <= 0 and size <= 0:
+        events += self._stock.events - self._stock.unpurged - self._stock.settings.max_events
+        size_bytes += self._stock.bytes - self._stock.settings.max_bytes
+        if events <= 0 and size_bytes <= 0:
             return None
-        return store.Excess(max(0, events), max(0, size), self._stock.settings.policy, self.burial(now))
+        return store.Excess(max(0, events), max(0, size_bytes), self._stock.settings.policy, self.burial(now))
 
     def burial(self, now: datetime) -> store.Bury:
         """Encodes tombstones on the writer's thread, so it holds copies of what changes here."""

@@ -155,13 +155,14 @@ class Outbox:
         """The last level that the sensor told in a kept event, also in an earlier life of the agent."""
         return self._stock.levels.get(sensor)
 
-    def accept(self, seen: Sequence[Accept]) -> asyncio.Future[tuple[str, ...]]:
+    def accept(self, seen: Sequence[Accept], seen_at: float | None = None) -> asyncio.Future[tuple[str, ...]]:
         """Take events in order; the future has their ids when they are on the disk, and they are promised.
 
-        When the disk refuses, it is tried again; the future raises JournalError when too much waits already or the
-        outbox closes, and EventError when one of them cannot be encoded; then none of its events is accepted.
+        `seen_at` is when they were seen by the monotonic clock, now where it is not told. When the disk refuses, it is
+        tried again; the future raises JournalError when too much waits already or the outbox closes, and EventError
+        when one of them cannot be encoded; then none of its events is accepted.
         """
-        return self._acceptance.accept(seen)
+        return self._acceptance.accept(seen, seen_at)
 
     # What the transport tells.
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from bridge.agent.outbox.settings import OutboxSettings
 from bridge.clock import Clock
+from bridge.core.event import Form, Observation
 from bridge.core.outbox import Sender, Stream
 from bridge.core.topics import SensorEventTopic, Topics
 from bridge.journal.engine import Journal
@@ -64,6 +65,7 @@ class Stock:
         """The sensor and the epoch of every stream."""
         self._next_stream = 1
         self._at: dict[str, SensorEventTopic] = {}
+        self._forms: dict[tuple[str, str, str, str | None], Form] = {}
         self._flaw: tuple[float, str] | None = None
 
     def load(self, found: Contents) -> None:
@@ -107,6 +109,14 @@ class Stock:
             text = self.topics.event(self.site, self.node, sensor)
             topic = self._at[sensor] = SensorEventTopic(text, self.site, self.node, sensor)
         return topic
+
+    def form(self, sensor: str, seen: Observation) -> Form:
+        """What all events of the sensor that are like this one have in common."""
+        key = sensor, seen.kind, seen.name, seen.unit
+        form = self._forms.get(key)
+        if form is None:
+            form = self._forms[key] = Form(self.topic(sensor), self.epoch, seen.kind, seen.name, seen.unit)
+        return form
 
     def tell_flaw(self, text: str) -> None:
         """Let health speak of this for a while."""

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from bridge.agent.sensors.plan import Aspect, Finding, Outlook
 from bridge.core.event import Value
-from bridge.core.filters import Chain, Filter, Report, WarmUp
+from bridge.core.filters import Chain, Filter, Report, Step, WarmUp
 
 T = TypeVar("T")
 
@@ -27,6 +27,7 @@ class Levels(Generic[T]):
         warm_up: WarmUp[T] | None = None,
     ) -> None:
         self._on, self._off = names
+        self._findings = Finding(self._off, False), Finding(self._on, True)  # by level; nobody changes them
         self._filter: Filter[T, bool] = passing if warm_up is None else Chain(warm_up, passing)
         self.warm_up = warm_up
 
@@ -42,9 +43,8 @@ class Levels(Generic[T]):
     def reset(self) -> None:
         self._filter.reset()
 
-    def _outlook(self, step: Any) -> Outlook:
-        findings = tuple(Finding(self._on if level else self._off, level) for level in step.values)
-        return Outlook(findings, step.wake_at, step.faults)
+    def _outlook(self, step: Step[bool]) -> Outlook:
+        return Outlook(tuple([self._findings[level] for level in step.values]), step.wake_at, step.faults)
 
 
 class Numbers:
