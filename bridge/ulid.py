@@ -12,6 +12,7 @@ from typing import Final
 
 _DIGITS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS: Final = tuple(high + low for high in _DIGITS for low in _DIGITS)
+_DIGIT_OF: Final = bytes(ord(_DIGITS[byte & 31]) for byte in range(256))
 _VALUES: Final = {digit: value for value, digit in enumerate(_DIGITS)}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -21,9 +22,17 @@ LENGTH: Final = 26
 
 def mint(at: datetime, randomness: bytes | None = None) -> str:
     """An id made at this (aware) time; `randomness` is 10 bytes, from the system where none are given."""
-    milliseconds = min(max((at - _EPOCH) // _MILLISECOND, 0), _MAX_MS)
-    bits = milliseconds << 80 | int.from_bytes(randomness if randomness is not None else os.urandom(10), "big")
-    return _text(bits)
+    milliseconds = (at - _EPOCH) // _MILLISECOND
+    if not 0 <= milliseconds <= _MAX_MS:
+        milliseconds = min(max(milliseconds, 0), _MAX_MS)
+    if randomness is not None:
+        return _text(milliseconds << 80 | int.from_bytes(randomness, "big"))
+    # The time's ten digits in pairs, and a digit of each random byte: 5 of its 8 bits, so that all are as likely.
+    pairs, when = _PAIRS, milliseconds
+    return (
+        f"{pairs[when >> 40]}{pairs[when >> 30 & 1023]}{pairs[when >> 20 & 1023]}{pairs[when >> 10 & 1023]}"
+        f"{pairs[when & 1023]}{os.urandom(16).translate(_DIGIT_OF).decode()}"
+    )
 
 
 def made_at(ulid: str) -> datetime:

@@ -37,6 +37,22 @@ def test_two_ids_of_one_moment_differ() -> None:
     assert len({ulid.mint(at) for _ in range(1000)}) == 1000
 
 
+def test_the_random_digits_of_an_id_are_all_thirty_two_at_every_place() -> None:
+    at = datetime(2026, 11, 22, tzinfo=UTC)
+    made = [ulid.mint(at) for _ in range(2000)]  # that a digit is missing at a place: 1 in 10^25
+
+    assert {each[:10] for each in made} == {ulid.mint(at, bytes(10))[:10]}
+    assert {len(set(place)) for place in zip(*(each[10:] for each in made), strict=True)} == {32}
+
+
+@pytest.mark.parametrize("milliseconds", [0, 1, 1023, 1024, 2**40 - 1, 2**47 + 12_345])
+def test_an_id_with_randomness_of_its_own_has_the_time_of_one_that_is_given_some(milliseconds: int) -> None:
+    at = ulid._EPOCH + min(milliseconds, 253_402_300_799_999) * ulid._MILLISECOND
+
+    assert ulid.mint(at)[:10] == ulid.mint(at, bytes(10))[:10]
+    assert ulid.made_at(ulid.mint(at)) == at
+
+
 def test_a_time_before_1970_is_written_as_1970() -> None:
     assert ulid.made_at(ulid.mint(datetime(1960, 1, 1, tzinfo=UTC))) == datetime(1970, 1, 1, tzinfo=UTC)
 
