@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from bridge.errors import TopicError
@@ -154,6 +155,7 @@ def client_id(site: str, program: str, node: str | None = None) -> str:
     return "-".join(part for part in ("gpio-bridge", site, program, node) if part)
 
 
+@lru_cache(maxsize=1024)  # programs publish on the same topics again and again
 def check_topic(topic: str) -> None:
     """Raise TopicError unless `topic` may be published to."""
     _check(topic, "topic")

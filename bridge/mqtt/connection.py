@@ -333,11 +333,16 @@ class Connection:
 
         The first one of a wake-up leaves at once, because it may be the only one; those that follow leave together.
         """
-        self._outgoing.append(packet)
-        if not self._flush_due:
+        if self._flush_due:
+            self._outgoing.append(packet)
+            return
+        if self._outgoing or self._client.want_write():
+            self._outgoing.append(packet)
             self._hand_over()
             self._stream.flush()
-            self._flush_soon()
+        else:
+            self._stream.write(packet)
+        self._flush_soon()
 
     def _hand_over(self) -> None:
         """Put our packets into the stream, but never into the middle of a packet that paho could not finish."""

@@ -44,20 +44,33 @@ class Puback(NamedTuple):
 
 def encode_publish(message: Message, packet_id: int, *, five: bool) -> bytes:
     """The whole packet. Raises ValueError for a message that does not fit into one."""
-    topic = message.topic.encode()
-    parts = [len(topic).to_bytes(2, "big"), topic]
-    if message.qos:
-        parts.append(packet_id.to_bytes(2, "big"))
+    topic = _topic(message.topic)
+    identifier = packet_id.to_bytes(2, "big") if message.qos else b""
+    properties = b""
     if five:
-        parts.append(_properties(message.content_type, message.expiry_s, message.user_properties))
-    parts.append(message.payload)
+        properties = _properties(message.content_type, message.expiry_s, message.user_properties)
+    payload = message.payload
+    size_bytes = len(topic) + len(identifier) + len(properties) + len(payload)
     first = PUBLISH | message.dup << 3 | message.qos << 1 | message.retain
-    return b"".join((bytes((first,)), _length(sum(map(len, parts))), *parts))
+    return b"".join((_head(first, size_bytes), topic, identifier, properties, payload))
+
+
+@lru_cache(maxsize=256)
+def _head(first: int, size_bytes: int) -> bytes:
+    """The fixed header. Kept, as the two below, because a program's messages have the same few."""
+    return bytes((first,)) + _length(size_bytes)
+
+
+@lru_cache(maxsize=256)
+def _topic(text: str) -> bytes:
+    """The topic behind its length."""
+    topic = text.encode()
+    return len(topic).to_bytes(2, "big") + topic
 
 
 @lru_cache(maxsize=64)
 def _properties(content_type: str | None, expiry_s: int | None, user: tuple[tuple[str, str], ...]) -> bytes:
-    """The properties behind their length. Kept, because a program's messages have the same few."""
+    """The properties behind their length."""
     found = b""
     if expiry_s is not None:
         if not 0 <= expiry_s <= _LONGEST_EXPIRY_S:

@@ -141,21 +141,29 @@ class Stream:
 
     def write(self, packets: bytes) -> bool:
         """Take whole packets and write what waits; whether all of it has left."""
-        self._unsent += packets
-        return self.flush()
+        if self._unsent:
+            self._unsent += packets
+            return self.flush()
+        written = self._written(packets)
+        if written < len(packets):
+            self._unsent += packets[written:]
+        return not self._unsent
 
     def flush(self) -> bool:
         """Write what waits, as much as the kernel takes; whether that was all of it. A failure shows in `end`."""
-        while self._unsent:
-            try:
-                written = self._sock.send(self._unsent)
-            except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                return False
-            except OSError as error:
-                self.end = describe(error)
-                return False
+        while self._unsent and (written := self._written(self._unsent)):
             del self._unsent[:written]
-        return True
+        return not self._unsent
+
+    def _written(self, data: bytes | bytearray) -> int:
+        """How many of the bytes the kernel takes now."""
+        try:
+            return self._sock.send(data)
+        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        except OSError as error:
+            self.end = describe(error)
+        return 0
 
     def close(self) -> None:
         """What paho calls at the end."""
