@@ -34,11 +34,12 @@ def frame(payloads: Sequence[bytes], end: End) -> tuple[bytes, End]:
     serial, checksum, offset = end
     parts: list[bytes] = []
     for payload in payloads:
-        facts = _FACTS.pack(_MAGIC, len(payload), serial, checksum)
+        size_bytes = len(payload)
+        facts = _FACTS.pack(_MAGIC, size_bytes, serial, checksum)
         checksum = zlib.crc32(payload, zlib.crc32(facts))
         parts += (facts, _CHECKSUM.pack(checksum), payload)
         serial += 1
-        offset += HEAD_BYTES + len(payload)
+        offset += HEAD_BYTES + size_bytes
     facts = _FACTS.pack(_MAGIC, 0, serial, checksum)
     parts += (facts, _CHECKSUM.pack(zlib.crc32(facts)))
     return b"".join(parts), End(serial, checksum, offset)

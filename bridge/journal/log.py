@@ -166,6 +166,8 @@ class Log:
             ThreadPoolExecutor(1, thread_name_prefix=f"{file.path.stem} log") if threads else Inline()
         )
         self._loop = asyncio.get_running_loop()
+        self._done: asyncio.Future[None] = self._loop.create_future()
+        self._done.set_result(None)
         self._end = End(1)
         self._waiting: deque[_Waiting] = deque()
         self._busy = False
@@ -210,14 +212,16 @@ class Log:
         `then` is called in the same moment, before anybody can hear of it or write behind it. The future may be done
         already; it raises JournalError when the disk refuses, and then nothing was written.
         """
+        if not (self._busy or self._waiting or self._paused or self._pauses or self._closed) and self._may_at_once(
+            payloads, power=power
+        ):
+            return self._write_at_once(payloads, power=power, then=then)
         one = _Waiting(payloads, power, then, self._loop.create_future())
         if self._closed:
             one.written.set_exception(JournalError(f"cannot use the log {self.path}: it is closed"))
-        elif self._busy or self._waiting or self._paused or self._pauses or not self._may_at_once(one):
+        else:
             self._waiting.append(one)
             self._next()
-        else:
-            self._write_at_once(one)
         return one.written
 
     async def flush(self) -> None:
@@ -258,27 +262,28 @@ class Log:
         self._waiting.clear()
         self._file.close()
 
-    def _may_at_once(self, one: _Waiting) -> bool:
-        if not self._fits(room_for(one.payloads)):
+    def _may_at_once(self, payloads: Sequence[bytes], *, power: bool) -> bool:
+        if self._end.offset + room_for(payloads) > self._size_bytes:
             return False
-        return not self._threads or (not one.power and time.perf_counter() >= self._spared_until)
+        return not self._threads or (not power and time.perf_counter() >= self._spared_until)
 
-    def _write_at_once(self, one: _Waiting) -> None:
-        data, end = frame(one.payloads, self._end)
+    def _write_at_once(self, payloads: Sequence[bytes], *, power: bool, then: Then | None) -> asyncio.Future[None]:
+        data, end = frame(payloads, self._end)
         began = time.perf_counter()
         try:
-            self._file.put(self._end.offset, data, power=one.power)
+            self._file.put(self._end.offset, data, power=power)
         except OSError as error:
-            self._failed([one], error)
-            return
+            failed = self._loop.create_future()
+            failed.set_exception(self._failed(error))
+            return failed
         now = time.perf_counter()
         if now - began > SLOW_S:
             self._spared_until = now + SPARED_S
         self.counters.at_once += 1
-        self._written([one], end, power=one.power)
-
-    def _fits(self, size: int) -> bool:
-        return self._end.offset + size <= self._size_bytes
+        self._written(end, power=power)
+        if then is not None:
+            then()
+        return self._done  # one for all, which spares each event the making of one
 
     def _next(self) -> None:
         """Pause if somebody wants it, or else write what waits on the thread, as much of it as there is room for."""
@@ -293,7 +298,8 @@ class Log:
         group: list[_Waiting] = []
         payloads: list[bytes] = []
         taken = 0
-        while self._waiting and self._fits(taken + (room := room_for(self._waiting[0].payloads))):
+        left = self._size_bytes - self._end.offset
+        while self._waiting and taken + (room := room_for(self._waiting[0].payloads)) <= left:
             one = self._waiting.popleft()
             group.append(one)
             payloads += one.payloads
@@ -315,32 +321,33 @@ class Log:
         self._busy = False
         error = written.exception()
         if error is None:
-            self._written(group, end, power=power)
+            self._written(end, power=power)
+            for one in group:
+                if one.then is not None:
+                    one.then()
+                if not one.written.done():
+                    one.written.set_result(None)
         else:
-            self._failed(group, error)
+            self._fail(group, self._failed(error))
         self._next()
 
-    def _written(self, group: Sequence[_Waiting], end: End, *, power: bool) -> None:
+    def _written(self, end: End, *, power: bool) -> None:
         self._end = end
         self.counters.writes += 1
         self.counters.power += power
         if self.problem is not None:
             self.problem = None
             _log.warning("log works again", extra={"op": "log.recovered", "file": str(self.path)})
-        for one in group:
-            if one.then is not None:
-                one.then()
-            if not one.written.done():
-                one.written.set_result(None)
 
-    def _failed(self, group: Sequence[_Waiting], error: BaseException) -> None:
+    def _failed(self, error: BaseException) -> JournalError:
+        """Note a write that failed; the error to tell."""
         self.counters.failed += 1
         explained = JournalError(f"cannot write the log {self.path}: {getattr(error, 'strerror', None) or error}")
         explained.__cause__ = error
         if self.problem != str(explained):
             self.problem = str(explained)
             _log.error("log cannot be written", extra={"op": "log.write", "file": str(self.path), "why": str(error)})
-        self._fail(group, explained)
+        return explained
 
     def _fail(self, group: Sequence[_Waiting] | deque[_Waiting], error: BaseException) -> None:
         for one in group:
@@ -349,7 +356,5 @@ class Log:
 
 
 def _write(fd: int, offset: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        count = os.pwrite(fd, left, offset)
-        left, offset = left[count:], offset + count
+    while (count := os.pwrite(fd, data, offset)) < len(data):
+        data, offset = data[count:], offset + count

@@ -56,6 +56,9 @@ class Keeping:
     def begin(self, log: Log) -> None:
         """Go on with this log, behind what the database has taken over at start."""
         self.log = log
+        self._kept: asyncio.Future[store.Dropped] = asyncio.get_running_loop().create_future()
+        """What `append` answers when all is well: one for all events, which spares each the making of one."""
+        self._kept.set_result(store.Dropped())
         self._stored = {stream.number: stream.last for stream in self._stock.sender if stream.last > stream.confirmed}
 
     @property
@@ -76,23 +79,28 @@ class Keeping:
         What is over a bound, and what is too large for the log, is the database's at once. Never called again before it
         is done; it may be done already.
         """
-        payloads = [*(stream_record(*stream) for stream in new), *map(event_record, entries)]
+        payloads = [event_record(entry) for entry in entries]
+        if new:
+            payloads = [*(stream_record(*stream) for stream in new), *payloads]
         if excess is not None or not self.log.takes(payloads):
             return self._fold(store.append(new, entries, excess), entries, power=power)
         if self._unsynced:
             return self._fold(store.append(new, entries), entries, power=True)
-        done: asyncio.Future[store.Dropped] = asyncio.get_running_loop().create_future()
+        later: asyncio.Future[store.Dropped] | None = None
 
         def written() -> None:
             self.young.streams += new
             for entry in entries:
                 self.young.add(entry)
-            done.set_result(store.Dropped())
+            if later is not None:
+                later.set_result(store.Dropped())
 
         wrote = self.log.write(payloads, power=power, then=written)
-        if not done.done():
-            wrote.add_done_callback(partial(_pass_on, done))
-        return done
+        if wrote.done() and wrote.exception() is None:
+            return self._kept
+        later = asyncio.get_running_loop().create_future()
+        wrote.add_done_callback(partial(_pass_on, later))
+        return later
 
     def confirmed(self, stream: Stream, through: int, before: int) -> None:
         """The stream is confirmed up to `through`, and was up to `before`; `purge` makes that last."""
