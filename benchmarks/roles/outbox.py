@@ -75,7 +75,7 @@ class Measured:
             "bench",
             clock,
             OutboxSettings(confirm="broker"),
-            mint_id=lambda: mint(datetime.now(UTC)),
+            mint_id=mint,
         )
         async with outbox:
             outbox.attach(transport)

@@ -68,9 +68,9 @@ class Agent:
         self.health = Health()
         self.metrics = Metrics()
         self.registry = self.metrics.registry
-        self._mint_id = mint_id or (lambda: mint(clock.now()))
+        self._mint_id: Callable[[datetime], str] = mint if mint_id is None else lambda _: mint_id()
         self._epoch = epoch
-        self.session = self._mint_id()
+        self.session = self._mint_id(clock.now())
         self._clock = clock
         self._connect = connect
         self._board = board

@@ -33,9 +33,9 @@ class Entry(NamedTuple):
     key: int
     body: bytes
     stored_at: float
-    """Wall time, Unix seconds."""
+    """When it was seen: wall time, Unix seconds."""
     monotonic: float
-    """Of this boot, seconds."""
+    """The same by the clock of this boot, seconds."""
     alarm: bool
     open: int
     """0 stored by a good clock, 1 the time may still be corrected, 2 no more."""

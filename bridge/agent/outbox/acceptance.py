@@ -68,7 +68,7 @@ class Acceptance:
         keeping: Keeping,
         bounds: Bounds,
         sending: Sending,
-        mint_id: Callable[[], str],
+        mint_id: Callable[[datetime], str],
     ) -> None:
         self._stock = stock
         self._keeping = keeping
@@ -136,13 +136,12 @@ class Acceptance:
         self._commit_timer = self._turn = None
         if self._committing or not self._waiting:
             return
-        now = self._stock.clock.now()
         group = _Group()
         while self._waiting and len(group.entries) < _GROUP:
-            self._add(self._waiting.popleft(), group, now)
+            self._add(self._waiting.popleft(), group)
         if not group.waiting:
             return
-        excess = self._bounds.excess(len(group.entries), group.size_bytes, now)
+        excess = self._bounds.excess(len(group.entries), group.size_bytes)
         self._committing = True
         new = [(stream.number, sensor, stream.epoch) for sensor, stream in group.new.items()]
         written = self._keeping.append(new, group.entries, excess, power=group.power)
@@ -151,13 +150,12 @@ class Acceptance:
         else:
             written.add_done_callback(partial(self._written, group))
 
-    def _add(self, waiting: _Waiting, group: _Group, now: datetime) -> None:
+    def _add(self, waiting: _Waiting, group: _Group) -> None:
         """Number and encode what waits: all of it into the group, or, with an error, nothing."""
         if waiting.accepted.cancelled():
             self.events -= len(waiting.seen)
             return
         stock = self._stock
-        stored_at = now.timestamp()
         entries: list[Entry] = []
         streams: list[Stream] = []
         last: dict[int, int] = {}
@@ -169,13 +167,13 @@ class Acceptance:
                     stream = group.new[sensor] = stock.new_stream(sensor)
                 number = stream.number
                 last[number] = sequence = (last.get(number) or group.last.get(number) or stream.last) + 1
-                identifier = self._mint_id()
+                identifier = self._mint_id(seen.time)
                 body = stock.form(sensor, seen).encode(seen, id=identifier, sequence=sequence)
                 if len(body) > MAX_BYTES:
                     raise EventError(f"it has {len(body)} bytes, more than {MAX_BYTES}")  # noqa: TRY301 - as any other
                 alarm, still_open, level = priority == "alarm", not seen.timesynced, _is_level(seen)
                 key = key_of(number, sequence)
-                entries.append(Entry(key, body, stored_at, waiting.seen_at, alarm, still_open, level))
+                entries.append(Entry(key, body, seen.time.timestamp(), waiting.seen_at, alarm, still_open, level))
                 streams.append(stream)
                 ids.append(identifier)
                 size_bytes += len(body)

@@ -34,14 +34,16 @@ class Bounds:
             return max(0.0, self._stock.clock.monotonic() - monotonic)
         return max(0.0, self._stock.clock.now().timestamp() - wall)
 
-    def excess(self, events: int, size_bytes: int, now: datetime) -> store.Excess | None:
+    def excess(self, events: int, size_bytes: int) -> store.Excess | None:
         """How much must go when so many events of this size come in; None when there is room."""
         # Confirmed events that are not purged yet take no part: they go with the next purge.
         events += self._stock.events - self._stock.unpurged - self._stock.settings.max_events
         size_bytes += self._stock.bytes - self._stock.settings.max_bytes
         if events <= 0 and size_bytes <= 0:
             return None
-        return store.Excess(max(0, events), max(0, size_bytes), self._stock.settings.policy, self.burial(now))
+        return store.Excess(
+            max(0, events), max(0, size_bytes), self._stock.settings.policy, self.burial(self._stock.clock.now())
+        )
 
     def burial(self, now: datetime) -> store.Bury:
         """Encodes tombstones on the writer's thread, so it holds copies of what changes here."""

@@ -7,6 +7,7 @@ import logging
 import secrets
 import string
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Final, ParamSpec, Self, TypeVar
 
@@ -44,7 +45,8 @@ A file that an older version has made keeps its larger pages, and works.
 class Outbox:
     """One node's outbox: an async context manager; entering raises JournalError when its file cannot be used.
 
-    `attach` a transport, then tell it of `connected`, `disconnected` and `confirmed`. `mint_id` makes ids of events.
+    `attach` a transport, then tell it of `connected`, `disconnected` and `confirmed`. `mint_id` makes an
+    event's id of its time.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class Outbox:
         clock: Clock,
         settings: OutboxSettings,
         *,
-        mint_id: Callable[[], str],
+        mint_id: Callable[[datetime], str],
         epoch: str | None = None,
         boot: str | None = None,
         threads: bool = True,

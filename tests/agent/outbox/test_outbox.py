@@ -165,7 +165,7 @@ from bridge.core.topics import Topics
 async def main():
     ids = (f"{sys.argv[2]}-{n}" for n in itertools.count())
     outbox = Outbox(pathlib.Path(sys.argv[1]), Topics(), "home", "pi-1", RealClock("always"), OutboxSettings(),
-                    mint_id=lambda: next(ids), boot="boot-1")
+                    mint_id=lambda _: next(ids), boot="boot-1")
     async with outbox:
         while True:
             now = datetime.now(UTC)

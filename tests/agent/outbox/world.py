@@ -169,7 +169,7 @@ class World:
     async def start(self, boot: str = "boot-1", node: str = "pi-1") -> None:
         self.outbox = Outbox(
             self.path, TOPICS, "home", node, self.clock, self.settings,
-            mint_id=lambda: f"id-{next(self._ids)}", epoch=f"epoch{next(self._epochs)}", boot=boot,
+            mint_id=lambda _: f"id-{next(self._ids)}", epoch=f"epoch{next(self._epochs)}", boot=boot,
             log_bytes=self.log_bytes,
         )  # fmt: skip
         await self.outbox.__aenter__()
