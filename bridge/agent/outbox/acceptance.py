@@ -34,6 +34,8 @@ WAITING: Final = 5000
 _GROUP: Final = 1000
 ALONE_S: Final = 0.002
 """An event after a pause like this one is written at once; those of a burst are written together, once a turn."""
+TOGETHER: Final = 100
+"""So many events of a burst do not wait for the turn: what waits takes memory, and the most may come in one turn."""
 QUIET_S: Final = 1.0
 """After so long without an event there is time for something else."""
 
@@ -102,11 +104,11 @@ class Acceptance:
         alone, self._accepted_at = now - self._accepted_at >= ALONE_S, now
         self._waiting.append(_Waiting(seen, now if seen_at is None else seen_at, accepted))
         self.events += len(seen)
-        if self._retry_s or self._turn is not None:
+        if self._retry_s:
             return accepted
-        if alone:
+        if alone or self.events >= TOGETHER:
             self._commit()
-        else:
+        elif self._turn is None:
             self._turn = asyncio.get_running_loop().call_soon(self._commit)
         return accepted
 
@@ -133,7 +135,10 @@ class Acceptance:
 
     def _commit(self) -> None:
         """Keep everything that waits, together; one such write at a time keeps sequences without gaps."""
-        self._commit_timer = self._turn = None
+        self._commit_timer = None
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
         if self._committing or not self._waiting:
             return
         group = _Group()

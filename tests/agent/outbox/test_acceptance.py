@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.agent.outbox.acceptance import WAITING
+from bridge.agent.outbox.acceptance import TOGETHER, WAITING
 from bridge.core.young import sequence_of
 from bridge.errors import EventError, JournalError
 from bridge.journal import log
@@ -45,6 +45,20 @@ async def test_an_event_is_in_the_log_when_accept_returns_rule_accepted(
         await world.arrived(3)
         assert world.dispatcher.known["door", "epoch1"].runs == ((1, 3),)
         assert world.dispatcher.disordered == 0
+
+
+async def test_a_burst_in_one_turn_of_the_loop_waits_in_hundreds_and_none_of_it_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "SLOW_S", math.inf)  # of this machine's disk nothing is known
+    async with World(path, max_events=3 * WAITING) as world:
+        await world.connect()
+        futures = [world.outbox.accept([one("door", float(n))]) for n in range(WAITING // 2)]
+        assert sum(future.done() for future in futures) > len(futures) - TOGETHER
+        assert world.outbox.log.counters.writes <= 2 + len(futures) // TOGETHER
+        more = [world.outbox.accept([one("door", -1.0)]) for n in range(WAITING)]
+        await asyncio.gather(*futures, *more)
+        assert world.outbox.counters.lost == 0
 
 
 async def test_events_of_a_burst_are_written_together_in_the_next_turn(path: Path) -> None:
