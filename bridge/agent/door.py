@@ -18,6 +18,11 @@ WAITING = 1000
 """At most so many edges of one sensor wait for the loop."""
 
 
+A_TURN = 32
+"""So many are taken in one turn of the loop: a pin that never rests must not keep it from everything else, and what is
+answered in between has left the memory. An edge that waits is small, an event is not."""
+
+
 class Edge(NamedTuple):
     """A change of a level: wall time and monotonic time are those of the driver's callback."""
 
@@ -40,9 +45,9 @@ class Door:
         self._open = True
 
     def push(self, level: bool) -> None:  # noqa: FBT001 - a level is a boolean
-        """Take an edge over to the loop; one call there serves all that wait.
+        """Take an edge over to the loop; one call there serves all that wait, some in a turn.
 
-        The order of the last two lines against those of `_serve` makes it safe without a lock: an edge that finds
+        The order of the last lines against those of `_serve` makes it safe without a lock: an edge that finds
         `_knocked` set was put into the queue before the loop began to empty it.
         """
         self.dropped += len(self._edges) == self._edges.maxlen
@@ -57,8 +62,11 @@ class Door:
 
     def _serve(self) -> None:
         self._knocked = False
-        # Not more than wait now: a pin that never rests must not keep the loop from everything else.
-        for _ in range(len(self._edges)):
+        edges = self._edges
+        for _ in range(min(len(edges), A_TURN)):
             if not self._open:
                 return
-            self._take(self._edges.popleft())
+            self._take(edges.popleft())
+        if edges and not self._knocked:
+            self._knocked = True
+            self._loop.call_soon(self._serve)
