@@ -104,8 +104,8 @@ class Young:
 
     def add(self, entry: Entry) -> None:
         """An event has been accepted; its stream's last one."""
-        stream = stream_of(entry.key)
-        self._entries.setdefault(stream, {})[sequence_of(entry.key)] = entry
+        stream = entry.key >> _BITS
+        self._entries.setdefault(stream, {})[entry.key & _MASK] = entry
         self.count += 1
         self.bytes += len(entry.body)
         if entry.level:

@@ -212,9 +212,10 @@ class Log:
         `then` is called in the same moment, before anybody can hear of it or write behind it. The future may be done
         already; it raises JournalError when the disk refuses, and then nothing was written.
         """
-        if not (self._busy or self._waiting or self._paused or self._pauses or self._closed) and self._may_at_once(
-            payloads, power=power
-        ):
+        # Here and not in a function of its own: an event that comes alone waits for every call.
+        idle = not (self._busy or self._waiting or self._paused or self._pauses or self._closed)
+        quick = not self._threads or (not power and time.perf_counter() >= self._spared_until)
+        if idle and quick and self._end.offset + room_for(payloads) <= self._size_bytes:
             return self._write_at_once(payloads, power=power, then=then)
         one = _Waiting(payloads, power, then, self._loop.create_future())
         if self._closed:
@@ -261,11 +262,6 @@ class Log:
         self._closed = True
         self._waiting.clear()
         self._file.close()
-
-    def _may_at_once(self, payloads: Sequence[bytes], *, power: bool) -> bool:
-        if self._end.offset + room_for(payloads) > self._size_bytes:
-            return False
-        return not self._threads or (not power and time.perf_counter() >= self._spared_until)
 
     def _write_at_once(self, payloads: Sequence[bytes], *, power: bool, then: Then | None) -> asyncio.Future[None]:
         data, end = frame(payloads, self._end)

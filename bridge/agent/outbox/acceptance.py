@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from operator import attrgetter
 from typing import Final, TypeAlias
 
 from bridge.agent.outbox.bounds import Bounds
@@ -32,6 +33,7 @@ Accept: TypeAlias = tuple[str, Observation, Durability, Priority]
 WAITING: Final = 5000
 """At most this many events wait in memory for a commit; beyond it, `accept` fails."""
 _GROUP: Final = 1000
+_OF_STREAM: Final[Callable[[Stream], tuple[int, str, str]]] = attrgetter("number", "sensor", "epoch")
 ALONE_S: Final = 0.002
 """An event after a pause like this one is written at once; those of a burst are written together, once a turn."""
 TOGETHER: Final = 100
@@ -148,8 +150,7 @@ class Acceptance:
             return
         excess = self._bounds.excess(len(group.entries), group.size_bytes)
         self._committing = True
-        new = [(stream.number, sensor, stream.epoch) for sensor, stream in group.new.items()]
-        written = self._keeping.append(new, group.entries, excess, power=group.power)
+        written = self._keeping.append([*map(_OF_STREAM, group.new.values())], group.entries, excess, power=group.power)
         if written.done():
             self._written(group, written)
         else:

@@ -12,6 +12,7 @@ import logging
 import sqlite3
 from collections.abc import Sequence
 from functools import partial
+from itertools import starmap
 from typing import Final
 
 from bridge.agent.outbox.stock import Stock
@@ -79,9 +80,7 @@ class Keeping:
         What is over a bound, and what is too large for the log, is the database's at once. Never called again before it
         is done; it may be done already.
         """
-        payloads = [event_record(entry) for entry in entries]
-        if new:
-            payloads = [*(stream_record(*stream) for stream in new), *payloads]
+        payloads = [*starmap(stream_record, new), *map(event_record, entries)]
         if excess is not None or not self.log.takes(payloads):
             return self._fold(store.append(new, entries, excess), entries, power=power)
         if self._unsynced:

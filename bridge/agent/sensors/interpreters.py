@@ -44,7 +44,7 @@ class Levels(Generic[T]):
         self._filter.reset()
 
     def _outlook(self, step: Step[bool]) -> Outlook:
-        return Outlook(tuple([self._findings[level] for level in step.values]), step.wake_at, step.faults)
+        return Outlook(tuple(map(self._findings.__getitem__, step.values)), step.wake_at, step.faults)
 
 
 class Numbers:

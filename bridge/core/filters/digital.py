@@ -42,11 +42,11 @@ class _LevelFilter(ABC):
 
     def read(self, value: Level, now: float) -> Step[Level]:
         state = self._state
-        values = () if state.due is None else self._serve(now)
+        values = () if state.due is None or now < state.due else self._serve(now)
         if value != state.raw:
             state.raw = value
             values += self._change(value, now)
-            if state.due is not None:  # served again, because a delay of 0 is due at once
+            if state.due is not None and now >= state.due:  # a delay of 0 is due at once
                 values += self._serve(now)
         return Step(values, state.due)
 
