@@ -21,6 +21,7 @@ _TO_US: Final = 0
 """PACKET_HOST; the loopback interface shows each packet a second time, on its way out."""
 _SO_TIMESTAMPNS, _SO_ATTACH_FILTER = 35, 26
 _STAMP: Final = struct.Struct("@qq")  # struct timespec
+_SEQUENCES: Final = 0xFFFF_FFFF
 _KEPT_BYTES: Final = 16 * 1024 * 1024
 _LARGEST_BYTES: Final = 65_536
 _STEP: Final = struct.Struct("@HBBI")  # struct sock_filter
@@ -36,6 +37,8 @@ class Wire:
         self._port = port
         self._filter = topic_filter
         self._socket: socket.socket | None = None
+        self._next: dict[bytes, int] = {}
+        """By the sender's port, the sequence number of what it sends next."""
 
     def __enter__(self) -> Self:
         if forbidden() is None:
@@ -65,7 +68,22 @@ class Wire:
                 return found
             if address[2] == _TO_US:
                 seconds, nanoseconds = _STAMP.unpack(ancillary[0][2])
-                found += [seconds * 1_000_000_000 + nanoseconds] * self._publications(_payload(packet))
+                data = self._fresh(packet)
+                found += [seconds * 1_000_000_000 + nanoseconds] * self._publications(data)
+
+    def _fresh(self, packet: bytes) -> bytes:
+        """What a TCP segment in an IPv4 packet carries; nothing when it is one that was sent again.
+
+        RFC 791, 3.1; RFC 9293, 3.1. On a busy machine an acknowledgement may be late, and a probe repeats a segment.
+        """
+        segment = packet[(packet[0] & 0x0F) * 4 : int.from_bytes(packet[2:4], "big")]
+        data = segment[(segment[12] >> 4) * 4 :]
+        sender, sequence = segment[:2], int.from_bytes(segment[4:8], "big")
+        ahead = (sequence - self._next.get(sender, sequence)) & _SEQUENCES
+        if not data or ahead > _SEQUENCES // 2:
+            return b""
+        self._next[sender] = (sequence + len(data)) & _SEQUENCES
+        return data
 
     def _publications(self, data: bytes) -> int:
         """How many publications on our topics a segment holds (MQTT 5.0, 2.1 and 3.3)."""
@@ -96,12 +114,6 @@ def forbidden() -> str | None:
 
 def _packet_socket() -> socket.socket:
     return socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
-
-
-def _payload(packet: bytes) -> bytes:
-    """What a TCP segment in an IPv4 packet carries (RFC 791, 3.1; RFC 9293, 3.1)."""
-    segment = packet[(packet[0] & 0x0F) * 4 : int.from_bytes(packet[2:4], "big")]
-    return segment[(segment[12] >> 4) * 4 :]
 
 
 def _only_to(port: int) -> tuple[tuple[int, int, int, int], ...]:
