@@ -6,13 +6,13 @@ and are counted; the newest stay, so that the level known in the end is the true
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
-from bridge.clock import Clock
+from bridge.agent.bell import Bell, Soon, Waking
+from bridge.clock import Clock, RealClock
 
 WAITING = 1000
 """At most so many edges of one sensor wait for the loop."""
@@ -39,7 +39,7 @@ class Door:
         """Edges that were too many."""
         self._clock = clock
         self._take = take
-        self._loop = asyncio.get_running_loop()
+        self._bell: Waking = Bell(self._serve) if isinstance(clock, RealClock) else Soon(self._serve)
         self._edges: deque[Edge] = deque(maxlen=waiting)
         self._knocked = False
         self._open = True
@@ -48,25 +48,29 @@ class Door:
         """Take an edge over to the loop; one call there serves all that wait, some in a turn.
 
         The order of the last lines against those of `_serve` makes it safe without a lock: an edge that finds
-        `_knocked` set was put into the queue before the loop began to empty it.
+        `_knocked` set was put into the queue before the loop looks whether it is empty.
         """
         self.dropped += len(self._edges) == self._edges.maxlen
         self._edges.append(Edge(level, self._clock.now(), self._clock.monotonic()))
         if not self._knocked:
             self._knocked = True
-            self._loop.call_soon_threadsafe(self._serve)
+            self._bell.ring()
 
     def close(self) -> None:
         """Take nothing any more, also what still waits."""
         self._open = False
+        self._bell.close()
 
     def _serve(self) -> None:
-        self._knocked = False
         edges = self._edges
-        for _ in range(min(len(edges), A_TURN)):
-            if not self._open:
-                return
-            self._take(edges.popleft())
-        if edges and not self._knocked:
-            self._knocked = True
-            self._loop.call_soon(self._serve)
+        try:
+            for _ in range(min(len(edges), A_TURN)):
+                if not self._open:
+                    return
+                self._take(edges.popleft())
+        finally:
+            self._bell.hush()
+            self._knocked = False
+            if edges and self._open:
+                self._knocked = True
+                self._bell.ring()

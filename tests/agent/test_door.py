@@ -4,8 +4,10 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from bridge.agent.door import A_TURN, Door, Edge
-from bridge.clock import RealClock, VirtualClock
+from bridge.clock import Clock, RealClock, VirtualClock
 
 Until = Callable[[Callable[[], object]], Awaitable[None]]
 
@@ -23,6 +25,7 @@ async def test_edges_of_another_thread_arrive_on_the_loop_in_order(until: Until)
     thread.start()
     await until(lambda: len(taken) == len(pushed))
     thread.join()
+    door.close()
 
     assert [level for level, _ in taken] == pushed
     assert {name for _, name in taken} == {threading.current_thread().name}
@@ -52,6 +55,28 @@ async def test_a_pin_that_never_rests_lets_the_loop_do_something_else_in_between
         door.push(len(taken) % 2 == 1)
 
     assert turns == [A_TURN, 2 * A_TURN, 3 * A_TURN, 3 * A_TURN + 3]
+
+
+@pytest.mark.parametrize("clock", [RealClock(), VirtualClock()])
+async def test_an_edge_that_breaks_who_takes_it_does_not_keep_the_next_ones(clock: Clock, until: Until) -> None:
+    taken: list[bool] = []
+    broken: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context["exception"]))
+
+    def take(edge: Edge) -> None:
+        if not taken:
+            taken.append(edge.level)
+            raise ValueError("broken")
+        taken.append(edge.level)
+
+    door = Door(clock, take)
+    for level in (True, False, True):
+        door.push(level)
+    await until(lambda: len(taken) == 3)
+    door.close()
+
+    assert taken == [True, False, True]
+    assert [str(error) for error in broken] == ["broken"]
 
 
 async def test_an_edge_keeps_the_time_at_which_it_was_seen() -> None:
