@@ -14,7 +14,6 @@ from bridge.mqtt.packet import encode_publish
 from bridge.mqtt.transport import Message
 from tests.real_parts import require_none_missing
 
-
 Broker = tuple[int, socket.socket, Callable[[int], None]]
 
 
