@@ -1,8 +1,8 @@
 """What keeps one sensor alive: opens its device, takes readings, tells events and health, starts over on failure.
 
 One sensor's failure is its own: it is reported once, retried after 1 s, doubled up to 60 s, and never stops another
-sensor or the agent. Everything runs on the loop; edges come from the driver's thread by one door
-(`call_soon_threadsafe`), blocking readings from a `Reader`.
+sensor or the agent. Everything runs on the loop; edges come from the driver's thread by one door, blocking readings
+from a `Reader`.
 """
 
 from __future__ import annotations
