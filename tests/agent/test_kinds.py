@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gpiozero.pins.mock import MockFactory
+from gpiozero import PinEdgeDetectUnsupported
+from gpiozero.pins.mock import MockFactory, MockPin
 
 from bridge.agent.board import PinsSettings, RealBoard
 from bridge.agent.pins import Pin
@@ -304,4 +305,17 @@ def test_an_input_can_be_opened_again_after_it_was_closed() -> None:
         device.close()
         board.pin_factory.pin(17).drive_low()
         assert seen == [True]
+    board.close()
+
+
+def test_an_input_that_is_watched_by_a_driver_which_refuses_edges_is_free_again() -> None:
+    class Deaf(MockPin):  # type: ignore[misc] # gpiozero ships no type information
+        def _enable_event_detect(self) -> None:
+            raise PinEdgeDetectUnsupported("no edges here")
+
+    board = RealBoard(PinsSettings(factory="mock", revision="902120"))
+    board.pin_factory.pin_class = Deaf
+    for _ in range(2):
+        with pytest.raises(SensorError, match="no edges here"):
+            open_edges(board, lambda _: None, pin=Pin(17), pull="down", active_low=False)
     board.close()
