@@ -88,7 +88,8 @@ class LogFile:
 
     def put(self, offset: int, data: bytes, *, power: bool) -> None:
         """Write at an offset of the frames; with `power`, onto the disk itself."""
-        _write(self._fd, _BEGIN + offset, data)
+        for place, piece in pieces(_BEGIN + offset, data):
+            _write(self._fd, place, piece)
         if power:
             os.fdatasync(self._fd)
 
@@ -96,6 +97,18 @@ class LogFile:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def pieces(offset: int, data: bytes) -> tuple[tuple[int, bytes], ...]:
+    """What to write where, in this order, so that a kill in the middle leaves the log as it was.
+
+    The kernel ends a write of a process that is killed between two pages. The first page holds the end mark that is
+    covered, so it comes last: until then the log ends where it did. (A mark that two pages share is written by itself.)
+    """
+    first = max(_PAGE - offset % _PAGE, HEAD_BYTES)
+    if len(data) <= first:
+        return ((offset, data),)
+    return (offset + first, data[first:]), (offset, data[:first])
 
 
 def frames_of(path: Path) -> bytes:

@@ -11,11 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from bridge.core.frames import HEAD_BYTES, scan
+from bridge.core.frames import HEAD_BYTES, End, frame, scan
 from bridge.errors import JournalError
 from bridge.journal import log as log_module
-from bridge.journal.log import IDENTITY_BYTES, Log, LogFile, copy_aside, frames_of, set_log_aside
+from bridge.journal.log import IDENTITY_BYTES, Log, LogFile, copy_aside, frames_of, pieces, set_log_aside
 
 IDENTITY = b"i" * IDENTITY_BYTES
 SIZE = 4096
@@ -229,3 +231,36 @@ def test_files_that_are_set_aside_get_numbers(disk: Disk) -> None:
     assert (copy.name, moved.name) == ("some.log.corrupt-1", "some.log.corrupt-2")
     assert not disk.path.exists()
     assert copy_aside(disk.path) is None  # and says so: it is no reason not to go on
+
+
+@settings(max_examples=300)
+@given(
+    before=st.lists(st.integers(1, 3000), max_size=6),
+    more=st.lists(st.integers(1, 3000), min_size=1, max_size=8),
+    begin=st.integers(0, 5000),
+)
+def test_a_kill_in_the_middle_of_a_write_leaves_the_log_as_it_was(
+    before: list[int], more: list[int], begin: int
+) -> None:
+    """The kernel copies page by page, and looks in between whether the process is to be killed."""
+    page_bytes = 4096
+    old, end = frame([b"b" * size for size in before], End(1))
+    new, _ = frame([b"m" * size for size in more], end)
+    disk = bytearray(os.urandom(begin) + old.ljust(50_000, b"\0"))
+    at = begin + end.offset
+    steps: list[tuple[int, bytes]] = []
+    for place, piece in pieces(at, new):
+        cuts = [place, *range(-(-(place + 1) // page_bytes) * page_bytes, place + len(piece), page_bytes)]
+        steps += [
+            (low, piece[low - place : high - place])
+            for low, high in zip(cuts, [*cuts[1:], place + len(piece)], strict=True)
+        ]
+    shared = at % page_bytes > page_bytes - HEAD_BYTES  # two pages have a part of the mark that is covered
+
+    for done, (place, piece) in enumerate(steps, 1):
+        disk[place : place + len(piece)] = piece
+        found = scan(bytes(disk[begin:]), 0)
+        if done == len(steps):
+            assert (found.whole, len(found.payloads)) == (True, len(before) + len(more))
+        elif not (shared and done == len(steps) - 1):
+            assert (found.whole, len(found.payloads)) == (True, len(before))
