@@ -30,7 +30,7 @@ import pytest
 
 import bridge.runtime
 from tests.lab.cluster_node import INSIDE, pids_of
-from tests.lab.machine import end, remove_control_groups, run, unmount
+from tests.lab.machine import end, in_memory, mounted, remove_control_groups, run, unmount
 from tests.lab.network import remove_namespace
 from tests.real_parts import find, require, require_none_missing
 
@@ -90,6 +90,9 @@ class DockerEngine:
         for link in ("lo", "uplink", "nowhere"):
             run(*inside, "link", "set", link, "up")
         try:
+            data = self.folder / "data"
+            data.mkdir()
+            in_memory(data, self.name)
             self.start()
         except BaseException:
             self.__exit__()
@@ -268,6 +271,8 @@ def _clear(name: str) -> None:
     end(lambda: pids_of(name), name)
     remove_namespace(name)
     remove_control_groups(name)
+    for folder in mounted(name):
+        unmount(folder)
 
 
 def _state(thread: Path) -> str:

@@ -16,13 +16,17 @@ from tests.manager.conftest import Desk
 STACKS = "/api/v1/stacks"
 HOUSE = f"{STACKS}/house"
 YAML = {"Content-Type": "application/yaml"}
+QUICKLY = "{order: start-first, monitor: 1ms}"
 QUICK = {"settle_s": "0", "resolve": "false", "timeout_s": "60"}
 
 
 def compose(text: str) -> str:
     code = f'import time; print("{text}", flush=True); time.sleep(1000)'
     run = json.dumps(["-c", code])
-    return f"services: {{echo: {{image: '{HANDLERS}', entrypoint: python3, command: {run}, stop_grace_period: 1s}}}}"
+    # Without the pauses that Swarm makes unless it is told otherwise.
+    deploy = f"{{restart_policy: {{delay: 1ms}}, update_config: {{monitor: 1ms}}, rollback_config: {QUICKLY}}}"
+    more = f"entrypoint: python3, command: {run}, stop_signal: SIGKILL, deploy: {deploy}"
+    return f"services: {{echo: {{image: '{HANDLERS}', {more}}}}}"
 
 
 async def ended(desk: Desk) -> Any:

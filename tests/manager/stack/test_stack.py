@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -19,6 +20,8 @@ from tests.manager.command import Done, command
 
 WHOLE = Path(__file__).with_name("whole.yml")
 SLEEP = "import time; time.sleep(1000)"
+QUICK = "{order: start-first, monitor: 1ms}"
+"""How to update where the way does not matter: without the seconds for which Swarm lets go, and looks on afterwards."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,16 @@ class Ground:
         """What there is of a kind."""
         return sorted(str(each.get("Name") or each["Spec"]["Name"]) for each in self.inspect(kind, *options))
 
+    def end_tasks(self) -> None:
+        """Kill what runs of the stack: an engine lets each task that Swarm ends go on for some seconds."""
+        containers = self.engine.docker("ps", "--quiet", "--filter", "label=com.docker.stack.namespace=house").split()
+        if containers:
+            # One or the other may end by itself meanwhile.
+            with contextlib.suppress(subprocess.SubprocessError):
+                self.engine.docker("kill", *containers)
+            running = ("ps", "house", "--format", "{{.CurrentState}}")
+            until(lambda: "Running" not in self.engine.docker("stack", *running), "Swarm knows that they have ended")
+
 
 @pytest.fixture
 def ground(swarm_of_one: DockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
@@ -63,15 +76,16 @@ def ground(swarm_of_one: DockerEngine, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("HANDLERS", HANDLERS)
     ground = Ground(swarm_of_one, tmp_path)
     yield ground
+    ground.end_tasks()
     left = ground.run("rm house --volumes")
     assert left.code == 0, left
     assert ground.engine.docker("volume", "ls", "--quiet") == ""
 
 
-def service(command: str = SLEEP, more: str = "") -> str:
+def service(command: str = SLEEP, more: str = "", deploy: str = "restart_policy: {condition: none}") -> str:
     return (
-        f"{{image: '{HANDLERS}', entrypoint: python3, command: ['-c', '{command}'], stop_grace_period: 1s"
-        f"{f', {more}' if more else ''}}}"
+        f"{{image: '{HANDLERS}', entrypoint: python3, command: ['-c', '{command}'], stop_signal: SIGKILL,"
+        f" deploy: {{{deploy}}}{f', {more}' if more else ''}}}"
     )
 
 
@@ -144,7 +158,7 @@ def network(document: dict[str, Any]) -> dict[str, Any]:
 def test_a_stack_is_deployed_told_looked_at_and_removed_without_a_trace(ground: Ground) -> None:
     ground.write(
         f"services: {{one: {service('print(open(chr(47) + chr(99)).read(), flush=True); ' + SLEEP, 'configs: [c]')},"
-        f" two: {service(more='deploy: {replicas: 2}')}}}\nconfigs: {{c: {{file: c}}}}\n",
+        f" two: {service(deploy='replicas: 2')}}}\nconfigs: {{c: {{file: c}}}}\n",
         c="first words\n",
     )
     before = ground.names("network", "--filter", "scope=swarm")
@@ -181,7 +195,8 @@ def test_a_stack_is_deployed_told_looked_at_and_removed_without_a_trace(ground: 
 def test_other_content_of_a_config_is_rolled_out_and_the_old_one_removed_when_no_rollback_needs_it(
     ground: Ground,
 ) -> None:
-    text = f"services: {{one: {service(more='secrets: [s]')}}}\nsecrets: {{s: {{file: s}}}}\n"
+    policy = f"update_config: {QUICK}, rollback_config: {QUICK}, restart_policy: {{condition: none}}"
+    text = f"services: {{one: {service(more='secrets: [s]', deploy=policy)}}}\nsecrets: {{s: {{file: s}}}}\n"
     ground.write(text, s="first")
     assert ground.deploy().code == 0
     (first,) = ground.names("secret")
@@ -214,7 +229,7 @@ def secret_of(ground: Ground) -> str:
 def test_a_service_that_cannot_run_is_told_with_its_tasks_own_error_and_last_words(ground: Ground) -> None:
     ground.write(
         "services: {one: "
-        + service("raise SystemExit(chr(110) + chr(111))", "deploy: {restart_policy: {delay: 6s}}")
+        + service("raise SystemExit(chr(110) + chr(111))", deploy="restart_policy: {delay: 1ms, max_attempts: 2}")
         + f", two: {service()}}}\n"
     )
     done = ground.deploy("--settle 3")
@@ -229,7 +244,7 @@ def test_a_service_that_cannot_run_is_told_with_its_tasks_own_error_and_last_wor
 
 
 def test_an_image_that_is_nowhere_is_told(ground: Ground) -> None:
-    ground.write("services: {one: {image: '127.0.0.1:5000/nowhere:1', deploy: {restart_policy: {delay: 1ms}}}}\n")
+    ground.write("services: {one: {image: '127.0.0.1:5000/nowhere:1', deploy: {restart_policy: {delay: 1ms, max_attempts: 2}}}}\n")
     done = ground.deploy()
     assert done.code == 1
     assert "No such image: 127.0.0.1:5000/nowhere:1 (rejected)" in done.err
@@ -256,8 +271,8 @@ def test_functions_go_with_the_network_of_a_stack_and_other_services_hold_it(gro
 
 def test_what_is_wrong_is_told_before_anything_is_changed(ground: Ground) -> None:
     ground.write(
-        f"services: {{one: {service(more='deploy: {placement: {constraints: [node.labels.disk == ssd]}}')}, two:"
-        f" {service(more='secrets: [token], deploy: {resources: {reservations: {memory: 9999G}}}')}}}\n"
+        f"services: {{one: {service(deploy='placement: {constraints: [node.labels.disk == ssd]}')}, two:"
+        f" {service(more='secrets: [token]', deploy='resources: {reservations: {memory: 9999G}}')}}}\n"
         "secrets: {token: {external: true}}\nnetworks: {out: {external: true}}\n"
     )
     done = ground.deploy()
@@ -308,10 +323,11 @@ def test_volumes_stay_and_are_told_until_they_are_asked_for(ground: Ground) -> N
 
 
 def test_an_update_that_fails_is_rolled_back_and_told(ground: Ground) -> None:
-    policy = "deploy: {update_config: {failure_action: rollback, monitor: 2s}, restart_policy: {condition: none}}"
-    ground.write(f"services: {{one: {service(more=policy)}}}\n")
+    policy = "update_config: {failure_action: rollback, monitor: 2s}, restart_policy: {condition: none}"
+    policy += f", rollback_config: {QUICK}"
+    ground.write(f"services: {{one: {service(deploy=policy)}}}\n")
     assert ground.deploy().code == 0
-    ground.write(f"services: {{one: {service('raise SystemExit(3)', policy)}}}\n")
+    ground.write(f"services: {{one: {service('raise SystemExit(3)', deploy=policy)}}}\n")
     done = ground.deploy()
     assert done.code == 1
     assert "one did not become well" in done.err
@@ -320,11 +336,12 @@ def test_an_update_that_fails_is_rolled_back_and_told(ground: Ground) -> None:
 
 
 def test_services_are_updated_in_their_turns_and_a_turn_that_fails_ends_the_deployment(ground: Ground) -> None:
-    update = "update_config: {failure_action: rollback, monitor: 1s}, restart_policy: {condition: none}"
+    update = "update_config: {failure_action: rollback, monitor: 1s, order: start-first}"
+    update += f", rollback_config: {QUICK}, restart_policy: {{condition: none}}"
 
     def stack(first: str, second: str) -> str:
-        turn = [f'deploy: {{labels: {{io.gpio-bridge.turn: "{number}"}}, {update}}}' for number in (1, 2)]
-        return f"services: {{two: {service(second, turn[1])}, one: {service(first, turn[0])}}}\n"
+        turn = [f'labels: {{io.gpio-bridge.turn: "{number}"}}, {update}' for number in (1, 2)]
+        return f"services: {{two: {service(second, deploy=turn[1])}, one: {service(first, deploy=turn[0])}}}\n"
 
     ground.write(stack(SLEEP, SLEEP))
     told = ground.deploy()
