@@ -31,9 +31,9 @@ def run(arguments: list[str]) -> int:
         program = lean.program(arguments)
         if program is not None:
             return program()
-        from bridge.cli.app import app
+        from bridge.cli.app import tree
 
-        app(arguments, prog_name="gpio-bridge")
+        tree()(arguments, prog_name="gpio-bridge")
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else exit_codes.FAILED
     except ConfigError as error:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Annotated
 
 import typer
+import typer.main
 
 from bridge import __version__
 from bridge.cli import (
@@ -90,3 +93,9 @@ app.command("dispatcher", short_help="Run the dispatcher.")(programs.dispatcher)
 app.command("gateway", short_help="Run the gateway to the functions.")(programs.gateway)
 app.command("manager", short_help="Run the manager.")(programs.manager)
 app.command("engine-door", short_help="Run the door to the Docker Engine.")(programs.engine_door)
+
+
+@cache
+def tree() -> Callable[..., object]:
+    """What typer makes of the commands: once, for who runs many in one process; it takes longer than most of them."""
+    return typer.main.get_command(app)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +87,7 @@ def ask(
 ) -> httpx.Response:
     """The answer of a program, whatever its status. Raises NotRunning when there is none."""
     try:
-        with httpx.Client(timeout=httpx.Timeout(timeout_s, connect=5.0), trust_env=False) as client:
+        with httpx.Client(timeout=httpx.Timeout(timeout_s, connect=5.0), trust_env=False, verify=_trusted()) as client:
             return client.request(
                 method,
                 url,
@@ -113,7 +115,7 @@ def lines(
 ) -> Iterator[str]:
     """The lines of an answer that may never end, as they come. Raises NotRunning, or Refused for an error's status."""
     # Nothing may come for hours on a stream that is followed: only connecting has a limit here.
-    with httpx.Client(timeout=httpx.Timeout(None, connect=5.0), trust_env=False) as client:
+    with httpx.Client(timeout=httpx.Timeout(None, connect=5.0), trust_env=False, verify=_trusted()) as client:
         try:
             with client.stream("GET", url, params=dict(params or {}), auth=auth) as answer:
                 if not answer.is_success:
@@ -122,6 +124,12 @@ def lines(
                 yield from (line for line in answer.iter_lines() if line)
         except httpx.TransportError as error:
             raise NotRunning(f"no {program} answers at {url} ({error}); {_advice(program)}") from error
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Made once for a command that asks again and again: reading the certificates takes longer than an answer."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 def granted(answer: httpx.Response, attempted: str) -> httpx.Response:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
 from bridge import __version__
 from bridge.cli import exit_codes
@@ -33,10 +32,10 @@ COMMANDS = every_command(app)
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 @pytest.mark.parametrize("option", ["--help", "-h"])
-def test_every_command_has_help(arguments: tuple[str, ...], option: str) -> None:
-    result = CliRunner().invoke(app, [*arguments, option])
-    assert (result.exit_code, result.output[:6]) == (0, "Usage:")
-    _, _, lines = result.output.partition("\nCommands:\n")
+def test_every_command_has_help(arguments: tuple[str, ...], option: str, command: Command) -> None:
+    result = command(*arguments, option)
+    assert (result.returncode, result.stdout[:6], result.stderr) == (0, "Usage:", "")
+    _, _, lines = result.stdout.partition("\nCommands:\n")
     assert not [line for line in lines.splitlines() if line.endswith("...")], "a line that is cut says nothing"
 
 

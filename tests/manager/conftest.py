@@ -12,6 +12,7 @@ import pytest
 from bridge.clock import RealClock
 from bridge.manager.manager import Manager
 from bridge.manager.settings import HttpSettings, ManagerSettings
+from bridge.manager.trust import trusted
 from bridge.mqtt.memory import MemoryBroker
 from tests.dispatcher.conftest import Site, until
 from tests.docker_engine import DockerEngine
@@ -59,6 +60,7 @@ class Desk:
                 base_url=self.manager.url,
                 trust_env=False,
                 timeout=60,
+                verify=trusted(),  # there is no TLS here, and certificates take longer to read than most tests
                 headers={"Authorization": f"Bearer {self.manager.own_token}"},
             )
         )

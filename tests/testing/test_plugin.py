@@ -50,8 +50,8 @@ def write(pytester: pytest.Pytester, **files: str) -> None:
 
 
 def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    """Run the tests of the folder, without a plugin that warns about its own settings."""
-    return pytester.runpytest("-p", "no:asyncio", *arguments)
+    """Run the tests of the folder, without a plugin that warns about its own settings, and one that loads long."""
+    return pytester.runpytest("-p", "no:asyncio", "-p", "no:schemathesis", *arguments)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_asynchronous_tests_use_the_same_fixtures(pytester: pytest.Pytester) -> 
     write(pytester, agent=AGENT, mappings=MAPPINGS)
     pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
     pytester.makepyfile(TEST.replace("def test", "async def test"))
-    pytester.runpytest().assert_outcomes(passed=1)
+    pytester.runpytest("-p", "no:schemathesis").assert_outcomes(passed=1)
 
 
 def test_a_run_without_a_house_imports_nothing_of_ours(pytester: pytest.Pytester) -> None:
@@ -245,7 +245,9 @@ def test_a_run_without_a_house_imports_nothing_of_ours(pytester: pytest.Pytester
             assert loaded <= {"bridge", "bridge.testing", "bridge.testing.plugin"}, loaded
         """
     )
-    pytester.runpytest_subprocess("-p", "no:hypothesispytest", "-p", "no:asyncio").assert_outcomes(passed=1)
+    pytester.runpytest_subprocess(
+        *("-p", "no:hypothesispytest", "-p", "no:asyncio", "-p", "no:schemathesis")
+    ).assert_outcomes(passed=1)
 
 
 def test_loading_the_plugin_costs_next_to_nothing() -> None:

@@ -244,7 +244,10 @@ def test_a_service_that_cannot_run_is_told_with_its_tasks_own_error_and_last_wor
 
 
 def test_an_image_that_is_nowhere_is_told(ground: Ground) -> None:
-    ground.write("services: {one: {image: '127.0.0.1:5000/nowhere:1', deploy: {restart_policy: {delay: 1ms, max_attempts: 2}}}}\n")
+    ground.write(
+        "services: {one: {image: '127.0.0.1:5000/nowhere:1',"
+        " deploy: {restart_policy: {delay: 1ms, max_attempts: 2}}}}\n"
+    )
     done = ground.deploy()
     assert done.code == 1
     assert "No such image: 127.0.0.1:5000/nowhere:1 (rejected)" in done.err
@@ -271,8 +274,8 @@ def test_functions_go_with_the_network_of_a_stack_and_other_services_hold_it(gro
 
 def test_what_is_wrong_is_told_before_anything_is_changed(ground: Ground) -> None:
     ground.write(
-        f"services: {{one: {service(deploy='placement: {constraints: [node.labels.disk == ssd]}')}, two:"
-        f" {service(more='secrets: [token]', deploy='resources: {reservations: {memory: 9999G}}')}}}\n"
+        f"services: {{one: {service(deploy='placement: {constraints: [node.labels.disk == ssd]}')},"
+        f" two: {service(more='secrets: [token]', deploy='resources: {reservations: {memory: 9999G}}')}}}\n"
         "secrets: {token: {external: true}}\nnetworks: {out: {external: true}}\n"
     )
     done = ground.deploy()
