@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from bridge.manager.access.audit import Audit
 from bridge.manager.access.roles import Role
+from bridge.manager.api import ROOT
 from bridge.manager.api.caller import Desk
 from bridge.manager.api.entity import document
 from bridge.manager.api.schemas import EVERYWHERE, gives
@@ -17,7 +18,7 @@ MAX_OFFSET: Final = 10_000_000
 
 def routes(audit: Audit, desk: Desk) -> APIRouter:
     """The paths of this file."""
-    router = APIRouter(tags=["audit"])
+    router = APIRouter(prefix=ROOT, tags=["audit"])
 
     @router.get(
         "/audit",

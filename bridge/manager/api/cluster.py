@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Path, Request, Response
 
 from bridge.manager.access.roles import Role
+from bridge.manager.api import ROOT
 from bridge.manager.api.bodies import read_object
 from bridge.manager.api.caller import Desk, caller_of
 from bridge.manager.api.entity import answer, document
@@ -49,7 +50,7 @@ class Cluster:
 
     def routes(self, desk: Desk) -> APIRouter:
         """The paths of this file."""
-        router = APIRouter(prefix="/cluster", tags=["cluster"])
+        router = APIRouter(prefix=f"{ROOT}/cluster", tags=["cluster"])
         viewer, admin = [desk.of(Role.VIEWER)], [desk.of(Role.ADMIN)]
         add = router.add_api_route
         add(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from bridge.manager.access.roles import Role
+from bridge.manager.api import ROOT
 from bridge.manager.api.bodies import read_object
 from bridge.manager.api.caller import Caller, Desk, caller_of
 from bridge.manager.api.entity import answer, document, next_page
@@ -27,7 +28,7 @@ Numbers = Annotated[str | None, Query(pattern="^[0-9]{1,15}(,[0-9]{1,15}){0,999}
 
 def routes(dispatcher: DispatcherApi, desk: Desk) -> APIRouter:
     """The paths of this file."""
-    router = APIRouter(prefix="/deadletters", tags=["dead letters"])
+    router = APIRouter(prefix=f"{ROOT}/deadletters", tags=["dead letters"])
     viewer, operator = [desk.of(Role.VIEWER)], [desk.of(Role.OPERATOR)]
 
     @router.get(

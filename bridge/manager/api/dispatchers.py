@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from bridge.manager.access.roles import Role
+from bridge.manager.api import ROOT
 from bridge.manager.api.caller import Desk
 from bridge.manager.api.entity import document
 from bridge.manager.api.schemas import EVERYWHERE, gives
@@ -13,7 +14,7 @@ from bridge.manager.bus import Bus
 
 def routes(bus: Bus, desk: Desk) -> APIRouter:
     """The path of this file."""
-    router = APIRouter(tags=["dispatchers"])
+    router = APIRouter(prefix=ROOT, tags=["dispatchers"])
 
     @router.get(
         "/dispatchers",

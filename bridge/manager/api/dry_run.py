@@ -23,7 +23,7 @@ from bridge.core.sample import read_event
 from bridge.core.topics import SensorEventTopic, Topics
 from bridge.errors import ConfigError, EventError, TopicError
 from bridge.manager.access.roles import Role
-from bridge.manager.api import places
+from bridge.manager.api import ROOT, places
 from bridge.manager.api.bodies import read_object
 from bridge.manager.api.caller import Desk
 from bridge.manager.api.entity import answer
@@ -43,7 +43,7 @@ def routes(
     shelf: Shelf, in_force: InForce, settings: ManagerSettings, dispatcher: DispatcherApi, clock: Clock, desk: Desk
 ) -> APIRouter:
     """The path of this file."""
-    router = APIRouter(prefix="/mappings", tags=["mapping file"])
+    router = APIRouter(prefix=f"{ROOT}/mappings", tags=["mapping file"])
     topics = Topics(settings.root)
 
     @router.post(

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Header, Query, Request, Response, WebSocket
 
 from bridge.manager.access.roles import Role
+from bridge.manager.api import ROOT
 from bridge.manager.api.caller import Desk
 from bridge.manager.api.entity import document
 from bridge.manager.api.schemas import EVERYWHERE, gives, sockets, streams
@@ -54,7 +55,7 @@ def _asked(
 
 def routes(feed: Feed, dropped: Callable[[str], None], desk: Desk) -> APIRouter:
     """The paths of this file."""
-    router = APIRouter(prefix="/events", tags=["events"])
+    router = APIRouter(prefix=f"{ROOT}/events", tags=["events"])
     viewer = [desk.of(Role.VIEWER)]
     live = Live(feed, dropped)
 

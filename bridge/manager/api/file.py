@@ -14,7 +14,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from bridge.errors import ConfigError
 from bridge.journal.engine import Journal
 from bridge.manager.access.roles import Role
-from bridge.manager.api import places
+from bridge.manager.api import ROOT, places
 from bridge.manager.api.bodies import read_object, read_yaml, sends_yaml
 from bridge.manager.api.caller import Desk, Why, caller_of
 from bridge.manager.api.entity import YAML, answer, document, entity, require_match
@@ -39,7 +39,7 @@ class MappingFileApi:
 
     def routes(self, desk: Desk) -> APIRouter:
         """The paths of this file; they go before those with a mapping's name in them."""
-        router = APIRouter(prefix="/mappings", tags=["mapping file"])
+        router = APIRouter(prefix=f"{ROOT}/mappings", tags=["mapping file"])
         viewer, operator = [desk.of(Role.VIEWER)], [desk.of(Role.OPERATOR)]
         whole: dict[int | str, dict[str, Any]] = {
             # To a reader of the document, what is in a YAML body is what it means, and not text.

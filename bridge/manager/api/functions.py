@@ -14,7 +14,7 @@ from starlette.responses import StreamingResponse
 from bridge.clock import Clock
 from bridge.errors import ConfigError, FunctionError
 from bridge.manager.access.roles import Role
-from bridge.manager.api import places
+from bridge.manager.api import ROOT, places
 from bridge.manager.api.bodies import read_object, read_yaml
 from bridge.manager.api.caller import Desk, caller_of
 from bridge.manager.api.entity import answer, document
@@ -42,7 +42,7 @@ class FunctionsApi:
 
     def routes(self, desk: Desk) -> APIRouter:
         """The paths of this file."""
-        router = APIRouter(prefix="/functions", tags=["functions"])
+        router = APIRouter(prefix=f"{ROOT}/functions", tags=["functions"])
         viewer, operator, admin = ([desk.of(role)] for role in (Role.VIEWER, Role.OPERATOR, Role.ADMIN))
         add = router.add_api_route
         add(

@@ -17,6 +17,7 @@ from bridge.core.buckets import SECOND, NumberBucket, StateBucket, span
 from bridge.core.event import rfc3339
 from bridge.errors import JournalError
 from bridge.manager.access.roles import Role
+from bridge.manager.api import ROOT
 from bridge.manager.api.caller import Desk
 from bridge.manager.api.entity import document
 from bridge.manager.api.nodes import NodePath
@@ -41,7 +42,7 @@ End = Annotated[str | None, Query(alias="to", max_length=40, description=f"{_WHE
 def routes(recorder: Recorder, nodes: Nodes, clock: Clock, desk: Desk) -> APIRouter:
     """The paths of this file."""
     router = APIRouter(
-        prefix="/nodes/{node}/sensors/{sensor}/history", tags=["nodes"], dependencies=[desk.of(Role.VIEWER)]
+        prefix=ROOT + "/nodes/{node}/sensors/{sensor}/history", tags=["nodes"], dependencies=[desk.of(Role.VIEWER)]
     )
 
     async def found(node: str, sensor: str) -> Sensor | None:

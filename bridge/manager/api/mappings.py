@@ -17,7 +17,7 @@ from bridge.config import NAME
 from bridge.core.mapping import Mapping
 from bridge.errors import ConfigError, JournalError
 from bridge.manager.access.roles import Role
-from bridge.manager.api import places
+from bridge.manager.api import ROOT, places
 from bridge.manager.api.bodies import merged, read_object
 from bridge.manager.api.caller import Caller, Desk, Why, caller_of
 from bridge.manager.api.entity import entity, next_page, refuse_existing, require_match, require_new
@@ -99,7 +99,7 @@ class Mappings:
 
     def routes(self, desk: Desk) -> APIRouter:
         """The paths of this file."""
-        router = APIRouter(prefix="/mappings", tags=["mappings"])
+        router = APIRouter(prefix=f"{ROOT}/mappings", tags=["mappings"])
         viewer, operator = [desk.of(Role.VIEWER)], [desk.of(Role.OPERATOR)]
         changes = (*EVERYWHERE, 404, 409, 412, 422, 428, 503)
         add = router.add_api_route

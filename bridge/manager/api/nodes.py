@@ -11,6 +11,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from bridge.clock import Clock
 from bridge.config import NAME
 from bridge.manager.access.roles import Role
+from bridge.manager.api import ROOT
 from bridge.manager.api.caller import Desk
 from bridge.manager.api.entity import document, next_page, weak_tag
 from bridge.manager.api.schemas import EVERYWHERE, gives
@@ -27,7 +28,7 @@ Offset = Annotated[int, Query(ge=0, le=MAX_OFFSET)]
 
 def routes(nodes: Nodes, targets: Targets, clock: Clock, desk: Desk) -> APIRouter:
     """The paths of this file."""
-    router = APIRouter(prefix="/nodes", tags=["nodes"], dependencies=[desk.of(Role.VIEWER)])
+    router = APIRouter(prefix=f"{ROOT}/nodes", tags=["nodes"], dependencies=[desk.of(Role.VIEWER)])
 
     @router.get(
         "", summary="The nodes that have been heard of, by name.", responses=gives("Nodes", *EVERYWHERE, 304, 422)

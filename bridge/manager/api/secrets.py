@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 
 from bridge.manager.access.roles import Role
+from bridge.manager.api import ROOT
 from bridge.manager.api.bodies import read_object
 from bridge.manager.api.caller import Desk, caller_of
 from bridge.manager.api.entity import answer, document
@@ -26,7 +27,7 @@ SecretPath = Annotated[
 
 def routes(functions: Functions, desk: Desk) -> APIRouter:
     """The paths of this file."""
-    router = APIRouter(prefix="/secrets", tags=["functions"])
+    router = APIRouter(prefix=f"{ROOT}/secrets", tags=["functions"])
 
     @router.get(
         "",

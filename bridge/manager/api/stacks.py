@@ -14,7 +14,7 @@ from starlette.responses import StreamingResponse
 from bridge.clock import Clock
 from bridge.errors import ConfigError, EngineError, StackError
 from bridge.manager.access.roles import Role
-from bridge.manager.api import places
+from bridge.manager.api import ROOT, places
 from bridge.manager.api.bodies import read_yaml
 from bridge.manager.api.caller import Caller, Desk, caller_of
 from bridge.manager.api.entity import answer, document
@@ -62,7 +62,7 @@ class Stacks:
 
     def routes(self, desk: Desk) -> APIRouter:
         """The paths of this file."""
-        router = APIRouter(prefix="/stacks", tags=["stacks"])
+        router = APIRouter(prefix=f"{ROOT}/stacks", tags=["stacks"])
         viewer, admin = [desk.of(Role.VIEWER)], [desk.of(Role.ADMIN)]
         add = router.add_api_route
         add(

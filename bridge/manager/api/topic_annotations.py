@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from bridge.manager.access.roles import Role
+from bridge.manager.api import ROOT
 from bridge.manager.api.caller import Desk
 from bridge.manager.api.entity import document
 from bridge.manager.api.schemas import EVERYWHERE, gives
@@ -14,7 +15,7 @@ from bridge.manager.topic_annotations import TopicAnnotations
 
 def routes(annotations: TopicAnnotations, store: MappingStore, desk: Desk) -> APIRouter:
     """The path of this file."""
-    router = APIRouter(tags=["mappings"])
+    router = APIRouter(prefix=ROOT, tags=["mappings"])
 
     @router.get(
         "/topic-annotations",

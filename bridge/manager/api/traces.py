@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response, 
 
 from bridge.core.story import OUTCOMES, Chosen
 from bridge.manager.access.roles import Role
+from bridge.manager.api import ROOT
 from bridge.manager.api.caller import Desk
 from bridge.manager.api.entity import document
 from bridge.manager.api.schemas import EVERYWHERE, gives, sockets, streams
@@ -54,7 +55,7 @@ def _asked(
 
 def routes(dispatcher: DispatcherApi, feed: Feed, dropped: Callable[[str], None], desk: Desk) -> APIRouter:
     """The paths of this file."""
-    router = APIRouter(prefix="/traces", tags=["traces"])
+    router = APIRouter(prefix=f"{ROOT}/traces", tags=["traces"])
     viewer = [desk.of(Role.VIEWER)]
     live = Live(feed, dropped)
 
