@@ -17,7 +17,7 @@ from bridge.mqtt.settings import MqttSettings
 from tests.ports import free_port
 from tests.real_parts import find, require
 
-START_S = 10.0
+START_S = 60.0
 
 
 class Mosquitto:

@@ -1,7 +1,8 @@
 """How a whole run is divided among workers (pytest-xdist): what shares a lab or an engine stays with one of them.
 
 A lab, and an engine, are brought up once for all the tests that want them. These begin first, each with a worker of
-its own: they wait more than they compute. The others take the rest meanwhile, file by file, as it comes.
+its own: they wait more than they compute, so that there are more workers than a small machine has cores. Who has done
+with them takes the rest, file by file: first what takes long, lest one worker is left with it when the others are done.
 
 Who gives out the work knows nothing of a test but its name, so the names say here what is shared; a test that takes a
 lab or an engine and is not named here stops the run before it begins.
@@ -27,6 +28,19 @@ _GROUPS: Final = {
     "workshop": ("tests/images/test_on_an_engine.py",),
 }
 """By the fixture that takes long to make: the beginnings of the names of the tests that share it."""
+_LONG: Final = (
+    "tests/system/",
+    "tests/runtime/test_process.py",
+    "tests/cli/test_programs.py",
+    "tests/benchmarks/",
+    "tests/gateway/test_openapi.py",
+    "tests/manager/test_openapi.py",
+    "tests/cli/test_test_live.py",
+    "tests/functions/",
+    "tests/core/test_filters_properties.py",
+    "tests/simulation/",
+)
+"""What takes longer than twenty seconds by itself, by the beginnings of the names of its tests; the longest first."""
 _ON_BOTH_BACKENDS: Final = ("tests/gateway/", "[swarm")
 """How the names of the gateway's tests begin, and what stands in those of them that are on a swarm."""
 
@@ -54,8 +68,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if taken is not None and taken != group(item.nodeid):
             raise pytest.UsageError(f"{item.nodeid} takes {taken}: tests/side_by_side.py has to say so")
     if hasattr(config, "workerinput"):
-        turns = [*_GROUPS, None]
-        items.sort(key=lambda item: turns.index(group(item.nodeid)))
+        items.sort(key=lambda item: _turn(item.nodeid))
+
+
+def _turn(nodeid: str) -> int:
+    """When a test is given out: the groups, what takes long, the rest."""
+    own = group(nodeid)
+    if own is not None:
+        return list(_GROUPS).index(own)
+    places = (place for place, name in enumerate(_LONG) if nodeid.startswith(name))
+    return len(_GROUPS) + next(places, len(_LONG))
 
 
 def _taken(item: pytest.Item) -> str | None:

@@ -32,7 +32,7 @@ def until() -> Until:
     """Wait until something holds, letting the loop and other threads run; fails after five seconds."""
 
     async def wait(holds: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while not holds():
             assert time.monotonic() < deadline, "waited in vain"
             await asyncio.sleep(0.002)

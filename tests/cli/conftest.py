@@ -78,7 +78,7 @@ class Running:
     def output(self) -> str:
         return self._output.read_text(encoding="utf-8", errors="replace")
 
-    def wait_for(self, text: str, within_s: float = 20.0) -> str:
+    def wait_for(self, text: str, within_s: float = 90.0) -> str:
         deadline = time.monotonic() + within_s
         while text not in self.output:
             assert self.process.poll() is None, f"it ended without {text!r}:\n{self.output}"
@@ -86,7 +86,7 @@ class Running:
             time.sleep(0.02)
         return next(line for line in self.output.splitlines() if text in line)
 
-    def stop(self, number: int, within_s: float = 15.0) -> int:
+    def stop(self, number: int, within_s: float = 60.0) -> int:
         self.process.send_signal(number)
         return self.process.wait(within_s)
 

@@ -108,7 +108,7 @@ def test_up_is_found_and_driven_from_a_second_terminal(config: Path, start: Star
     assert here is not None
     assert here.pid == up.process.pid
     events = start("events", "--count", "1", "--json")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while events.process.poll() is None:
         # The watcher's subscription and the sensor's first reading take a moment; an event before them is not seen.
         assert time.monotonic() < deadline
@@ -145,7 +145,7 @@ def test_the_demo_succeeds_only_if_every_sensor_invoked_a_function_and_names_wha
     )
     (config / "mappings.yaml").write_text(MAPPINGS.replace("motion.detected", event), encoding="utf-8")
     demo = start("demo", "--config", str(config), "--timeout", "2")
-    assert demo.process.wait(30) == code
+    assert demo.process.wait(90) == code
     assert said in demo.output
 
 
@@ -168,7 +168,7 @@ def test_up_lets_many_virtual_pis_change_and_tells_whether_all_of_it_arrived(
     up = start("up", "--config", str(config), "--ports", "auto", "--nodes", "6", "--rate", "100")
     assert up.wait_for("virtual Pis").endswith("... 6 in all")
     up.wait_for("events accepted")
-    assert up.stop(signal.SIGINT, within_s=30) == code
+    assert up.stop(signal.SIGINT, within_s=90) == code
 
     [told] = [line for line in up.output.splitlines() if line.startswith(said)]
     changes, accepted, confirmed, waiting, answered = (int(number) for number in re.findall(r"(\d+) [a-z]", told)[:5])

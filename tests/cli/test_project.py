@@ -56,7 +56,7 @@ def test_the_files_of_a_new_project_have_no_mistakes(house: Path, command: Comma
 def test_a_new_project_runs_and_its_doorbell_invokes_its_function(house: Path, start: Start, command: Command) -> None:
     up = start("up", "--ports", "auto", cwd=house)
     up.wait_for("Ctrl-C stops everything.")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while "→ alarm  200" not in up.output:
         assert time.monotonic() < deadline, up.output
         assert command("simulate", "doorbell", "press").returncode == exit_codes.OK

@@ -31,7 +31,7 @@ def failing(status: int | None, verdict: Verdict = Verdict.RETRYABLE) -> Outcome
     return Outcome(verdict=verdict, status=status, reason=f"HTTP {status}", duration_s=0.001)
 
 
-async def until(condition: Callable[[], object], what: str, within_s: float = 10.0) -> None:
+async def until(condition: Callable[[], object], what: str, within_s: float = 60.0) -> None:
     """Wait for a condition; the deadline is only for a failing test."""
     try:
         async with asyncio.timeout(within_s):

@@ -16,7 +16,7 @@ from bridge.clock import RealClock
 from bridge.gateway.gateway import Gateway
 from bridge.gateway.settings import GatewaySettings, LocalSettings, MetricsSettings, TimeoutSettings
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 both_backends = pytest.mark.parametrize("idle_bench", ["local", "swarm"], indirect=True)
 """For tests of what functions promise wherever they run."""

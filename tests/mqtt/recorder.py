@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from bridge.mqtt.transport import Delivery, Message, Publication, Transport
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 async def until(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:

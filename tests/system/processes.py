@@ -21,8 +21,8 @@ from typing import Any
 COMMAND = (sys.executable, "-m", "bridge")
 READY_S = 90.0
 """Long, for a machine with ten times as much to do as it can: one that has ended is noticed at once all the same."""
-STOP_S = 30.0
-COMES_S = 30.0
+STOP_S = 60.0
+COMES_S = 60.0
 """How long what comes at once on a quiet machine may take."""
 _ASK_S = 5.0
 _POLL_S = 0.02
@@ -206,7 +206,7 @@ class Program:
 
 
 def run(
-    folder: Path, arguments: Sequence[str], stdin: str = "", within_s: float = 30.0
+    folder: Path, arguments: Sequence[str], stdin: str = "", within_s: float = 90.0
 ) -> subprocess.CompletedProcess[str]:
     """A command of `gpio-bridge` as people call it, run to its end."""
     return subprocess.run(

@@ -312,7 +312,7 @@ class Site:
         )
         return self.calls(function)
 
-    def quiet(self, within_s: float = 30.0) -> None:
+    def quiet(self, within_s: float = 90.0) -> None:
         """Wait until everything that was accepted is confirmed and finished."""
         until(self.is_quiet, "nothing is under way any more", within_s, self.told)
 

@@ -352,7 +352,7 @@ def test_the_demo_passes_with_each_embedded_broker(tmp_path: Path, broker: str) 
         pytest.importorskip("iotcore")
     config = Path(__file__).parents[2] / "config"
 
-    done = run(tmp_path, ("demo", "--config", str(config), "--broker", broker), within_s=60)
+    done = run(tmp_path, ("demo", "--config", str(config), "--broker", broker), within_s=90)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "sensors invoked their functions" in done.stdout

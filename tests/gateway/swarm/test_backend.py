@@ -29,7 +29,7 @@ def swarm(bench: Bench) -> SwarmBench:
     return bench
 
 
-async def problem(swarm: SwarmBench, name: str, words: str, deadline_s: float = 15.0) -> str:
+async def problem(swarm: SwarmBench, name: str, words: str, deadline_s: float = 60.0) -> str:
     """Wait until a function's problem holds these words."""
     found: list[str] = []
 

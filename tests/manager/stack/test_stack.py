@@ -215,7 +215,7 @@ def test_other_content_of_a_config_is_rolled_out_and_the_old_one_removed_when_no
 
 
 def until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 40
+    deadline = time.monotonic() + 90
     while not true():
         assert time.monotonic() < deadline, what
         time.sleep(0.2)
