@@ -16,7 +16,8 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 _GROUPS: Final = {
-    "three_pis": ("tests/lab/test_lab.py", "tests/system/stack/", "tests/system/swarm/"),
+    # In a lab of its own: with the others in one they would take longer than all the rest.
+    "whole_stack": ("tests/system/stack/",),
     "swarm_of_one": (
         "tests/manager/api/test_cluster.py",
         "tests/manager/api/test_stacks.py",
@@ -24,6 +25,7 @@ _GROUPS: Final = {
         "tests/manager/stack/test_engine_door.py",
         "tests/manager/stack/test_stack.py",
     ),
+    "three_pis": ("tests/lab/test_lab.py", "tests/system/swarm/"),
     "swarm_engine": ("tests/gateway/swarm/test_backend.py", "tests/gateway/swarm/test_faults.py"),
     "workshop": ("tests/images/test_on_an_engine.py",),
 }

@@ -45,6 +45,11 @@ def make(cache: Path, registry: Registry, node: ClusterNode) -> str:
     """Make the image, push it into the registry and keep it in the cache; its name there."""
     tag = f"{registry.address}/{NAME}"
     with _alone(cache):
+        kept = cached(cache)
+        if kept.is_dir():
+            # Another lab has made it meanwhile. A registry looks into its folder at each question.
+            shutil.copytree(kept, registry.folder, dirs_exist_ok=True)
+            return tag
         # debootstrap makes device nodes, and chroots: some places where people keep caches allow neither.
         folder = Path(tempfile.mkdtemp(dir=cache, prefix="debootstrap-"))
         try:
@@ -53,19 +58,17 @@ def make(cache: Path, registry: Registry, node: ClusterNode) -> str:
         finally:
             remove_folder(folder)
         node.docker("push", "--quiet", tag)
-        kept = cached(cache)
-        if not kept.is_dir():
-            # The name says that it is complete, so it comes last.
-            copy = Path(tempfile.mkdtemp(dir=cache, prefix="registry-"))
-            shutil.copytree(registry.folder, copy / "registry")
-            (copy / "registry").rename(kept)
-            copy.rmdir()
+        # The name says that it is complete, so it comes last.
+        copy = Path(tempfile.mkdtemp(dir=cache, prefix="registry-"))
+        shutil.copytree(registry.folder, copy / "registry")
+        (copy / "registry").rename(kept)
+        copy.rmdir()
     return tag
 
 
 @contextlib.contextmanager
 def _alone(cache: Path) -> Iterator[None]:
-    """One at a time; of two labs that begin together the second one makes the image in vain, but in peace."""
+    """One at a time; of two labs that begin together the second one finds what the first one has made."""
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "base.lock").open("w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

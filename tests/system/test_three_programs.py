@@ -156,16 +156,19 @@ def test_the_commands_work_against_the_running_programs(shared: Site) -> None:
 
 
 def test_events_prints_what_the_sensors_say(shared: Site) -> None:
-    command = [*COMMAND, "events", "--count", "1", "--port", str(shared.broker.port)]
+    command = [*COMMAND, "events", "--count", "1", "--port", str(shared.broker.port), "--timeout", "60"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(shared.folder)
     ) as events:
-        deadline = time.monotonic() + 15
-        while events.poll() is None:  # it takes a moment until it has subscribed
-            assert time.monotonic() < deadline, "nothing was printed"
-            shared.agent.toggle("gate")
-            time.sleep(0.05)
-        out, err = events.communicate(timeout=5)
+        deadline = time.monotonic() + 90
+        try:
+            while events.poll() is None:  # it takes a moment until it has subscribed
+                assert time.monotonic() < deadline, "nothing was printed"
+                shared.agent.toggle("gate")
+                time.sleep(0.1)
+            out, err = events.communicate(timeout=5)
+        finally:
+            events.kill()
 
     assert events.returncode == 0, err
     assert "pi-1/gate  digital.o" in out
