@@ -36,6 +36,7 @@ class Books:
         self._letters: list[DeadLetter] = []
         self._changes: dict[str, StateChange] = {}
         self._replayed: list[int] = []
+        self._going: set[int] = set()  # of these and of a commit under way
         self._dropped: set[str] = set()  # sources of which something was, since a commit was taken
 
     def __len__(self) -> int:
@@ -93,6 +94,11 @@ class Books:
     def replay(self, number: int) -> None:
         """A dead letter has become an invocation again."""
         self._replayed.append(number)
+        self._going.add(number)
+
+    def is_going(self, number: int) -> bool:
+        """Whether a dead letter was replayed, although the disk may still have it."""
+        return number in self._going
 
     # --- acknowledging ---
 
@@ -192,6 +198,7 @@ class Books:
 
     def committed(self, commit: Commit) -> Iterator[Entry]:
         """It is on the disk. Each event of it, to be looked at before it counts as stored."""
+        self._going.difference_update(commit.replayed)
         entry: Entry
         for entry in commit.entries:
             entry.stored = True

@@ -356,6 +356,8 @@ class Ledger:
                 self._queue(work, now)
 
     def _replay(self, given: Replay, now: Instant) -> None:
+        if self._books.is_going(given.number):
+            return  # it was read before the disk heard of its replay
         entry = Entry(self._number(), replay_key(given.number), given.event, now.wall, must_commit=True)
         refused = self._replan(given, entry, now) if given.invocation is None else None
         if given.invocation is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from bridge.core.conditions import compile_condition
@@ -176,8 +178,24 @@ def test_a_replay_that_cannot_be_kept_is_kept_again() -> None:
 def test_a_replay_of_what_is_in_work_is_refused() -> None:
     bench = Bench(mapping(retry=ONCE))
     replay = dead(bench)
-    bench.step(replay, replay)
+    bench.step(replay, dataclasses.replace(replay, number=8))
     assert [told.refused for told in bench.told(Replayed)] == [None, "door-1:m is in work already"]
+
+
+def test_a_replay_that_was_asked_for_before_the_disk_heard_of_the_last_one_is_none() -> None:
+    bench = Bench(mapping(retry=ONCE))
+    replay = dead(bench)
+    bench.step(replay)
+    bench.attempted("door-1:m")
+    bench.step(replay)
+    assert bench.effects == []
+    refused = bench.take()
+    bench.step(NotCommitted(refused), replay)
+    assert bench.effects == []
+
+    bench.commit()
+    bench.step(replay)
+    assert bench.invoked == ["door-1:m"]
 
 
 def test_a_replay_beside_another_mapping_of_its_event_survives_a_restart() -> None:
@@ -212,7 +230,7 @@ def test_a_condition_that_failed_is_asked_again_in_a_replay() -> None:
     assert [told.refused for told in bench.told(Replayed)] == ["there is no mapping m any more"]
 
     bench.step(MappingsReplaced(MappingSet([mapping()])))
-    bench.step(replay, replay)
+    bench.step(replay, dataclasses.replace(replay, number=8))
     assert bench.invoked == ["door-1:m"]
     first, second = bench.told(Replayed)
     assert first.refused is None
