@@ -416,4 +416,4 @@ class World(RuleBasedStateMachine):
 
 
 TestWorld = World.TestCase
-TestWorld.settings = settings(max_examples=150, stateful_step_count=50)
+TestWorld.settings = settings(max_examples=100, stateful_step_count=50)
