@@ -145,35 +145,11 @@ def _minute(number: int) -> str:
 
 def encode(seen: Observation, *, at: SensorEventTopic, id: str, epoch: str, sequence: int) -> bytes:  # noqa: A002 - CloudEvents' own name
     """The structured JSON of a sensor's event."""
-    return orjson.dumps(
-        {
-            "specversion": "1.0",
-            "id": id,
-            "source": source_of(at.site, at.node, at.sensor),
-            "type": TYPE_PREFIX + seen.name,
-            "subject": at.sensor,
-            "time": rfc3339(seen.time),
-            "datacontenttype": "application/json",
-            "dataschema": SCHEMA,
-            "epoch": epoch,
-            "sequence": f"{sequence:020d}",
-            "timesynced": seen.timesynced,
-            "data": {
-                "site": at.site,
-                "node": at.node,
-                "sensor": at.sensor,
-                "kind": seen.kind,
-                "event": seen.name,
-                "value": seen.value,
-                "unit": seen.unit,
-                "initial": seen.initial,
-            },
-        }
-    )
+    return _form(at, epoch, seen.kind, seen.name, seen.unit).encode(seen, id=id, sequence=sequence)
 
 
 class Form:
-    """What all events of a sensor with one name have in common, encoded once: as `encode`, to the byte."""
+    """What all events of a sensor with one name have in common, encoded once."""
 
     def __init__(self, at: SensorEventTopic, epoch: str, kind: str, name: str, unit: str | None) -> None:
         sender = {"source": source_of(at.site, at.node, at.sensor), "type": TYPE_PREFIX + name, "subject": at.sensor}
@@ -193,6 +169,11 @@ class Form:
             f',"timesynced":{"true" if seen.timesynced else "false"},"data":{{{self._told}'
             f',"value":{text},{self._unit},"initial":{"true" if seen.initial else "false"}}}}}'
         ).encode()
+
+
+@lru_cache(maxsize=256)
+def _form(at: SensorEventTopic, epoch: str, kind: str, name: str, unit: str | None) -> Form:
+    return Form(at, epoch, kind, name, unit)
 
 
 def _members(value: dict[str, str | None] | dict[str, str] | str) -> str:
@@ -361,13 +342,10 @@ def _json(payload: bytes) -> tuple[Any, bool]:
 def _document(payload: bytes) -> dict[str, Any]:
     if len(payload) > MAX_BYTES:
         raise _too_large(payload)
-    try:
-        document = orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        document = None
+    document, _ = _json(payload)
     if type(document) is not dict:
         raise EventError("the payload is not a JSON object")
-    if payload.count(b"{") + payload.count(b"[") > MAX_DEPTH and _deep(document):
+    if _may_be_deep(payload) and _deep(document):
         raise EventError(f"the payload is nested deeper than {MAX_DEPTH} levels")
     if document.get("specversion") != "1.0":
         raise EventError(f"specversion is {_shown(document.get('specversion'))}, not '1.0'")

@@ -118,7 +118,7 @@ def test_what_is_encoded_is_parsed_back(
     sequence=st.integers(1, MAX_SEQUENCE),
 )
 @example(topic(), 'a "kind"', "motion\\ended\n", 1, "\u00b0C", True, NOW, False, '"', "é\x00", 1)
-def test_what_a_form_encodes_is_what_is_encoded_without_one(
+def test_what_a_form_encodes_is_its_document_in_json_to_the_byte(
     at: SensorEventTopic, kind: str, name: str, value: Any, unit: str | None, initial: bool,
     time: datetime, timesynced: bool, id_: str, epoch: str, sequence: int,
 ) -> None:  # fmt: skip
@@ -127,6 +127,31 @@ def test_what_a_form_encodes_is_what_is_encoded_without_one(
     body = Form(at, epoch, kind, name, unit).encode(told, id=id_, sequence=sequence)
 
     assert body == encode(told, at=at, id=id_, epoch=epoch, sequence=sequence)
+    assert body == orjson.dumps(
+        {
+            "specversion": "1.0",
+            "id": id_,
+            "source": source_of(at.site, at.node, at.sensor),
+            "type": f"io.gpio-bridge.{name}",
+            "subject": at.sensor,
+            "time": rfc3339(time),
+            "datacontenttype": "application/json",
+            "dataschema": "urn:gpio-bridge:event:1",
+            "epoch": epoch,
+            "sequence": f"{sequence:020d}",
+            "timesynced": timesynced,
+            "data": {
+                "site": at.site,
+                "node": at.node,
+                "sensor": at.sensor,
+                "kind": kind,
+                "event": name,
+                "value": value,
+                "unit": unit,
+                "initial": initial,
+            },
+        }
+    )
 
 
 @pytest.mark.parametrize("value", [2**64, "half of a pair: \ud800", object()])
