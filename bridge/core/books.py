@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from bridge.core.dedup import Dedup, SourceRow
 from bridge.core.event import Identity
 from bridge.core.invocation import DeadLetter
-from bridge.core.mapping_state import StateChange, last_key
+from bridge.core.mapping_state import LAST, StateChange, last_key, sensor_of
 from bridge.core.patience import Left, Patience
 from bridge.core.receipts import Receipts, Ticket
 from bridge.core.records import Commit, Record, Restored
@@ -56,7 +56,7 @@ class Books:
             self._dirty[entry.number] = entry
             self._opened += 1
             if entry.event.node is not None:
-                entry.last = last_key(entry.event)
+                entry.last = last_key(sensor_of(entry.event))
                 entry.before = self._changes.get(entry.last)
 
     def change(self, entry: Entry) -> None:
@@ -88,7 +88,7 @@ class Books:
         looked at, and told again by the next event.
         """
         self._changes[change.key] = change
-        if entry is not None and not change.key.startswith("last|"):
+        if entry is not None and not change.key.startswith(LAST):
             entry.must_commit = True
 
     def replay(self, number: int) -> None:

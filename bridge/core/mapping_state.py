@@ -17,6 +17,8 @@ MAX_KEPT: Final = 10_000
 """Cooldowns, timers and sensors remembered, each; the oldest go first. Only strangers' topics could come to so many."""
 KINDS: Final = ("last", "cooldown", "waiting")
 """The beginnings of keys."""
+LAST: Final = "last|"
+"""How the keys of what was last known begin."""
 FIRES_KEPT: Final = 8
 """Times remembered of one cooldown: enough to judge backlog that arrives out of order."""
 
@@ -106,7 +108,7 @@ class MappingState:
         for change in changes:
             value: Any = change.value
             if type(value) is LastValue:  # most of them
-                key = change.key[len("last|") :]
+                key = change.key[len(LAST) :]
                 self._told.add(key)
                 self.last[key] = value
                 continue
@@ -171,14 +173,19 @@ class MappingState:
         self._sources.setdefault(waiting.source, {})[key] = None
 
 
-def last_key(event: Event) -> str:
-    """The key of what was last known of an event's sensor."""
-    return f"last|{event.node}/{event.sensor}"
+def sensor_of(event: Event) -> str:
+    """What an event's sensor is known by: "node/sensor"."""
+    return f"{event.node}/{event.sensor}"
+
+
+def last_key(sensor: str) -> str:
+    """The key of what was last known of a sensor ("node/sensor")."""
+    return LAST + sensor
 
 
 def last_change(sensor: str, last: LastValue) -> StateChange:
     """That this is now known of a sensor ("node/sensor")."""
-    return StateChange(f"last|{sensor}", last)
+    return StateChange(last_key(sensor), last)
 
 
 def cooldown_change(key: str, fires: Iterable[datetime]) -> StateChange:

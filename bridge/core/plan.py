@@ -26,6 +26,7 @@ from bridge.core.mapping_state import (
     Waiting,
     cooldown_change,
     last_change,
+    sensor_of,
     waiting_change,
 )
 from bridge.core.selector import nearest_mismatch, selects
@@ -157,7 +158,7 @@ class _Planner:
             changes += [cooldown_change(key, fires) for key, fires in self.cooldowns.items()]
         event = self.event
         if self.mappings.uses_state and event.name is not None and event.name not in HEALTH:
-            sensor = f"{event.node}/{event.sensor}"
+            sensor = sensor_of(event)
             last = self.state.last.get(sensor)
             if last is None or self.at >= last.time:
                 level = event.name if event.name in OPPOSITES else last.level if last else None
@@ -279,7 +280,7 @@ class _Planner:
         assert event.name is not None
         if mapping.initial == "never":
             return "a change", "a level found at start"
-        last = self.state.last.get(f"{event.node}/{event.sensor}")
+        last = self.state.last.get(sensor_of(event))
         if last is None:
             return None
         if event.name in OPPOSITES:
