@@ -331,7 +331,7 @@ class Dispatcher:
     def received(self, batch: Sequence[Delivery]) -> None:
         try:
             self.step(self._read(batch))
-            if self._quarantine.seen and not self.broken:
+            if not self.broken:
                 self._quarantine.handled()
         except BaseException as error:  # noqa: BLE001 - the outermost frame of a decision
             self._broke(error)
@@ -354,7 +354,7 @@ class Dispatcher:
             box.leave()
 
     def _held(self, message: Message) -> Crash | None:
-        crash = self._quarantine.holds(message) if self._quarantine.suspects else None
+        crash = self._quarantine.holds(message)
         if crash is not None:
             self.metrics.held.inc()
         return crash
@@ -381,7 +381,7 @@ class Dispatcher:
 
     def step(self, inputs: Iterable[Input]) -> list[Effect]:
         """Let the ledger decide, and carry out what it says; the effects are the answer."""
-        now = Instant(self._clock.now(), self._clock.monotonic())
+        now = self.now()
         effects: list[Effect] = []
         if self.broken:
             return effects

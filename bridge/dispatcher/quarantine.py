@@ -28,10 +28,8 @@ class Quarantine:
         """Is told what is being handled; None where it cannot be had."""
         self._journal = journal
         self._clock = clock
-        self.suspects: dict[str, Crash] = {}
-        """What has ended us, by its fingerprint; while there is nothing, `holds` has nothing to say."""
-        self.seen: set[str] = set()
-        """Those of them that are being handled again; while there are none, `handled` has nothing to do."""
+        self._suspects: dict[str, Crash] = {}
+        self._seen: set[str] = set()
 
     async def open(self) -> None:
         """Look what the life before was doing when it ended. Raises JournalError."""
@@ -48,13 +46,13 @@ class Quarantine:
         if found is not None:
             mark = fingerprint(found.topic, found.payload)
             await self._journal.write(note_crash(mark, found.phase, found.topic, now), power=True)
-        self.suspects = {one.fingerprint: one for one in await self._journal.read(load_crashes(now))}
+        self._suspects = {one.fingerprint: one for one in await self._journal.read(load_crashes(now))}
         if found is not None:
             extra = {
                 "op": "quarantine",
                 "topic": found.topic,
                 "phase": found.phase,
-                "crashes": self.suspects[mark].times,
+                "crashes": self._suspects[mark].times,
             }
             _log.error("the dispatcher ended in the middle of a message", extra=extra)
 
@@ -67,26 +65,26 @@ class Quarantine:
 
     def handled(self) -> None:
         """All went well: what was suspect in it no longer is."""
-        if self.seen:
-            self._journal.post(forget_crashes(*self.seen))
-            for mark in self.seen:
-                del self.suspects[mark]
-            self.seen.clear()
+        if self._seen:
+            self._journal.post(forget_crashes(*self._seen))
+            for mark in self._seen:
+                del self._suspects[mark]
+            self._seen.clear()
 
     def holds(self, message: Message) -> Crash | None:
         """The crashes of a message that must not be handled any more; None for one that may."""
-        if not self.suspects:
+        if not self._suspects:
             return None
         mark = fingerprint(message.topic, message.payload)
-        crash = self.suspects.get(mark)
+        crash = self._suspects.get(mark)
         if crash is None or crash.times >= CRASHES:
             return crash
-        self.seen.add(mark)
+        self._seen.add(mark)
         return None
 
     def lift(self) -> None:
         """What is handled has changed: let every message be tried again."""
-        if self.suspects:
-            self.suspects.clear()
-            self.seen.clear()
+        if self._suspects:
+            self._suspects.clear()
+            self._seen.clear()
             self._journal.post(forget_crashes())
