@@ -81,6 +81,11 @@ def interleave(variants: Mapping[str, Callable[[], Sample]], rounds: int) -> dic
     return found
 
 
+def latencies_s(began_ns: Sequence[int], ended_ns: Sequence[int]) -> list[float]:
+    """From each beginning to its end, in seconds; both are in the order in which they happened."""
+    return [(ended - began) / 1e9 for began, ended in zip(began_ns, ended_ns, strict=True)]
+
+
 def milliseconds(seconds: float) -> str:
     """A duration in seconds as a cell in milliseconds."""
     return f"{seconds * 1000:.2f}"

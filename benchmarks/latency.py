@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks import parts
-from benchmarks.figures import Size, Table, median, milliseconds, percentile
+from benchmarks.figures import Size, Table, latencies_s, median, milliseconds, percentile
 from benchmarks.processes import BenchmarkError, Role
 from benchmarks.wire import Wire, forbidden
 
@@ -69,9 +69,7 @@ def _round(pins: Role, subscriber: Role, wire: Wire, gateway_port: int, count: i
     started = _started(gateway_port, {event[1] for event in events})
     whole, timed, agent, rest = [], [], [], []
     at_broker_ns = wire.arrivals_ns()
-    broker = (
-        [(at_ns - edge_ns) / 1e9 for edge_ns, at_ns in zip(edges, at_broker_ns, strict=True)] if at_broker_ns else []
-    )
+    broker = latencies_s(edges, at_broker_ns) if at_broker_ns else []
     # The n-th edge made the n-th event: their sequence says so.
     for edge_ns, (arrived_ns, id_, _, timed_at) in zip(edges, events, strict=True):
         whole.append((started[id_] - edge_ns) / 1e9)

@@ -19,6 +19,7 @@ from benchmarks.figures import (
     Size,
     Table,
     interleave,
+    latencies_s,
     median,
     milliseconds,
     per_second,
@@ -101,8 +102,8 @@ def _measured(program: AgentPeer, folder: Path, paced: int, edges: int) -> Sampl
                 edges_ns, arrived_ns = _paced(pins, subscriber, paced)
                 at_broker_ns = wire.arrivals_ns()
             rate, used, missing = _burst(pins, subscriber, edges)
-            p50, p99, highest = (percentile(_latencies(edges_ns, arrived_ns), percent) for percent in (50, 99, 100))
-            to_broker = percentile(_latencies(edges_ns, at_broker_ns), 50) if at_broker_ns else None
+            p50, p99, highest = (percentile(latencies_s(edges_ns, arrived_ns), percent) for percent in (50, 99, 100))
+            to_broker = percentile(latencies_s(edges_ns, at_broker_ns), 50) if at_broker_ns else None
             return Sample(p50, p99, highest, to_broker, rate, used, resident_mb(pins.pid), missing)
     except BenchmarkError as error:
         return str(error)
@@ -131,11 +132,6 @@ def _paced(pins: Role, subscriber: Role, count: int) -> tuple[list[int], list[in
     if arrived != count:
         raise BenchmarkError(f"{count} edges became {arrived} messages; {pins.last_words()}")
     return edges, subscriber.ask("times")["at_ns"]
-
-
-def _latencies(edges_ns: Sequence[int], arrived_ns: Sequence[int]) -> list[float]:
-    """From each edge to its arrival, in seconds; they arrive in the order they were made."""
-    return [(arrived - edge) / 1e9 for edge, arrived in zip(edges_ns, arrived_ns, strict=True)]
 
 
 def _burst(pins: Role, subscriber: Role, count: int) -> tuple[float, float, int]:

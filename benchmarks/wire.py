@@ -13,7 +13,7 @@ import struct
 from typing import Final, Self
 
 from bridge.core.topics import matches
-from bridge.mqtt.packet import PUBLISH
+from bridge.mqtt.packet import PUBLISH, read_length
 
 _LOOPBACK: Final = "lo"
 _IPV4: Final = 0x0800
@@ -89,13 +89,9 @@ class Wire:
         """How many publications on our topics a segment holds (MQTT 5.0, 2.1 and 3.3)."""
         count = at = 0
         while at < len(data):
-            first, length, shift = data[at], 0, 0
-            at += 1
-            while True:
-                length |= (data[at] & 0x7F) << shift
-                shift, at = shift + 7, at + 1
-                if data[at - 1] < 0x80:
-                    break
+            first = data[at]
+            length, size = read_length(data, at + 1)
+            at += 1 + size
             if first & 0xF0 == PUBLISH:
                 topic = data[at + 2 :][: int.from_bytes(data[at : at + 2], "big")]
                 count += matches(self._filter, topic.decode())

@@ -461,26 +461,28 @@ def _bury(db: sqlite3.Connection, found: Sequence[tuple[int, int]], reason: Reas
             runs.append((stream, sequence, sequence))
     merged = []
     for stream, first, last in runs:
-        base = key_of(stream, 0)
+        begin, beyond = _span(stream)
         before = db.execute(
-            "SELECT key, dropped FROM events WHERE key < ? AND key > ? ORDER BY key DESC LIMIT 1", (base | first, base)
+            "SELECT key, dropped FROM events WHERE key < ? AND key > ? ORDER BY key DESC LIMIT 1",
+            (key_of(stream, first), begin),
         ).fetchone()
         after = db.execute(
             "SELECT key, dropped FROM events WHERE key > ? AND key < ? ORDER BY key LIMIT 1",
-            (base | last, key_of(stream + 1, 0)),
+            (key_of(stream, last), beyond),
         ).fetchone()
         start, end = first, last
         if before is not None and before[1]:
-            start = (before[0] - base) - before[1] + 1
+            start = sequence_of(before[0]) - before[1] + 1
         if after is not None and after[1]:
-            end = after[0] - base
+            end = sequence_of(after[0])
+        key = key_of(stream, end)
+        span = (key_of(stream, start), key)
         moments = db.execute(
-            "SELECT stored_at, monotonic FROM events WHERE key >= ? AND key <= ? ORDER BY key DESC LIMIT 1",
-            (base | start, base | end),
+            "SELECT stored_at, monotonic FROM events WHERE key >= ? AND key <= ? ORDER BY key DESC LIMIT 1", span
         ).fetchone()
-        db.execute("DELETE FROM events WHERE key >= ? AND key <= ?", (base | start, base | end))
+        db.execute("DELETE FROM events WHERE key >= ? AND key <= ?", span)
         stone = Tombstone(start, end, reason)
-        insert(db, _EVENTS, "(?, ?, ?, ?, 0, 0, 0, ?)", [(base | end, bury(stream, stone), *moments, end - start + 1)])
+        insert(db, _EVENTS, "(?, ?, ?, ?, 0, 0, 0, ?)", [(key, bury(stream, stone), *moments, end - start + 1)])
         merged.append((stream, start, end))
     if found:
         db.execute(

@@ -142,7 +142,7 @@ def decode_publish(first: int, body: bytes, *, five: bool) -> tuple[Message, int
             at += 2
         if five:
             if body[at]:
-                length, size = _read_length(body, at)
+                length, size = read_length(body, at)
                 told = _told(body[at : at + size + length])
                 at += size + length
             else:
@@ -173,7 +173,7 @@ def _told(properties: bytes) -> _Told:
     )
 
 
-def _read_length(body: bytes, at: int) -> tuple[int, int]:
+def read_length(body: bytes, at: int) -> tuple[int, int]:
     """A length as MQTT writes it, and how many bytes that takes. Raises ValueError for one that is none (1.5.5)."""
     length = 0
     for i in range(4):
