@@ -7,6 +7,7 @@ import json
 import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -171,7 +172,10 @@ def test_a_file_that_was_broken_by_hand_is_told_of_with_its_line(command: Comman
     good.write_text(MAPPINGS, encoding="utf-8")
     file.write_text(MAPPINGS + "  broken: [\n", encoding="utf-8")
     for words in (("list",), ("plan", str(good))):
-        done = next(done for _ in range(10) if (done := command("mappings", *words)).stderr)
+        deadline = time.monotonic() + 60
+        while not (done := command("mappings", *words)).stderr:
+            assert time.monotonic() < deadline, "the manager has not seen that the file has changed"
+            time.sleep(0.05)
         assert done.returncode == exit_codes.OK
         assert re.match(r"not in force is the mapping file as it stands: .*/mappings.yaml:\d+:\d+: ", done.stderr)
 

@@ -46,6 +46,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         dispatcher = await site.start()
         site.client.publish(FRONT_DOOR.text, motion(1))
         await until(lambda: len(site.invoker.calls) == 2 and dispatcher.ledger.open_events == 0, "finished")
+        await until(lambda: dispatcher.kept, "what happened is on the disk, where the audit counts from")
         try:
             yield site
         finally:
