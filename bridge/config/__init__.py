@@ -27,10 +27,11 @@ from bridge.config.decode import (
     schema,
 )
 from bridge.config.environment import PREFIX, Variable, overlay, variables
+from bridge.config.file import Mark, Text, mark_of, marked, text_of
 from bridge.config.substitution import composed
 from bridge.config.units import duration, seconds, size_bytes
 from bridge.config.yaml12 import MAX_BYTES, Node, compose
-from bridge.errors import ConfigError, Problem
+from bridge.errors import ConfigError
 
 __all__ = [
     "INVALID",
@@ -40,12 +41,14 @@ __all__ = [
     "Bytes",
     "Choice",
     "Invalid",
+    "Mark",
     "Name",
     "Node",
     "Pattern",
     "Port",
     "Reader",
     "Seconds",
+    "Text",
     "Variable",
     "Within",
     "checked",
@@ -55,6 +58,8 @@ __all__ = [
     "duration",
     "finish",
     "load",
+    "mark_of",
+    "marked",
     "read",
     "schema",
     "seconds",
@@ -70,24 +75,7 @@ VERSION = 1
 
 def read(path: Path) -> Node:
     """The file as nodes. Raises ConfigError when it cannot be read, is not UTF-8, too large, or no valid YAML."""
-    return compose(text_of(path), str(path))
-
-
-def text_of(path: Path) -> str:
-    """The file's text. Raises ConfigError when it cannot be read, is not UTF-8, or too large."""
-    name = str(path)
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        message = f"cannot be read: {error.strerror or error}"
-        raise ConfigError([Problem(name, 0, 0, "", message)]) from error
-    if len(raw) > MAX_BYTES:
-        raise ConfigError([Problem(name, 0, 0, "", f"is larger than {MAX_BYTES} bytes")])
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise ConfigError([Problem(name, line, 1, "", "is not UTF-8 text")]) from error
+    return compose(text_of(path).text, str(path))
 
 
 def decode(node: Node, cls: type[T], *, base: Path, environ: Mapping[str, str] | None = None) -> T:

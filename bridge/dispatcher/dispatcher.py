@@ -550,6 +550,7 @@ class Dispatcher:
         return MappingFile(
             settings.mappings,
             settings.state_dir,
+            self._clock,
             timezone=timezone,
             root=settings.root,
             threads=self._threads,

@@ -13,19 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol, Self
 
-from watchfiles import awatch
-
-from bridge.config import compose
+from bridge.clock import Clock
+from bridge.config import Mark, compose, mark_of, text_of, understood
 from bridge.core.mapping import MappingSet
 from bridge.errors import ConfigError
-from bridge.mapping_file import decode_mappings, load_mappings
+from bridge.mapping_file import decode_mappings
+from bridge.mapping_file.watch import changes
 
 _log = logging.getLogger(__name__)
-
-GATHER_MS = 500
-"""An editor's several writes within this time are one change."""
-LOOK_MS = 250
-"""The watcher looks this often whether something has changed: each look takes the interpreter's lock from the loop."""
 
 
 class MappingSource(Protocol):
@@ -99,6 +94,7 @@ class MappingFile:
         self,
         path: Path,
         state_dir: Path,
+        clock: Clock,
         *,
         timezone: str,
         root: str,
@@ -106,12 +102,15 @@ class MappingFile:
         told: Callable[[], None] = lambda: None,
     ) -> None:
         self._path = path
+        self._clock = clock
         self._threads = threads
         self._kept = Kept(state_dir)
         self.version = ""
         self._timezone = timezone
         self._root = root
         self._told = told
+        self._mark: Mark | None = None
+        """Of the file as it was read last; None when it could not be read."""
         self.problem: ConfigError | None = None
         """Why the file as it stands is not in force; None when it is."""
 
@@ -139,10 +138,8 @@ class MappingFile:
 
     async def watch(self, replaced: Callable[[MappingSet], None]) -> None:
         """Call `replaced` with each good new version, until cancelled."""
-        folder, name = self._path.parent, self._path.name
-        async for changes in awatch(folder, step=LOOK_MS, debounce=GATHER_MS, recursive=False, watch_filter=None):
-            if any(Path(changed).name == name for _, changed in changes):
-                await self.reload(replaced)
+        async for _ in changes(self._path, lambda: self._mark, self._clock):
+            await self.reload(replaced)
 
     async def reload(self, replaced: Callable[[MappingSet], None]) -> None:
         """Read the file again now."""
@@ -159,8 +156,14 @@ class MappingFile:
         )
 
     def _read(self) -> MappingSet:
-        mappings = load_mappings(self._path, local_timezone=self._timezone, root=self._root)
-        self._kept.keep(self._path.read_text(encoding="utf-8-sig"))
+        self._mark = mark_of(self._path)  # of what cannot be read too, so that it is not read again and again
+        found = text_of(self._path)
+        self._mark = found.mark
+        mappings = understood(
+            lambda: compose(found.text, str(self._path)),
+            lambda node: decode_mappings(node, local_timezone=self._timezone, root=self._root),
+        )
+        self._kept.keep(found.text)
         self.problem = None
         return mappings
 

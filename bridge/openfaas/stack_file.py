@@ -96,7 +96,7 @@ def load_stack(path: Path, environ: Mapping[str, str]) -> tuple[Deployment, ...]
 
 def load_stack_file(path: Path, environ: Mapping[str, str]) -> StackFile:
     """As `load_stack`, with what else the file says of its functions."""
-    return _stack_file(composed(text_of(path), str(path), environ), Reader(path.absolute().parent), here=True)
+    return _stack_file(composed(text_of(path).text, str(path), environ), Reader(path.absolute().parent), here=True)
 
 
 def received_stack_file(text: str, name: str) -> StackFile:

@@ -12,12 +12,14 @@ import pytest
 from bridge.core.confirm import parse as parse_confirm
 from bridge.core.event import Event
 from bridge.core.invocation import Invocation
+from bridge.core.mapping import MappingSet
 from bridge.core.mapping_state import MAX_KEPT, cooldown_change
 from bridge.core.retry import Verdict
 from bridge.core.steps import Effect, Ended, Input
 from bridge.core.tombstone import Tombstone, encode_tombstone
 from bridge.dispatcher import dispatcher as dispatcher_module
 from bridge.dispatcher.invoker import Done
+from bridge.dispatcher.mappings import MappingFile
 from tests.dispatcher.conftest import FRONT_DOOR, OK, TOPICS, LaterClock, RecordingInvoker, Site, failing, motion, until
 
 ONE = """
@@ -175,6 +177,23 @@ async def test_a_changed_mapping_file_is_in_force_without_a_restart(site: Site) 
     site.client.publish(FRONT_DOOR.text, motion(1))
     await until(lambda: site.invoker.calls, "the invocation")
     assert site.invoker.calls == [("event-1:greet", "other", 1)]
+
+
+async def test_a_mapping_file_that_changes_while_the_dispatcher_starts_is_in_force_soon(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.write_mappings(ONE)
+    first = MappingFile.first
+
+    async def first_and_then_another(self: MappingFile) -> MappingSet:
+        found = await first(self)
+        site.write_mappings(ONE.replace("invoke: hello", "invoke: other"))
+        return found
+
+    monkeypatch.setattr(MappingFile, "first", first_and_then_another)
+    dispatcher = await site.start()
+    before = dispatcher.mappings.version
+    await until(lambda: dispatcher.mappings.version != before, "the new version")
 
 
 async def test_a_broken_mapping_file_keeps_the_old_set_and_says_why_also_after_a_restart(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""The mapping file on the disk: read as it is, and replaced as a whole or not at all."""
+"""The mapping file on the disk: replaced as a whole or not at all, and its nodes, which take long to find, kept."""
 
 from __future__ import annotations
 
@@ -6,48 +6,20 @@ import contextlib
 import logging
 import os
 import secrets
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
-from bridge.config import MAX_BYTES, Node, compose
-from bridge.errors import BridgeError, ConfigError, Problem
+from bridge.config import Mark, Node, compose, marked
+from bridge.errors import BridgeError
 
 _log = logging.getLogger(__name__)
 
-Mark: TypeAlias = tuple[int, int, int]
-"""Tells one state of a file from another: inode, size and the time of its change in nanoseconds."""
 _NEW_MODE: Final = 0o640
 
 
 class FileNotWritten(BridgeError, OSError):
     """The file could not be replaced; what was there is as it was."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A file's text and the mark by which a later change of it is seen."""
-
-    text: str
-    mark: Mark
-
-
-def read_text(path: Path) -> Found:
-    """What stands in the file. Raises ConfigError when it cannot be read, is too large or no UTF-8."""
-    try:
-        with path.open("rb") as file:
-            mark = _mark(os.fstat(file.fileno()))
-            raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigError([Problem(str(path), 0, 0, "", f"cannot be read: {error.strerror or error}")]) from error
-    if len(raw) > MAX_BYTES:
-        raise ConfigError([Problem(str(path), 0, 0, "", f"is larger than {MAX_BYTES} bytes")])
-    try:
-        return Found(raw.decode("utf-8-sig"), mark)
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise ConfigError([Problem(str(path), line, 1, "", "is not UTF-8 text")]) from error
 
 
 @lru_cache(maxsize=2)
@@ -57,14 +29,6 @@ def composed(text: str, name: str) -> Node:
     Remembered are the file as it is and as it is to be. Raises ConfigError.
     """
     return compose(text, name)
-
-
-def mark_of(path: Path) -> Mark | None:
-    """The file's mark now, None where it is not."""
-    try:
-        return _mark(path.stat())
-    except OSError:
-        return None
 
 
 def replace_text(path: Path, text: str) -> Mark:
@@ -85,7 +49,7 @@ def replace_text(path: Path, text: str) -> Mark:
                     _keep_owner(file.fileno(), before, target)
                 os.fchmod(file.fileno(), before.st_mode & 0o7777 if before is not None else _NEW_MODE)
                 os.fsync(file.fileno())
-                mark = _mark(os.fstat(file.fileno()))
+                mark = marked(os.fstat(file.fileno()))
             fresh.replace(target)
         except OSError:
             with contextlib.suppress(OSError):
@@ -98,10 +62,6 @@ def replace_text(path: Path, text: str) -> Mark:
             f" {target.parent}"
         ) from error
     return mark
-
-
-def _mark(found: os.stat_result) -> Mark:
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _keep_owner(descriptor: int, before: os.stat_result, path: Path) -> None:

@@ -14,27 +14,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from watchfiles import awatch
-
 from bridge.clock import Clock
-from bridge.config import MAX_BYTES, understood
+from bridge.config import MAX_BYTES, Mark, mark_of, text_of, understood
 from bridge.core.event import rfc3339
 from bridge.core.mapping import MappingSet
 from bridge.errors import BridgeError, ConfigError, JournalError, Problem
 from bridge.journal.engine import Journal
 from bridge.manager.mappings import history
-from bridge.manager.mappings.file import Mark, composed, mark_of, read_text, replace_text
+from bridge.manager.mappings.file import composed, replace_text
 from bridge.manager.mappings.history import BY_HAND, Entry, compared, unified
 from bridge.mapping_file import decode_mappings
+from bridge.mapping_file.watch import changes
 
 _log = logging.getLogger(__name__)
 
 Plain: TypeAlias = Any
 """What a JSON parser gives."""
-GATHER_MS: Final = 500
-"""An editor's several writes within this time are one change."""
-LOOK_MS: Final = 250
-"""The watcher looks this often whether something has changed: each look takes the interpreter's lock from the loop."""
 _TRIES: Final = 3
 """How often a change begins anew because the file changed under it."""
 
@@ -138,13 +133,8 @@ class MappingStore:
 
     async def watch(self) -> None:
         """Take in what is written into the file by hand, until cancelled."""
-        target = self.path.resolve()
-        names = {self.path.name, target.name}
-        folders = {self.path.absolute().parent, target.parent}
-        # Every change is told: the usual filter is blind to some folders, such as .venv, wherever they stand in a path.
-        async for changes in awatch(*folders, step=LOOK_MS, debounce=GATHER_MS, recursive=False, watch_filter=None):
-            if any(Path(changed).name in names for _, changed in changes):
-                await self.look()
+        async for _ in changes(self.path, lambda: self._mark, self._clock):
+            await self.look()
 
     async def look(self) -> None:
         """Read the file again now, if it has changed."""
@@ -208,7 +198,7 @@ class MappingStore:
         if mark is not None and mark == self._mark:
             return
         try:
-            found = await asyncio.to_thread(read_text, self.path)
+            found = await asyncio.to_thread(text_of, self.path)
             self._mark = found.mark
             if self._loaded is not None and found.text == self._loaded.text:
                 self._mend()
@@ -282,7 +272,7 @@ class MappingStore:
 
     async def _text_is(self, text: str) -> bool:
         try:
-            return (await asyncio.to_thread(read_text, self.path)).text == text
+            return (await asyncio.to_thread(text_of, self.path)).text == text
         except ConfigError:
             return False
 

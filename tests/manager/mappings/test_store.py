@@ -119,12 +119,12 @@ async def test_a_file_does_not_become_larger_than_what_would_be_read(shelf: Shel
 
 async def test_what_is_written_by_hand_is_in_force_soon_and_a_revision(shelf: Shelf) -> None:
     store = await shelf.open()
-    watching = asyncio.create_task(store.watch())
     heard = len(shelf.heard)
+    shelf.file.write_text(MAPPINGS.replace("5s", "7s"), encoding="utf-8")
+    watching = asyncio.create_task(store.watch())
     try:
         async with asyncio.timeout(20):
-            while len(shelf.heard) == heard:  # the watcher begins a moment after it was started
-                shelf.file.write_text(MAPPINGS.replace("5s", "7s"), encoding="utf-8")
+            while len(shelf.heard) == heard:  # noqa: ASYNC110 - the store tells whoever listens, at any time
                 await asyncio.sleep(0.05)
     finally:
         watching.cancel()

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 from watchfiles import DefaultFilter, awatch
+from watchfiles._rust_notify import WatchfilesRustInternalError
 
 from bridge.clock import Clock
 
@@ -78,7 +79,7 @@ class FolderWatch:
             try:
                 async for _ in watching:
                     yield
-            except OSError as error:
+            except (OSError, WatchfilesRustInternalError) as error:
                 # A folder went away just now, or the system has no more watches to give (inotify(7)).
                 _log.warning(
                     "Cannot watch handlers; looking now and then", extra={"op": "reload", "reason": str(error)}
