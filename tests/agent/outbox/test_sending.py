@@ -156,7 +156,7 @@ async def test_without_any_confirmation_one_event_is_sent_again_later_and_later_
         for _ in range(8):
             for _ in range(30):
                 await world.clock.advance(1)
-                await asyncio.sleep(0.0005)
+                await world.rest()
             counts.append(world.outbox.counters.resent)
         assert counts == [1, 1, 2, 2, 2, 2, 3, 3]
         world.confirm()
@@ -170,7 +170,7 @@ async def test_a_refused_event_is_counted_and_sent_again_until_the_broker_takes_
         await world.outbox.accept([one("door", 1.0), one("door", 2.0)])
         for _ in range(10):
             await world.clock.advance(1)
-            await asyncio.sleep(0.002)
+            await world.rest()
         assert 3 <= world.outbox.counters.refused <= 6
         assert world.dispatcher.events == []
         world.broker.allow("#")

@@ -224,11 +224,17 @@ class World:
         """Confirm until nothing is left, letting time pass where nothing moves."""
         for _ in range(80):
             self.confirm()
-            await self.clock.settle()
-            await asyncio.sleep(0.001)
+            await self.rest()
             if not self.outbox.backlog:
                 return
             await self.clock.advance(5)
         raise AssertionError(
             f"never done: {list(self.outbox._stock.sender)}, {self.dispatcher.known}, {self.transport.status}"
         )
+
+    async def rest(self) -> None:
+        """Let happen what happens without time passing, and let what is being read from the disk be read."""
+        await self.clock.settle()
+        await asyncio.sleep(0.0005)
+        await until(lambda: not any(stream.busy for stream in self.outbox._stock.sender), "for the disk to be read")
+        await self.clock.settle()
