@@ -1,6 +1,5 @@
 """Sending: in turns, in order, the same bytes again, and never more than the limit."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
