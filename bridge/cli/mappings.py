@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bridge.cli.table import counted, print_table
+from bridge.cli.table import counted, print_table, signed
 
 if TYPE_CHECKING:
     import httpx
@@ -124,7 +124,7 @@ def history(
         return
     for one in found["revisions"]:
         why = f": {one['why']}" if one["why"] else ""
-        changes = _summary(one["changes"], most=_NAMED)
+        changes = signed(one["changes"], most=_NAMED)
         print(f"{one['number']:>4}  {one['at'][:19]}Z  {one['who']}  {one['what']}{why}  {changes}")
         if diff:
             print(one["diff"])
@@ -246,14 +246,7 @@ def _tell(planned: dict[str, Any]) -> None:
         print("nothing changes")
         return
     print(planned["diff"])
-    print(_summary(planned["changes"]) or "only the text changes: comments, order or looks")
-
-
-def _summary(changes: dict[str, list[str]], most: int | None = None) -> str:
-    signs = {"added": "+", "changed": "~", "removed": "-"}
-    told = [f"{sign}{name}" for what, sign in signs.items() for name in changes[what]]
-    more = [] if most is None or len(told) <= most else [f"and {len(told) - most} more"]
-    return "  ".join([*told[:most], *more])
+    print(signed(planned["changes"]) or "only the text changes: comments, order or looks")
 
 
 def _print_json(value: object) -> None:

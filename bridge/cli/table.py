@@ -1,8 +1,8 @@
-"""Rows of cells below each other, and numbers of things, for people."""
+"""Rows of cells below each other, numbers of things, and what has changed, for people."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
@@ -15,3 +15,11 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
 def counted(number: int, noun: str) -> str:
     """`1 event`, `2 events`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def signed(changes: Mapping[str, Sequence[str]], most: int | None = None) -> str:
+    """`+new  ~other  -old`, of what was `added`, `changed`, `removed`; beyond `most` only how many there are more."""
+    signs = {"added": "+", "changed": "~", "removed": "-"}
+    told = [f"{sign}{name}" for what, sign in signs.items() for name in changes[what]]
+    more = [] if most is None or len(told) <= most else [f"and {len(told) - most} more"]
+    return "  ".join([*told[:most], *more])

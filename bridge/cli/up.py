@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from bridge.cli.whereabouts import Whereabouts
     from bridge.load import Load
     from bridge.local import Local
+    from bridge.manager.mappings.store import Loaded
 
 Show = Callable[["Line"], None]
 
 _CATCH_UP = 1000
 _FIGURES_S = 5.0
 _PIS_SHOWN = 4
+_NAMED = 5
 _STYLES = {"event": "bold", "good": "green", "waiting": "yellow", "bad": "red", "dim": "dim"}
 
 
@@ -140,6 +142,7 @@ class _Shown:
             stack.enter_context(announced(self._whereabouts(token)))
             if not self._as_json:
                 print(_banner(self._local), flush=True)
+                self._tell_mappings(stack)
             if self._rate is not None:
                 await self._begin_load(self._rate, stack)
             if self._demo:
@@ -162,6 +165,27 @@ class _Shown:
         from bridge.service import first_failed
 
         await first_failed(self._local.failed, *([] if self._load is None else [self._load.failed]))
+
+    def _tell_mappings(self, stack: AsyncExitStack) -> None:
+        """Say it when another mapping set comes into force; what is wrong with one, the log says."""
+        from datetime import datetime
+
+        from bridge.cli.story import Line
+        from bridge.cli.table import signed
+        from bridge.manager.mappings.history import compared
+
+        store = self._local.manager.store
+        before = store.loaded.mappings
+
+        def tell(loaded: Loaded) -> None:
+            nonlocal before
+            changes = signed(compared(before, loaded.mappings).document(), _NAMED) or "only its text has changed"
+            before = loaded.mappings
+            at = datetime.now().astimezone().strftime("%H:%M:%S.%f")[:-3]
+            self._show(Line("good", f"{at}  {Path(loaded.name).name} is in force as it stands now: {changes}"))
+
+        store.changed.append(tell)
+        stack.callback(store.changed.remove, tell)
 
     async def _begin_load(self, rate: float, stack: AsyncExitStack) -> None:
         from bridge.load import Load

@@ -123,6 +123,8 @@ def test_up_is_found_and_driven_from_a_second_terminal(config: Path, start: Star
     )
     assert command("functions", "list").stdout.splitlines()[1].startswith("seen  1/1")
     assert "called" in command("functions", "logs", "seen").stdout
+    (config / "mappings.yaml").write_text(MAPPINGS.replace("  intruder:", "  visitor:"), encoding="utf-8")
+    assert up.wait_for("is in force").endswith("  mappings.yaml is in force as it stands now: +visitor  -intruder")
     stopping_at = time.monotonic()
     assert up.stop(signal.SIGINT) == exit_codes.OK
     assert time.monotonic() - stopping_at < 8
