@@ -9,6 +9,7 @@ from typing import Final
 
 from benchmarks import (
     agent_burst,
+    calls,
     dispatcher_burst,
     dispatcher_paced,
     footprint,
@@ -43,6 +44,7 @@ BENCHMARKS: Final[dict[str, Benchmark]] = {
     "agent": Benchmark("events per second through an agent", agent_burst.run),
     "dispatcher": Benchmark("events per second through a dispatcher", dispatcher_burst.run),
     "paced": Benchmark("latency and CPU of a dispatcher at 100 and 1,000 events a second", dispatcher_paced.run),
+    "calls": Benchmark("calls of functions for each event, which a busy machine changes little of", calls.run),
     "gateway": Benchmark("a function called through the gateway, and directly", gateway_overhead.run),
     "gateway-swarm": Benchmark(
         "the same over a Docker Swarm of its own, which needs root and an installed Docker",

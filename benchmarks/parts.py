@@ -54,14 +54,18 @@ def broker(folder: Path) -> Iterator[Part]:
 @contextmanager
 def dispatcher(folder: Path, broker_port: int, gateway_url: str, mapping: Mapping[str, Any]) -> Iterator[Part]:
     """`gpio-bridge dispatcher` with one mapping to the benchmark's function."""
-    mappings = {"version": 1, "mappings": {"bench": {"invoke": FUNCTION, **mapping}}}
-    settings = {
-        "mqtt": {"port": broker_port},
-        "gateway": {"url": gateway_url},
-        "mappings": _written(folder / "mappings.yaml", mappings),
-    }
-    with _program("dispatcher", folder, settings) as part:
+    with _program("dispatcher", folder, _dispatcher_settings(folder, broker_port, gateway_url, mapping)) as part:
         yield part
+
+
+@contextmanager
+def counted_dispatcher(folder: Path, broker_port: int, gateway_url: str, mapping: Mapping[str, Any]) -> Iterator[Role]:
+    """The same, which counts its calls when it is asked to."""
+    port = free_port()
+    settings = _dispatcher_settings(folder, broker_port, gateway_url, mapping)
+    with Role("counted_dispatcher", folder, _settings(folder, "dispatcher", port, settings)) as role:
+        until(role, lambda: get(port, "/readyz")[0] == 200)
+        yield role
 
 
 @contextmanager
@@ -160,6 +164,17 @@ def post(port: int, path: str, document: Mapping[str, Any]) -> None:
             raise BenchmarkError(f"{path} answered {answer.status}: {answer.read().decode()}")
     finally:
         connection.close()
+
+
+def _dispatcher_settings(
+    folder: Path, broker_port: int, gateway_url: str, mapping: Mapping[str, Any]
+) -> dict[str, Any]:
+    mappings = {"version": 1, "mappings": {"bench": {"invoke": FUNCTION, **mapping}}}
+    return {
+        "mqtt": {"port": broker_port},
+        "gateway": {"url": gateway_url},
+        "mappings": _written(folder / "mappings.yaml", mappings),
+    }
 
 
 def _agent_settings(broker_port: int, confirm: str, sensors: int, in_flight: int = 1_000) -> dict[str, Any]:

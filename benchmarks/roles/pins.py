@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import sys
 import threading
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from gpiozero import DigitalInputDevice
 
+from benchmarks.roles.calls import Calls
 from benchmarks.roles.conversation import Answer, Command
 from benchmarks.roles.toggling import toggle
 from bridge.agent.sensors.digital import Digital
@@ -58,7 +60,8 @@ def main(config: Path) -> int:
         digital = [each for each in settings.sensors.values() if isinstance(each, Digital)]
         wires = [node.board.pin_factory.pin(each.pin.bcm) for each in digital]
         changes = [wire.drive_high for wire in wires] + [wire.drive_low for wire in wires]
-        asked = partial(toggle, changes, {"bare": _bare})
+        calls = Calls(asyncio.get_running_loop())
+        asked = partial(toggle, changes, {"bare": _bare, "begin": calls.begin, "end": calls.end})
         threading.Thread(target=asked, name="toggler", daemon=True).start()
 
     return run_program(make, settings.clock, started=started)

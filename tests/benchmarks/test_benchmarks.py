@@ -27,6 +27,7 @@ ROWS = {
     "agent": ["confirmed by the broker", "confirmed by a dispatcher", "mock pins and gpiozero's callback alone"],
     "dispatcher": ["50 sensors", "50 foreign topics", "50 sensors, a function of 10 ms"],
     "paced": ["100 a second", "1,000 a second"],
+    "calls": ["agent, an event alone", "dispatcher, 1,000 events a second", "dispatcher, events in a burst"],
     "gateway": ["direct, 1 in flight", "through the gateway, 1 in flight", "through the gateway, 32 in flight"],
     "gateway-swarm": ["direct, 1 in flight", "through the gateway, 32 in flight", "Gateway, swarm backend: RSS MB"],
     "manager": ["mappings, all of them", "sensors of a node", "functions", "one mapping, while another is changed"],
@@ -36,7 +37,7 @@ ROWS = {
     "soak": ["dispatcher, RSS MB (median)", "dispatcher, RSS MB (highest)", "its state folder, MB", "events/s"],
     "outbox": ["process (survives a kill), one by one", "power (survives a power cut), one by one"],
 }
-WITH_A_BROKER = {"latency", "agent", "dispatcher", "paced", "manager", "footprint", "soak", "soak-agent"}
+WITH_A_BROKER = {"latency", "agent", "calls", "dispatcher", "paced", "manager", "footprint", "soak", "soak-agent"}
 INSTALLING = {"peers", "peers-agent", "losses"}
 """Tested in test_peers.py, with peers that need no installation."""
 WHEN_NAMED = {*INSTALLING, "soak", "soak-agent", "gateway-swarm"}
