@@ -27,6 +27,7 @@ from bridge.clock import Clock, RealClock, Timer
 from bridge.core.event import Observation
 from bridge.core.topics import DispatcherTopic, NodeTopic, OutputTopic, Topics, client_id
 from bridge.errors import BridgeError, TransportError
+from bridge.mqtt.subscribing import Subscribing
 from bridge.mqtt.transport import Connector, Delivery, Done, Message, Publication, Sent, Subscription, Transport
 from bridge.runtime.http import Server
 from bridge.service import Disk, Health, status_server
@@ -36,8 +37,6 @@ _log = logging.getLogger(__name__)
 
 TICK_S = 1.0
 """How often the backlog is looked at."""
-SUBSCRIBE_AGAIN_S = 30.0
-"""How long after a refused subscription the next attempt is made."""
 STOP_S = 5.0
 """How long the stop waits for the outbox's last commit."""
 
@@ -83,10 +82,10 @@ class Agent:
         self._promised: dict[str, tuple[Durability, Priority]] = {
             name: (sensor.committed_to, sensor.priority) for name, sensor in settings.sensors.items()
         }
-        self._subscribing: asyncio.Task[None] | None = None
         self._stopping = False
         self._abandoned = False
-        self._unsubscribed: str | None = None
+        self._sending = 0
+        """The connection in which the outbox was let send last."""
         self._tick: Timer | None = None
         self._server: Server | None = None
         self.sensors: dict[str, Supervisor] = {}
@@ -124,6 +123,7 @@ class Agent:
             self._transport: Transport = self._connect(
                 client_id(settings.site, "agent", settings.node), self, will=self._presence.will()
             )
+            self._subscribing = Subscribing(self._transport, self._clock, self._subscribe, self._refused)
             self._outbox.attach(self._transport)
             self._open_outputs()
             self._plan_sensors()
@@ -186,7 +186,7 @@ class Agent:
         self._stopping = self._abandoned = True
         if self._tick is not None:
             self._tick.cancel()
-        for task in (*self._tasks, *([self._subscribing] if self._subscribing is not None else [])):
+        for task in self._tasks:
             task.cancel()
         self._states.abandon()
         self._presence.stop()
@@ -195,9 +195,7 @@ class Agent:
             output.abandon()
 
     async def failed(self) -> None:
-        """Wait until a sensor's supervisor ends, which it never should, and raise why."""
-        if not self._tasks:
-            await asyncio.Event().wait()
+        """Wait until a long-lived task ends, which none ever should, and raise why."""
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
@@ -226,9 +224,7 @@ class Agent:
             self._publish_output(name)
         if self._stopping:
             return
-        self._subscribing = asyncio.get_running_loop().create_task(
-            self._subscribe(generation), name=f"{self.settings.node} subscribes"
-        )
+        self._subscribing.connected()
 
     def disconnected(self, generation: int, reason: str) -> None:
         """The transport has lost its connection; it comes back by itself."""
@@ -238,8 +234,6 @@ class Agent:
             extra={"op": "disconnected", "generation": generation, "reason": reason},
         )
         self.metrics.connected.set(0)
-        if self._subscribing is not None:
-            self._subscribing.cancel()
         self._outbox.disconnected()
 
     def received(self, batch: Sequence[Delivery]) -> None:
@@ -341,7 +335,7 @@ class Agent:
     def _require_health(self) -> None:
         self.health.require_alive("sensors", self._stuck)
         self.health.require_ready("broker", lambda: self._transport.status)
-        self.health.require_ready("subscriptions", lambda: self._unsubscribed)
+        self.health.require_ready("subscriptions", lambda: self._subscribing.problem)
         self.health.require_ready("outbox", lambda: self._outbox.problem)
         self.health.require_alive(
             "outbox file",
@@ -365,15 +359,16 @@ class Agent:
         self._stack.push_async_callback(server.stop, drain_s=1.0)
 
     def _start_tasks(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop, node = asyncio.get_running_loop(), self.settings.node
+        self._tasks.append(loop.create_task(self._subscribing.run(), name=f"{node} subscribes"))
         for name, sensor in self.sensors.items():
-            self._tasks.append(loop.create_task(sensor.run(), name=f"{self.settings.node} sensor {name}"))
+            self._tasks.append(loop.create_task(sensor.run(), name=f"{node} sensor {name}"))
 
     async def _stop_tasks(self) -> None:
-        tasks = [*self._tasks, *([self._subscribing] if self._subscribing is not None else [])]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        for task, outcome in zip(tasks, await asyncio.gather(*tasks, return_exceptions=True), strict=True):
+        outcomes = await asyncio.gather(*self._tasks, return_exceptions=True)
+        for task, outcome in zip(self._tasks, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 _log.error("A task had failed", extra={"op": "stop", "task": task.get_name()}, exc_info=outcome)
 
@@ -391,7 +386,7 @@ class Agent:
             for output in self.outputs.values():
                 output.close()
 
-    async def _subscribe(self, generation: int) -> None:
+    async def _subscribe(self) -> None:
         """Subscribe, then let the outbox send: a confirmation must find us listening."""
         site, node = self.settings.site, self.settings.node
         wanted = [
@@ -400,23 +395,21 @@ class Agent:
         ]
         if self.outputs:
             wanted.append(Subscription(self._topics.output_set(site, node, "+"), retained="never"))
-        sending = False
-        while self._transport.connected and self._transport.generation == generation:
-            try:
-                await self._transport.subscribe(wanted)
-                await self._listen_for_dispatchers()
-            except TransportError as error:
-                self._unsubscribed = str(error)
-                _log.error("The broker does not let us subscribe", extra={"op": "subscribe", "reason": str(error)})
-            else:
-                self._unsubscribed = None
-            # Events go out all the same; unconfirmed they stay in the outbox.
-            if not sending and self._transport.generation == generation and self._transport.connected:
-                self._outbox.connected(generation)
-                sending = True
-            if self._unsubscribed is None:
-                return
-            await self._clock.sleep(SUBSCRIBE_AGAIN_S)
+        await self._transport.subscribe(wanted)
+        await self._listen_for_dispatchers()
+        self._let_send()
+
+    def _refused(self, why: str) -> None:
+        """Events go out all the same; unconfirmed they stay in the outbox."""
+        _log.error("The broker does not let us subscribe", extra={"op": "subscribe", "reason": why})
+        self._let_send()
+
+    def _let_send(self) -> None:
+        """Let the outbox send in this connection, if it is not told yet: it begins from the start."""
+        generation = self._transport.generation
+        if self._transport.connected and self._sending != generation:
+            self._sending = generation
+            self._outbox.connected(generation)
 
     async def _listen_for_dispatchers(self) -> None:
         """Hear the marker of a dispatcher that begins to listen; where that is forbidden, `outbox.resend` must do."""

@@ -326,7 +326,7 @@ class Dispatcher:
         self.step((Connected(generation),))
 
     def disconnected(self, generation: int, reason: str) -> None:
-        self._subscriptions.disconnected(reason)
+        pass  # the transport's status says it
 
     def received(self, batch: Sequence[Delivery]) -> None:
         try:

@@ -19,15 +19,15 @@ from bridge.config.yaml12 import from_plain
 from bridge.core.mapping import MappingSet
 from bridge.core.topics import Topics, client_id
 from bridge.dispatcher.mappings import Kept
-from bridge.errors import BridgeError, ConfigError, Problem, TransportError
+from bridge.errors import BridgeError, ConfigError, Problem
 from bridge.mapping_file import decode_mappings
+from bridge.mqtt.subscribing import Subscribing
 from bridge.mqtt.transport import Connector, Delivery, Subscription
 
 _log = logging.getLogger(__name__)
 
 FIRST_S: Final = 30.0
 """How long the start waits for a first set where none has been kept; then it fails, and says what is missing."""
-SUBSCRIBE_AGAIN_S: Final = 5.0
 
 
 class NoMappings(BridgeError, RuntimeError):
@@ -58,25 +58,28 @@ class ManagerMappings:
         """Of the set in force, as the manager calls it."""
         self._topic = Topics(root).mappings(site)
         self._kept = Kept(state_dir)
-        self._clock = clock
         self._timezone = timezone
         self._root = root
         self._first_s = first_s
         self._told = told
         self._transport = connect(client_id(site, "dispatcher", f"{dispatcher}-mappings"), self)
-        self._subscribing: asyncio.Task[None] | None = None
+        self._subscribing = Subscribing(self._transport, clock, self._subscribe, _refused)
         self._payload: bytes | None = None
         self._news = asyncio.Event()
-        self.subscription_problem: str | None = "not subscribed yet"
+
+    @property
+    def subscription_problem(self) -> str | None:
+        """Why the manager cannot be heard; None when it can."""
+        return self._subscribing.problem
 
     async def __aenter__(self) -> Self:
+        self._listening = asyncio.create_task(self._subscribing.run(), name="dispatcher hears the manager")
         await self._transport.__aenter__()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._subscribing is not None:
-            self._subscribing.cancel()
-            await asyncio.gather(self._subscribing, return_exceptions=True)
+        self._listening.cancel()
+        await asyncio.gather(self._listening, return_exceptions=True)
         await self._transport.__aexit__(*exc)
 
     async def first(self) -> MappingSet:
@@ -111,12 +114,10 @@ class ManagerMappings:
     # --- the transport's listener ---
 
     def connected(self, generation: int, *, session_present: bool) -> None:
-        if self._subscribing is not None:
-            self._subscribing.cancel()
-        self._subscribing = asyncio.create_task(self._subscribe(), name="dispatcher hears the manager")
+        self._subscribing.connected()
 
     def disconnected(self, generation: int, reason: str) -> None:
-        self.subscription_problem = f"not connected: {reason}"
+        pass  # the transport's status says it
 
     def received(self, batch: Sequence[Delivery]) -> None:
         self._transport.acknowledge(batch)
@@ -134,16 +135,7 @@ class ManagerMappings:
             return None
 
     async def _subscribe(self) -> None:
-        while True:
-            try:
-                await self._transport.subscribe([Subscription(self._topic, retained="always")])
-            except TransportError as error:
-                self.subscription_problem = str(error)
-                _log.warning("cannot hear the manager", extra={"op": "mappings.subscribe", "why": str(error)})
-                await self._clock.sleep(SUBSCRIBE_AGAIN_S)
-            else:
-                self.subscription_problem = None
-                return
+        await self._transport.subscribe([Subscription(self._topic, retained="always")])
 
     async def _hear(self, replaced: Callable[[MappingSet], None]) -> None:
         await self._news.wait()
@@ -190,3 +182,7 @@ class ManagerMappings:
                 "the manager's mappings are refused, the last good ones stay in force",
                 extra={"op": "mappings.refused", "problem": str(problem)},
             )
+
+
+def _refused(why: str) -> None:
+    _log.warning("cannot hear the manager", extra={"op": "mappings.subscribe", "why": why})

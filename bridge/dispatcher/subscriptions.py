@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import Final
 
 from bridge.clock import Clock
-from bridge.errors import TransportError
 from bridge.journal.engine import Journal
 from bridge.journal.ledger import fact, keep_fact
+from bridge.mqtt.subscribing import Subscribing
 from bridge.mqtt.transport import Subscription, Transport
 
 _log = logging.getLogger(__name__)
 
-SUBSCRIBE_AGAIN_S: Final = 5.0
 SUBSCRIBED: Final = "subscriptions"
 """The fact under which the journal keeps them."""
 
@@ -36,13 +34,15 @@ class Subscriptions:
     ) -> None:
         self._transport = transport
         self._journal = journal
-        self._clock = clock
+        self._subscribing = Subscribing(transport, clock, self._subscribe, _refused)
         self._wanted = wanted
         self._made = made
         self._standing: tuple[str, ...] = ()
-        self._again = asyncio.Event()
-        self.problem: str | None = "not subscribed yet"
+
+    @property
+    def problem(self) -> str | None:
         """Why they do not stand; None when they do."""
+        return self._subscribing.problem
 
     async def restore(self) -> None:
         """Take over what an earlier life had subscribed to. Raises JournalError."""
@@ -50,36 +50,28 @@ class Subscriptions:
 
     def connected(self, *, session_present: bool) -> None:
         """A new connection; a broker that does not know our session has forgotten them all."""
-        self.problem = "subscribing"
         if not session_present:
             self._standing = ()
-        self._again.set()
-
-    def disconnected(self, reason: str) -> None:
-        self.problem = f"not connected: {reason}"
+        self._subscribing.connected()
 
     def changed(self) -> None:
         """Something else may be wanted."""
-        self._again.set()
+        self._subscribing.again()
 
     async def run(self) -> None:
         """See to it that they stand, until cancelled."""
-        while True:
-            await self._again.wait()
-            self._again.clear()
-            wanted = self._wanted()
-            try:
-                stale = [topic_filter for topic_filter in self._standing if topic_filter not in wanted]
-                await self._transport.subscribe([Subscription(topic_filter) for topic_filter in wanted])
-                if stale:
-                    await self._transport.unsubscribe(stale)
-            except TransportError as error:
-                self.problem = str(error)
-                _log.warning("cannot subscribe", extra={"op": "dispatcher.subscribe", "why": str(error)})
-                if self._transport.connected:
-                    await self._clock.sleep(SUBSCRIBE_AGAIN_S)
-                    self._again.set()
-                continue
-            self._standing, self.problem = wanted, None
-            self._made()
-            self._journal.post(keep_fact(SUBSCRIBED, wanted))
+        await self._subscribing.run()
+
+    async def _subscribe(self) -> None:
+        wanted = self._wanted()
+        stale = [topic_filter for topic_filter in self._standing if topic_filter not in wanted]
+        await self._transport.subscribe([Subscription(topic_filter) for topic_filter in wanted])
+        if stale:
+            await self._transport.unsubscribe(stale)
+        self._standing = wanted
+        self._made()
+        self._journal.post(keep_fact(SUBSCRIBED, wanted))
+
+
+def _refused(why: str) -> None:
+    _log.warning("cannot subscribe", extra={"op": "dispatcher.subscribe", "why": why})

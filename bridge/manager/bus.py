@@ -14,16 +14,15 @@ from bridge.clock import Clock
 from bridge.core.event import rfc3339
 from bridge.core.mapping_document import render
 from bridge.core.topics import DispatcherTopic, NodeTopic, SensorStateTopic, Topics, client_id
-from bridge.errors import TransportError
 from bridge.manager.mappings.in_force import InForce
 from bridge.manager.nodes import Nodes
 from bridge.manager.settings import ManagerSettings
 from bridge.manager.targets import Whereabouts, read_whereabouts
+from bridge.mqtt.subscribing import Subscribing
 from bridge.mqtt.transport import Connector, Delivery, Message, Publication, Sent, Subscription
 
 _log = logging.getLogger(__name__)
 
-SUBSCRIBE_AGAIN_S: Final = 5.0
 _LEAVES: Final = ("status", "info")
 DISPATCHERS: Final = 1000
 """So many are remembered; a site has one or two."""
@@ -55,8 +54,7 @@ class Bus:
         self._clock = clock
         self._topic = self._topics.mappings(settings.site)
         self._transport = connect(client_id(settings.site, "manager"), self)
-        self._subscribing: asyncio.Task[None] | None = None
-        self._subscription_problem: str | None = None
+        self._subscribing = Subscribing(self._transport, clock, self._subscribe, _refused)
         self._refused: str | None = None
         self.told: list[Callable[[str, Heard | None], None]] = []
         """Told of what each dispatcher says, and (None) of a status that was taken back."""
@@ -65,18 +63,22 @@ class Bus:
         in_force.changed.append(self._publish)
 
     async def __aenter__(self) -> Self:
+        self._listening = asyncio.create_task(self._subscribing.run(), name="manager hears dispatchers and nodes")
         await self._transport.__aenter__()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._subscribing is not None:
-            self._subscribing.cancel()
-            await asyncio.gather(self._subscribing, return_exceptions=True)
+        self._listening.cancel()
+        await asyncio.gather(self._listening, return_exceptions=True)
         await self._transport.__aexit__(*exc)
+
+    async def failed(self) -> None:
+        """Wait until the listening ends by an error, and raise it."""
+        await asyncio.shield(self._listening)
 
     def problem(self) -> str | None:
         """Why dispatchers do not hear of a change, if so."""
-        return self._transport.status or self._refused or self._subscription_problem
+        return self._transport.status or self._refused or self._subscribing.problem
 
     @property
     def connected_now(self) -> bool:
@@ -111,9 +113,7 @@ class Bus:
         for reconnected in self.reconnected:
             reconnected()
         self._publish()
-        if self._subscribing is not None:
-            self._subscribing.cancel()
-        self._subscribing = asyncio.create_task(self._subscribe(), name="manager hears dispatchers and nodes")
+        self._subscribing.connected()
 
     def disconnected(self, generation: int, reason: str) -> None:
         pass  # the transport's status says it
@@ -151,16 +151,7 @@ class Bus:
                 for one in (topics.status(site, "+"), topics.info(site, "+"), topics.state(site, "+", "+"))
             ),
         ]
-        while True:
-            try:
-                await self._transport.subscribe(wanted)
-            except TransportError as error:
-                self._subscription_problem = str(error)
-                _log.warning("cannot hear dispatchers and nodes", extra={"op": "bus.subscribe", "why": str(error)})
-                await self._clock.sleep(SUBSCRIBE_AGAIN_S)
-            else:
-                self._subscription_problem = None
-                return
+        await self._transport.subscribe(wanted)
 
     def _publish(self) -> None:
         if not self._transport.connected:
@@ -183,6 +174,10 @@ class Bus:
         elif publication.sent is Sent.REFUSED:
             self._refused = f"the broker refuses {self._topic}: {publication.reason or publication.code}"
             _log.error("mappings cannot be published", extra={"op": "bus.publish", "why": self._refused})
+
+
+def _refused(why: str) -> None:
+    _log.warning("cannot hear dispatchers and nodes", extra={"op": "bus.subscribe", "why": why})
 
 
 def _heard(payload: bytes, at: str) -> Heard | None:

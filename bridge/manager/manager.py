@@ -158,7 +158,9 @@ class Manager:
 
     async def failed(self) -> None:
         """Wait until a task ends by an error, and raise it."""
-        await first_failed(self._web.failed, self.recorder.failed, self._watched, self._asked, self._kept)
+        await first_failed(
+            self._web.failed, self.bus.failed, self.recorder.failed, self._watched, self._asked, self._kept
+        )
 
     async def _watched(self) -> None:
         await asyncio.shield(self._watching)

@@ -8,14 +8,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Final
 
 from bridge.clock import Clock
-from bridge.errors import NotRunning, TransportError
+from bridge.errors import NotRunning
+from bridge.mqtt.subscribing import Subscribing
 from bridge.mqtt.transport import Connector, Delivery, Message, Subscription, Transport
-
-SUBSCRIBE_AGAIN_S: Final = 5.0
 
 Heard = Callable[[Message], None]
 
@@ -31,18 +28,17 @@ class Onlooker:
         self, connect: Connector, clock: Clock, filters: Sequence[str], *, heard: Heard, gap: Callable[[str], None]
     ) -> None:
         self._transport: Transport = connect(f"gpio-bridge-record-{secrets.token_hex(6)}", self)
-        self._clock = clock
+        self._subscribing = Subscribing(self._transport, clock, self._subscribe, self._refused)
         self._filters = filters
         self._heard = heard
         self._gap = gap
         self._subscribed = asyncio.Event()
-        self._news = asyncio.Event()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, stop: asyncio.Event, started: Callable[[], None], *, address: str, timeout_s: float) -> None:
         """Listen until told to stop; `started` is called once subscribed. Raises NotRunning when no broker answers."""
         async with self._transport:
-            subscribing = asyncio.create_task(self._keep_subscribed(), name="onlooker subscribes")
+            subscribing = asyncio.create_task(self._subscribing.run(), name="onlooker subscribes")
             stopping = asyncio.create_task(stop.wait(), name="onlooker waits for its end")
             first = asyncio.create_task(self._subscribed.wait(), name="onlooker waits for the broker")
             ends = (subscribing, stopping, self._failed)
@@ -66,7 +62,7 @@ class Onlooker:
                 await asyncio.gather(subscribing, stopping, first, return_exceptions=True)
 
     def connected(self, generation: int, *, session_present: bool) -> None:
-        self._news.set()
+        self._subscribing.connected()
 
     def disconnected(self, generation: int, reason: str) -> None:
         if self._subscribed.is_set():
@@ -88,16 +84,9 @@ class Onlooker:
         except Exception as error:  # noqa: BLE001 - a listener must not raise; `run` does
             self._failed.set_exception(error)
 
-    async def _keep_subscribed(self) -> None:
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            try:
-                await self._transport.subscribe([Subscription(wanted) for wanted in self._filters])
-            except TransportError as error:
-                if self._transport.connected:
-                    self._told(partial(self._gap, str(error)))
-                    await self._clock.sleep(SUBSCRIBE_AGAIN_S)
-                    self._news.set()
-                continue
-            self._subscribed.set()
+    async def _subscribe(self) -> None:
+        await self._transport.subscribe([Subscription(wanted) for wanted in self._filters])
+        self._subscribed.set()
+
+    def _refused(self, why: str) -> None:
+        self._told(lambda: self._gap(why))

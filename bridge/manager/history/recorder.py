@@ -16,10 +16,11 @@ from bridge.clock import Clock, Timer
 from bridge.core import tombstone
 from bridge.core.event import Event, parse
 from bridge.core.topics import SensorEventTopic, Topics, client_id
-from bridge.errors import BridgeError, EventError, JournalError, TransportError
+from bridge.errors import BridgeError, EventError, JournalError
 from bridge.journal.engine import Journal
 from bridge.manager.history.points import MIGRATION, Bounds, Kept, Point, keep, tidy, trim
 from bridge.manager.settings import ManagerSettings
+from bridge.mqtt.subscribing import Subscribing
 from bridge.mqtt.transport import Connector, Delivery, Subscription
 
 _log = logging.getLogger(__name__)
@@ -68,8 +69,7 @@ class Recorder:
         self._site = settings.site
         self._filter = self._topics.event(settings.site, "+", "+")
         self._transport = connect(client_id(settings.site, "manager", "history"), self)
-        self._subscribing: asyncio.Task[None] | None = None
-        self._subscription_problem: str | None = None
+        self._subscribing = Subscribing(self._transport, clock, self._subscribe, _refused)
         self._points: dict[tuple[str, str, str], Point] = {}
         self._deliveries: list[Delivery] = []
         self._due = asyncio.Event()
@@ -83,12 +83,13 @@ class Recorder:
             await self.journal.__aenter__()
             self.journal.post(tidy)
         self._running = asyncio.create_task(self._run(), name="manager sensor history")
+        self._listening = asyncio.create_task(self._subscribing.run(), name="manager hears sensors")
         await self._transport.__aenter__()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         """Keep what waits, and acknowledge it, before the connection ends."""
-        tasks = [task for task in (self._running, self._subscribing) if task is not None]
+        tasks = (self._running, self._listening)
         for timer in (self._later, self._quiet):
             if timer is not None:
                 timer.cancel()
@@ -107,13 +108,15 @@ class Recorder:
             await self.journal.__aexit__(*exc)
 
     async def failed(self) -> None:
-        """Wait until the recording ends by an error, and raise it."""
-        await asyncio.shield(self._running)
+        """Wait until the listening or the recording ends by an error, and raise it."""
+        done, _ = await asyncio.wait((self._running, self._listening), return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
 
     @property
     def problem(self) -> str | None:
         """Why events are not kept, if so."""
-        return self.journal.problem or self._subscription_problem
+        return self.journal.problem or self._subscribing.problem
 
     async def flush(self) -> None:
         """Have everything on the disk that was heard until now. Raises JournalError when the disk takes nothing."""
@@ -137,9 +140,7 @@ class Recorder:
     # --- the transport's listener ---
 
     def connected(self, generation: int, *, session_present: bool) -> None:
-        if self._subscribing is not None:
-            self._subscribing.cancel()
-        self._subscribing = asyncio.create_task(self._subscribe(), name="manager hears sensors")
+        self._subscribing.connected()
 
     def disconnected(self, generation: int, reason: str) -> None:
         # Nobody can acknowledge these any more; what is not kept yet comes once more.
@@ -199,20 +200,11 @@ class Recorder:
         self._due.clear()
 
     async def _subscribe(self) -> None:
-        while True:
-            try:
-                if self.enabled:
-                    await self._transport.subscribe([Subscription(self._filter, retained="never")])
-                else:
-                    # The session may be of a time when it was: nothing is to be queued for it any more.
-                    await self._transport.unsubscribe([self._filter])
-            except TransportError as error:
-                self._subscription_problem = str(error)
-                _log.warning("cannot hear sensors", extra={"op": "history.subscribe", "why": str(error)})
-                await self._clock.sleep(AGAIN_S)
-            else:
-                self._subscription_problem = None
-                return
+        if self.enabled:
+            await self._transport.subscribe([Subscription(self._filter, retained="never")])
+        else:
+            # The session may be of a time when it was: nothing is to be queued for it any more.
+            await self._transport.unsubscribe([self._filter])
 
     async def _run(self) -> None:
         while True:
@@ -232,6 +224,10 @@ class Recorder:
                 "sensor history dropped events: too old when they came, of too many sensors, or beyond its size",
                 extra={"op": "history.dropped", **{name: number for name, number in lost.items() if number}},
             )
+
+
+def _refused(why: str) -> None:
+    _log.warning("cannot hear sensors", extra={"op": "history.subscribe", "why": why})
 
 
 def point_of(event: Event, now: datetime) -> Point:
