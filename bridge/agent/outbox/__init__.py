@@ -3,7 +3,7 @@
     accept -> one commit for all that came meanwhile -> publish, in turns -> confirmed -> purged
 
 It owns all sending and sending again of events (PROTOCOL.md, rules 1 to 5). Everything here runs on the loop's thread;
-what goes next is decided in `core/outbox.py`, what is stored how stands in `journal/outbox.py`.
+what goes next is decided in `core/outbox.py`, what is stored how stands in `journal/outbox/`.
 """
 
 from bridge.agent.outbox.acceptance import Accept
