@@ -12,31 +12,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from bridge.errors import TransportError
 from bridge.mqtt.acknowledgements import TOGETHER_S, Acknowledgements
+from bridge.mqtt.client import Client, ending, refusal, send_connect
 from bridge.mqtt.ending import Cause, Ended, Version
-from bridge.mqtt.packet import (
-    PUBACK,
-    PUBLISH,
-    UndecodableTopic,
-    decode_puback,
-    decode_publish,
-    encode_pubacks,
-    will_properties,
-)
+from bridge.mqtt.grants import Grants
+from bridge.mqtt.packet import PUBACK, PUBLISH, UndecodableTopic, decode_puback, decode_publish, encode_pubacks
 from bridge.mqtt.packet_ids import PacketIds
 from bridge.mqtt.publications import Publications, answer
 from bridge.mqtt.settings import MqttSettings
@@ -45,19 +34,11 @@ from bridge.mqtt.transport import Done, Message, Publication, Sent, Subscription
 
 _log = logging.getLogger(__name__)
 
-MAX_PACKET_BYTES: Final = 16 * 1024 * 1024
-"""What we take (MQTT 5); the broker drops what is larger. In 3.1.1 the protocol's own limit of 256 MiB holds."""
-
 READ_AHEAD: Final = 256
 """So many unacknowledged messages are read at most."""
 A_TURN: Final = 16
 """So many messages are read in one turn of the loop."""
 
-_RETAIN_HANDLING: Final = {"always": 0, "new": 1, "never": 2}  # MQTT 5.0, 3.8.3.1
-_ERROR: Final = 0x80  # MQTT 5.0, 2.4: reason codes from here on are failures
-_UNSUPPORTED_VERSION: Final = 0x84
-_NOT_ALLOWED: Final = (0x85, 0x86, 0x87, 0x8A, 0x8C)  # client id, user or password, not authorised, banned, method
-_TAKEN_OVER: Final = 0x8E
 _LINGER_S: Final = 2.0
 _PINGREQ: Final = b"\xc0\x00"  # MQTT 5.0, 3.12
 
@@ -72,29 +53,6 @@ class Owner:
     """What one wake-up brought, in order, each with its packet id."""
     ended: Callable[[Ended], None]
     """The connection is gone; every open publication has been told."""
-
-
-class _Client(paho.Client):
-    """paho's client over our stream, with our packet ids."""
-
-    def __init__(self, stream: Stream, packet_ids: PacketIds, client_id: str, version: Version) -> None:
-        five = version == "5"
-        super().__init__(
-            CallbackAPIVersion.VERSION2,
-            client_id,
-            clean_session=None if five else False,
-            protocol=MQTTProtocolVersion.MQTTv5 if five else MQTTProtocolVersion.MQTTv311,
-            reconnect_on_failure=False,
-            manual_ack=True,
-        )
-        self._stream = stream
-        self._packet_ids = packet_ids
-
-    def _create_socket(self) -> paho.SocketLike:  # the place where paho makes its sockets, since 2.0
-        return self._stream  # what paho uses of a socket is what Stream has
-
-    def _mid_generate(self) -> int:  # where paho takes the ids of subscriptions from
-        return self._packet_ids.take()
 
 
 class Connection:
@@ -126,26 +84,19 @@ class Connection:
         self._unacknowledged = 0
         self._read_ahead = min(READ_AHEAD, settings.receive_maximum)
         self._paused = False
-        self._grants: dict[int, asyncio.Future[list[ReasonCode]]] = {}
         self._acknowledgements = Acknowledgements()
         self._late: asyncio.TimerHandle | None = None  # when those that wait are looked at
         self._tick: asyncio.TimerHandle | None = None
         self._outgoing: list[bytes] = []
         self._packet_ids = PacketIds()
         self._client = self._make_client(client_id, will)
+        self._grants = Grants(self._client, self._packet_ids, settings, version)
         self._publications = Publications(self._send, self._packet_ids, five=self._five)
 
-    def _make_client(self, client_id: str, will: Message | None) -> _Client:
-        client = _Client(self._stream, self._packet_ids, client_id, self._version)
-        if self._settings.username is not None:
-            client.username_pw_set(self._settings.username, self._settings.read_password())
-        if will is not None:
-            packed = will_properties(will) if self._five else None
-            client.will_set(will.topic, will.payload, will.qos, will.retain, packed)
+    def _make_client(self, client_id: str, will: Message | None) -> Client:
+        client = Client(self._stream, self._packet_ids, client_id, self._settings, self._version, will)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
-        client.on_subscribe = self._on_granted
-        client.on_unsubscribe = self._on_granted
         client.on_socket_close = self._on_socket_close
         client.on_socket_register_write = self._on_register_write
         return client
@@ -157,20 +108,8 @@ class Connection:
 
     def open(self) -> None:
         """Send CONNECT and begin to read; the owner hears `opened` or `ended`."""
-        wanted: Properties | None = None
-        if self._five:
-            wanted = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho leaves it untyped
-            wanted.SessionExpiryInterval = min(int(self._settings.session_expiry_s), 0xFFFF_FFFF)
-            wanted.ReceiveMaximum = self._settings.receive_maximum
-            wanted.MaximumPacketSize = MAX_PACKET_BYTES
-        keepalive = min(math.ceil(self._settings.keepalive_s), 0xFFFF)
         self._loop.add_reader(self._fd, self._on_readable)
-        if self._five:
-            self._client.connect(
-                self._settings.host, self._settings.port, keepalive, clean_start=False, properties=wanted
-            )
-        else:
-            self._client.connect(self._settings.host, self._settings.port, keepalive)
+        send_connect(self._client, self._settings, self._version)
         self._tick = self._loop.call_later(self._settings.connect_timeout_s, self._give_up_waiting)
 
     # What the program asks for
@@ -202,22 +141,12 @@ class Connection:
     async def subscribe(self, subscriptions: Sequence[Subscription]) -> None:
         """Subscribe and wait for the answer. Raises TransportError that names the filters refused."""
         self._hand_over()  # what was published before leaves before
-        if self._five:
-            options = [
-                (s.filter, SubscribeOptions(s.qos, s.no_local, False, _RETAIN_HANDLING[s.retained]))
-                for s in subscriptions
-            ]
-            code, packet_id = self._client.subscribe(options)
-        else:
-            filters: list[tuple[str, int]] = [(s.filter, s.qos) for s in subscriptions]
-            code, packet_id = self._client.subscribe(filters)
-        await self._granted("subscribe to", [s.filter for s in subscriptions], code, packet_id)
+        await self._grants.subscribe(subscriptions)
 
     async def unsubscribe(self, filters: Sequence[str]) -> None:
         """Unsubscribe and wait for the answer. Raises TransportError."""
         self._hand_over()  # as above
-        code, packet_id = self._client.unsubscribe(list(filters))
-        await self._granted("unsubscribe from", filters, code, packet_id)
+        await self._grants.unsubscribe(filters)
 
     async def close(self) -> None:
         """Disconnect cleanly: the broker forgets the last will. Takes two seconds at most."""
@@ -411,29 +340,8 @@ class Connection:
         code: ReasonCode,
         _found: Properties | None,
     ) -> None:
-        if self._ended is not None:
-            return
-        if not flags.is_disconnect_packet_from_server:
-            self._ended = Ended(Cause.LOST, f"the connection was lost ({_words(code)})")
-        elif code.value == _TAKEN_OVER:
-            self._ended = Ended(Cause.TAKEN_OVER, "another client with the same client id took over the session")
-        else:
-            self._ended = Ended(Cause.LOST, f"it ended the connection: {_words(code)}")
-
-    def _on_granted(
-        self,
-        _client: paho.Client,
-        _data: object,
-        packet_id: int,
-        codes: list[ReasonCode],
-        _found: Properties | None,
-    ) -> None:
-        future = self._grants.pop(packet_id, None)
-        if future is None:
-            return
-        self._packet_ids.release(packet_id)
-        if not future.done():
-            future.set_result(codes)
+        if self._ended is None:
+            self._ended = ending(code, said_by_broker=flags.is_disconnect_packet_from_server)
 
     def _on_socket_close(self, _client: paho.Client, _data: object, _sock: object) -> None:
         self._loop.remove_reader(self._fd)  # at once: the kernel may give the number to another file
@@ -450,8 +358,9 @@ class Connection:
             return
         if self._connack is not None:
             (session_present, code), self._connack = self._connack, None
-            if code.value >= _ERROR:
-                self._ended = _refused(code, self._settings, self._version)
+            refused = refusal(code, self._settings, self._version)
+            if refused is not None:
+                self._ended = refused
             else:
                 self._accepted = True
                 if self._tick is not None:
@@ -471,25 +380,6 @@ class Connection:
             inbox, self._inbox = self._inbox, []
             self._owner.received(inbox)
 
-    async def _granted(self, what: str, filters: Sequence[str], code: MQTTErrorCode, packet_id: int | None) -> None:
-        if self._over or code != MQTTErrorCode.MQTT_ERR_SUCCESS or packet_id is None:
-            raise TransportError(f"cannot {what} {', '.join(filters)}: not connected to {self._settings.address}")
-        grant: asyncio.Future[list[ReasonCode]] = self._loop.create_future()
-        self._grants[packet_id] = grant
-        try:
-            async with asyncio.timeout(self._settings.connect_timeout_s):
-                codes = await grant
-        except TimeoutError as error:
-            raise TransportError(
-                f"cannot {what} {', '.join(filters)}: the broker at {self._settings.address} did not answer within"
-                f" {self._settings.connect_timeout_s:g} s"
-            ) from error
-        finally:
-            self._grants.pop(packet_id, None)
-        refused = [f"{f} ({_words(c)})" for f, c in zip(filters, codes, strict=False) if c.value >= _ERROR]
-        if refused:
-            raise TransportError(f"the broker at {self._settings.address} refused to {what} {', '.join(refused)}")
-
     def _end(self, ended: Ended, *, abort: bool = True) -> None:
         if self._over:
             return
@@ -505,21 +395,5 @@ class Connection:
         if abort:  # another file's by then
             self._stream.abort()
         self._publications.lose(ended.reason)
-        for grant in self._grants.values():
-            if not grant.done():
-                grant.set_exception(TransportError(f"the connection ended before the broker answered: {ended.reason}"))
+        self._grants.end(ended.reason)
         self._owner.ended(ended)
-
-
-def _refused(code: ReasonCode, settings: MqttSettings, version: Version) -> Ended:
-    said = _words(code)
-    if code.value == _UNSUPPORTED_VERSION:
-        return Ended(Cause.UNSUPPORTED, f"it does not speak MQTT {version} ({said})")
-    if code.value in _NOT_ALLOWED:
-        who = f"user {settings.username!r}" if settings.username is not None else "a client without a username"
-        return Ended(Cause.NOT_ALLOWED, f"it refused {who}: {said}; check username, password and the broker's users")
-    return Ended(Cause.LOST, f"it refused the connection: {said}")
-
-
-def _words(code: ReasonCode) -> str:
-    return code.getName().lower()
