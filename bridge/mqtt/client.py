@@ -66,6 +66,10 @@ class Client(paho.Client):
     def _mid_generate(self) -> int:  # where paho takes the ids of subscriptions from
         return self._packet_ids.take()
 
+    def await_no_pong(self) -> None:
+        """Wait no more for the answer to a ping: one that we did not read is not one that is late."""
+        self._ping_t = 0.0
+
 
 def send_connect(client: Client, settings: MqttSettings, version: Version) -> None:
     """Send CONNECT: a session that is kept, and as many messages in flight as the settings say (MQTT 5)."""

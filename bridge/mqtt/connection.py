@@ -4,8 +4,9 @@ A client is used for one connection and thrown away with it, so that nothing in 
 (PROTOCOL.md, rule 3). No thread of paho runs. What paho calls back is only noted down; it is told to the program after
 paho has returned, because paho holds locks while it calls, and an exception there would leave it half-way.
 
-paho has the session, the subscriptions and the keep-alive. Publications, which are nearly all of the traffic, pass it
-by on the same stream: whole packets, between paho's own, with packet ids from the same source.
+paho has the session, the subscriptions and the keep-alive (client.py, grants.py). Publications, which are nearly all
+of the traffic, pass it by on the same stream: whole packets, between paho's own (outgoing.py), with packet ids from the
+same source. Here the two meet: what comes on the stream goes to one of them, and is told in its order.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from bridge.mqtt.acknowledgements import TOGETHER_S, Acknowledgements
 from bridge.mqtt.client import Client, ending, refusal, send_connect
 from bridge.mqtt.ending import Cause, Ended, Version
 from bridge.mqtt.grants import Grants
+from bridge.mqtt.outgoing import Outgoing
 from bridge.mqtt.packet import PUBACK, PUBLISH, UndecodableTopic, decode_puback, decode_publish, encode_pubacks
 from bridge.mqtt.packet_ids import PacketIds
 from bridge.mqtt.publications import Publications, answer
@@ -74,7 +76,6 @@ class Connection:
         self._owner = owner
         self._five = version == "5"
         self._fd = stream.fileno()
-        self._writing = self._flush_due = False
         self._accepted = False
         self._over = False
         self._ended: Ended | None = None
@@ -87,11 +88,11 @@ class Connection:
         self._acknowledgements = Acknowledgements()
         self._late: asyncio.TimerHandle | None = None  # when those that wait are looked at
         self._tick: asyncio.TimerHandle | None = None
-        self._outgoing: list[bytes] = []
         self._packet_ids = PacketIds()
         self._client = self._make_client(client_id, will)
         self._grants = Grants(self._client, self._packet_ids, settings, version)
-        self._publications = Publications(self._send, self._packet_ids, five=self._five)
+        self._outgoing = Outgoing(stream, self._client, self._flushed)
+        self._publications = Publications(self._outgoing.send, self._packet_ids, five=self._five)
 
     def _make_client(self, client_id: str, will: Message | None) -> Client:
         client = Client(self._stream, self._packet_ids, client_id, self._settings, self._version, will)
@@ -127,25 +128,25 @@ class Connection:
             return
         packets = self._acknowledgements.add(packet_ids, self._unacknowledged, time.monotonic())
         if packets:
-            self._send_acknowledgements(packets)
+            self._outgoing.write(packets)
         elif self._late is None:
             self._late = self._loop.call_later(TOGETHER_S, self._acknowledge_late)
         self._unacknowledged = max(0, self._unacknowledged - len(packet_ids))
         if self._paused and self._unacknowledged <= self._read_ahead:
             self._paused = False
             self._stream.received_at = time.monotonic()
-            self._client._ping_t = 0.0  # noqa: SLF001 - an answer that we did not read is not one that is late
+            self._client.await_no_pong()
             self._loop.add_reader(self._fd, self._on_readable)
             self._loop.call_soon(self._on_readable)  # for what is read already and not yet understood
 
     async def subscribe(self, subscriptions: Sequence[Subscription]) -> None:
         """Subscribe and wait for the answer. Raises TransportError that names the filters refused."""
-        self._hand_over()  # what was published before leaves before
+        self._outgoing.hand_over()  # what was published before leaves before
         await self._grants.subscribe(subscriptions)
 
     async def unsubscribe(self, filters: Sequence[str]) -> None:
         """Unsubscribe and wait for the answer. Raises TransportError."""
-        self._hand_over()  # as above
+        self._outgoing.hand_over()  # as above
         await self._grants.unsubscribe(filters)
 
     async def close(self) -> None:
@@ -155,8 +156,8 @@ class Connection:
         self._ended = Ended(Cause.CLOSED, "disconnected")
         self._stream.linger = True
         self._client.loop_write()  # with that, paho is at the end of a packet
-        self._outgoing.append(self._acknowledgements.take(time.monotonic()))
-        self._hand_over()
+        self._outgoing.put(self._acknowledgements.take(time.monotonic()))
+        self._outgoing.hand_over()
         self._client.disconnect()
         self._client.loop_write()
         self._end(self._ended, abort=False)
@@ -205,7 +206,7 @@ class Connection:
         if self._late is not None and not self._over:  # else none waits
             packets = self._acknowledgements.make_room(self._unacknowledged, time.monotonic())
             if packets:
-                self._send_acknowledgements(packets)
+                self._outgoing.write(packets)
         if only_messages and stream.end is None and self._ended is None:
             self._tell_messages()
         else:
@@ -235,56 +236,14 @@ class Connection:
         except UndecodableTopic as undecodable:
             _log.warning("a message was dropped: its topic is no UTF-8", extra={"op": "mqtt.receive"})
             if undecodable.packet_id:
-                self._outgoing.append(encode_pubacks((undecodable.packet_id,)))
-                self._flush_soon()
+                self._outgoing.put(encode_pubacks((undecodable.packet_id,)))
 
-    def _flush(self) -> None:
-        self._flush_due = False
-        if self._over:
-            return
-        self._client.loop_write()
-        self._hand_over()
-        self._stream.flush()
-        wants = bool(self._stream.unsent or self._outgoing) or self._client.want_write()
-        if wants != self._writing:
-            self._writing = wants
-            if wants:
-                self._loop.add_writer(self._fd, self._flush)
-            else:
-                self._loop.remove_writer(self._fd)
-        if not self._stream.unsent and not self._outgoing:
+    def _flushed(self, left: bool) -> None:  # noqa: FBT001 - the only argument of a callback
+        """What waited has been written; whether all of it has left."""
+        if left:
             self._publications.flushed()
         if self._publications.answered or self._stream.end or self._ended:
             self._settle()
-
-    def _send(self, packet: bytes) -> None:
-        """Send a whole packet of ours.
-
-        The first one of a wake-up leaves at once, because it may be the only one; those that follow leave together.
-        """
-        if self._flush_due:
-            self._outgoing.append(packet)
-            return
-        if self._outgoing or self._client.want_write():
-            self._outgoing.append(packet)
-            self._hand_over()
-            self._stream.flush()
-        else:
-            self._stream.write(packet)
-        self._flush_soon()
-
-    def _hand_over(self) -> None:
-        """Put our packets into the stream, but never into the middle of a packet that paho could not finish."""
-        if self._outgoing and not self._client.want_write():
-            self._stream.put(b"".join(self._outgoing))
-            self._outgoing.clear()
-
-    def _send_acknowledgements(self, packets: bytes) -> None:
-        if self._flush_due or self._client.want_write():
-            self._outgoing.append(packets)
-            self._flush_soon()
-        elif not self._stream.write(packets):  # at once spares the loop a turn; what cannot leave now is seen to there
-            self._flush_soon()
 
     def _acknowledge_late(self) -> None:
         """Send what waits, or come back when it is due: the timer is not set anew for each acknowledgement."""
@@ -293,14 +252,9 @@ class Connection:
         if due_at is None or self._over:
             return
         if due_at <= now:
-            self._send_acknowledgements(self._acknowledgements.take(now))
+            self._outgoing.write(self._acknowledgements.take(now))
         else:
             self._late = self._loop.call_later(due_at - now, self._acknowledge_late)
-
-    def _flush_soon(self) -> None:
-        if not self._flush_due:
-            self._flush_due = True
-            self._loop.call_soon(self._flush)
 
     def _watch(self) -> None:
         """Each second, or more often with a short keep-alive: ping when it is time, notice a broker that is silent."""
@@ -309,7 +263,7 @@ class Connection:
             # What the broker answers is behind what we do not read; it must hear all the same that we are there.
             if not self._client.want_write():  # never in the middle of a packet
                 self._stream.send(_PINGREQ)
-                self._flush()
+                self._outgoing.flush()
             self._tick = self._loop.call_later(max(1.0, (keepalive_s or 4) / 2), self._watch)
             return
         silent_s = time.monotonic() - self._stream.received_at
@@ -348,7 +302,7 @@ class Connection:
         self._loop.remove_writer(self._fd)
 
     def _on_register_write(self, _client: paho.Client, _data: object, _sock: object) -> None:
-        self._flush_soon()
+        self._outgoing.flush_soon()
 
     # What follows from it
 
@@ -390,7 +344,7 @@ class Connection:
             if timer is not None:
                 timer.cancel()
         self._loop.remove_reader(self._fd)
-        self._loop.remove_writer(self._fd)
+        self._outgoing.end()
         self._client.on_socket_close = None  # paho calls it once more when the client is collected; the number may be
         if abort:  # another file's by then
             self._stream.abort()
