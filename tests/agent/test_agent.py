@@ -20,9 +20,10 @@ from bridge.core.confirm import Confirmed
 from bridge.core.confirm import encode as encode_confirm
 from bridge.core.event import Event, parse
 from bridge.core.topics import SensorEventTopic, Topics
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, TransportError
 from bridge.mqtt.memory import MemoryBroker, MemoryTransport
-from bridge.mqtt.transport import Delivery, Message, Subscription
+from bridge.mqtt.subscribing import SUBSCRIBE_AGAIN_S
+from bridge.mqtt.transport import Connector, Delivery, Listener, Message, Subscription, Transport
 from bridge.virtual.board import VirtualBoard
 
 Load = Callable[[str], AgentSettings]
@@ -100,12 +101,33 @@ class Bench:
         self.ear.transport.publish(Message(f"{BASE}/outputs/siren/set", orjson.dumps(command)))
 
 
+class Forbidding:
+    """Connects to a broker that grants no subscription as long as it is `forbidden`."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self.forbidden = True
+        self._broker = broker
+
+    def __call__(self, client_id: str, listener: Listener, *, will: Message | None = None) -> Transport:
+        transport = self._broker.connect(client_id, listener, will=will)
+        granted = transport.subscribe
+
+        async def subscribe(subscriptions: Sequence[Subscription]) -> None:
+            if self.forbidden:
+                raise TransportError("the broker refused to subscribe")
+            await granted(subscriptions)
+
+        transport.subscribe = subscribe  # type: ignore[method-assign] # this one transport is refused
+        return transport
+
+
 class Benches:
     """Starts agents on boards that survive them, with one broker and one state folder."""
 
     def __init__(self, settings: AgentSettings, clock: Clock) -> None:
         self.clock = clock
         self.broker = MemoryBroker(clock)
+        self.connect: Connector = self.broker.connect
         self.board = VirtualBoard(settings)
         self.ear = Ear(self.broker)
         self.listening = False
@@ -117,7 +139,7 @@ class Benches:
                 self.listening = True
                 await self.ear.transport.__aenter__()
             agent = await stack.enter_async_context(
-                Agent(self.board.settings, clock=self.clock, connect=self.broker.connect, board=self.board)
+                Agent(self.board.settings, clock=self.clock, connect=self.connect, board=self.board)
             )
             if isinstance(self.clock, VirtualClock):
                 # Every pin is open and its contact at rest: what is driven from now on is an edge.
@@ -331,6 +353,24 @@ async def test_a_connection_that_comes_back_finds_every_state_told_again(benches
             f"{BASE}/status",
             f"{BASE}/outputs/+/set",
         }
+
+
+async def test_events_go_out_though_the_broker_lets_us_hear_nothing_and_are_confirmed_once_it_does(
+    benches: Make, until: Until
+) -> None:
+    made = benches()
+    made.connect = forbidding = Forbidding(made.broker)
+    async with made.run() as bench:
+        await until(lambda: bench.ear.names("front-door") == ["motion.ended (initial)"])
+        assert bench.agent.health.not_ready()["subscriptions"] == "the broker refused to subscribe"
+        assert bench.agent.backlog > 0
+
+        forbidding.forbidden = False
+        await bench.clock.advance(SUBSCRIBE_AGAIN_S)
+        assert "subscriptions" not in bench.agent.health.not_ready()
+        await bench.board.drive("front-door", "motion")
+        await until(lambda: bench.ear.names("front-door")[-1] == "motion.detected")
+        await until(lambda: bench.agent.backlog == 0)
 
 
 async def test_health_and_metrics_are_served(benches: Make, until: Until) -> None:
