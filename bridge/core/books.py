@@ -6,12 +6,13 @@ when that is on the disk. What may not live here: what becomes of an event.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from bridge.core.dedup import Dedup, SourceRow
 from bridge.core.event import Identity
 from bridge.core.invocation import DeadLetter
-from bridge.core.mapping_state import LAST, StateChange, last_key, sensor_of
+from bridge.core.mapping_state import LAST, MappingState, StateChange, last_key, sensor_of
 from bridge.core.patience import Left, Patience
 from bridge.core.receipts import Receipts, Ticket
 from bridge.core.records import Commit, Record, Restored
@@ -26,6 +27,7 @@ class Books:
 
     def __init__(self, restored: Restored, *, acknowledge_stored: bool) -> None:
         self.acknowledge_stored = acknowledge_stored
+        self.state: Final[MappingState] = restored.state
         self.receipts = Receipts()
         self.dedup = Dedup.restore(restored.sources, restored.ids)
         self._entries: dict[Identity, Entry] = {}
@@ -81,15 +83,17 @@ class Books:
         self._letters.append(letter)
         entry.must_commit = True
 
-    def remember(self, change: StateChange, entry: Entry | None) -> None:
-        """The mapping state has changed.
+    def remember(self, changes: Sequence[StateChange], entry: Entry | None) -> None:
+        """Change the mapping state, on behalf of an event if there is one.
 
         What an event changes is kept before it is acknowledged, except what was last known of a sensor: that is only
         looked at, and told again by the next event.
         """
-        self._changes[change.key] = change
-        if entry is not None and not change.key.startswith(LAST):
-            entry.must_commit = True
+        self.state.apply(changes)
+        for change in changes:
+            self._changes[change.key] = change
+            if entry is not None and not change.key.startswith(LAST):
+                entry.must_commit = True
 
     def replay(self, number: int) -> None:
         """A dead letter has become an invocation again."""

@@ -7,7 +7,8 @@ from typing import Any, Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from bridge.core.delivery import LATEST, MAX_AGE, Ledger
+from bridge.core.delivery import Ledger
+from bridge.core.ends import LATEST, MAX_AGE
 from bridge.core.invocation import Invocation
 from bridge.core.mapping_state import KINDS
 from bridge.core.retry import Outcome, Verdict

@@ -13,6 +13,7 @@ from bridge.core.dedup import RUNS
 from bridge.core.delivery import GATHER, Ledger, Limits
 from bridge.core.event import Event, Observation, encode, parse, parse_foreign
 from bridge.core.mapping import Cooldown, Mapping, MappingSet
+from bridge.core.mapping_state import MAX_KEPT, LastValue, MappingState, last_change
 from bridge.core.receipts import Ticket
 from bridge.core.records import Commit, Restored
 from bridge.core.retry import Outcome, RetryPolicy, Verdict
@@ -30,6 +31,7 @@ from bridge.core.steps import (
     Effect,
     Ended,
     Expired,
+    Forgotten,
     Ignored,
     Input,
     Instant,
@@ -792,6 +794,17 @@ def test_two_events_with_one_id_break_nothing() -> None:
     bench.attempted("x:m", Verdict.REFUSED)
     bench.attempted("x:m:on-failure")
     assert bench.ledger.open_invocations == 0
+
+
+def test_too_much_mapping_state_gives_way_to_newer_and_that_is_told() -> None:
+    known = LastValue("motion.detected", True, START, "motion.detected")
+    state = MappingState.restore(last_change(f"pi-1/old-{number}", known) for number in range(MAX_KEPT))
+    bench = Bench(mapping(initial="changed"), restored=Restored(state=state))
+    bench.receive(event())
+
+    assert [told.keys for told in bench.told(Forgotten)] == [("last|pi-1/old-0",)]
+    assert "pi-1/old-0" not in state.last
+    assert "pi-1/door" in state.last
 
 
 def test_an_outcome_nobody_waits_for_changes_nothing() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from bridge.core.delivery import MAPPING_REMOVED, Limits
+from bridge.core.delivery import Limits
+from bridge.core.ends import MAPPING_REMOVED
 from bridge.core.long_lanes import SLOW_S
 from bridge.core.mapping import MappingSet
 from bridge.core.records import Commit, Record, Restored, Shelved
