@@ -1,6 +1,4 @@
-"""Where the mapping set comes from: a YAML file that is read again when it changes; a bad one keeps the last good set.
-
-manager_mappings.py has the other source, with the same methods.
+"""The mapping set of a YAML file that is read again when it changes; a bad one keeps the last good set.
 
 The last good set is kept in the state folder, so that a restart with a broken file still serves what was served before.
 """
@@ -11,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 from bridge.clock import Clock
 from bridge.config import Mark, compose, mark_of, text_of, understood
@@ -21,40 +19,6 @@ from bridge.mapping_file import decode_mappings
 from bridge.mapping_file.watch import changes
 
 _log = logging.getLogger(__name__)
-
-
-class MappingSource(Protocol):
-    """Where the mapping set comes from."""
-
-    problem: ConfigError | None
-    """Why the newest set is not in force; None when it is."""
-
-    @property
-    def source(self) -> str:
-        """What it is, in a word."""
-
-    @property
-    def version(self) -> str:
-        """Of the set in force."""
-
-    @property
-    def subscription_problem(self) -> str | None:
-        """Why nothing new can be heard of; None when all is well."""
-
-    async def __aenter__(self) -> Self:
-        """Begin to listen."""
-
-    async def __aexit__(self, *exc: object) -> None:
-        """Listen no more."""
-
-    async def first(self) -> MappingSet:
-        """The set to start with. Raises BridgeError when there is none."""
-
-    async def watch(self, replaced: Callable[[MappingSet], None]) -> None:
-        """Call `replaced` with each good new version, until cancelled."""
-
-    async def reload(self, replaced: Callable[[MappingSet], None]) -> None:
-        """Look for a new version now."""
 
 
 class Kept:

@@ -15,9 +15,9 @@ from bridge.core.invocation import Invocation
 from bridge.core.mapping import MappingSet
 from bridge.core.mapping_state import MAX_KEPT, cooldown_change
 from bridge.core.retry import Verdict
-from bridge.core.steps import Effect, Ended, Input
+from bridge.core.steps import Effect, Ended, Input, Instant
 from bridge.core.tombstone import Tombstone, encode_tombstone
-from bridge.dispatcher import dispatcher as dispatcher_module
+from bridge.dispatcher import attempts as attempts_module
 from bridge.dispatcher.invoker import Done
 from bridge.dispatcher.mappings import MappingFile
 from tests.dispatcher.conftest import FRONT_DOOR, OK, TOPICS, LaterClock, RecordingInvoker, Site, failing, motion, until
@@ -263,7 +263,7 @@ async def test_stopping_lets_an_attempt_under_way_end_and_records_it(site: Site)
 async def test_stopping_gives_up_an_attempt_that_does_not_end_and_the_next_life_makes_it_again(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatcher_module, "DRAIN_S", 0.05)
+    monkeypatch.setattr(attempts_module, "DRAIN_S", 0.05)
     site.write_mappings(ONE)
     site.invoker.hold = asyncio.Event()
     await site.start()
@@ -304,7 +304,7 @@ async def test_rule_17_a_fenced_dispatcher_hears_of_no_attempt_and_begins_none(s
     site.invoker.hold.set()
     began = asyncio.get_running_loop().time()
     await site.stop()
-    assert asyncio.get_running_loop().time() - began < dispatcher_module.DRAIN_S
+    assert asyncio.get_running_loop().time() - began < attempts_module.DRAIN_S
     assert site.invoker.ids == ["event-1:greet"]
     assert dispatcher.ledger.open_events == 2
 
@@ -335,14 +335,15 @@ async def test_what_ends_in_one_turn_of_the_loop_is_one_step_in_its_order(site: 
         site.client.publish(FRONT_DOOR.text, motion(sequence))
     await until(lambda: len(site.invoker.calls) == 10, "under way")
     ended: list[list[str]] = []
-    step = dispatcher.step
+    ledger = dispatcher.ledger
+    step = ledger.step
 
-    def watched(inputs: Iterable[Input]) -> list[Effect]:
-        effects = step(inputs)
+    def watched(inputs: Iterable[Input], now: Instant) -> list[Effect]:
+        effects = step(inputs, now)
         ended.append([effect.invocation.id for effect in effects if isinstance(effect, Ended)])
         return effects
 
-    dispatcher.step = watched  # type: ignore[method-assign] # it looks on
+    ledger.step = watched  # type: ignore[method-assign] # it looks on
     site.invoker.hold.set()
     await until(lambda: dispatcher.ledger.open_events == 0, "finished")
     assert [ids for ids in ended if ids] == [[f"event-{n}:greet" for n in range(1, 11)]]
