@@ -95,6 +95,10 @@ class Mosquitto:
         """Let a paused process go on."""
         self._signal(signal.SIGCONT)
 
+    def reload(self) -> None:
+        """Make it read its access list again (SIGHUP)."""
+        self._signal(signal.SIGHUP)
+
     def wipe(self) -> None:
         """Make a stopped broker forget its sessions, queues and retained messages."""
         assert self._process is None, "stop or kill the broker first"

@@ -2,6 +2,9 @@
 
 The one at work is fenced in two ways. It stops invoking at once when it hears of a later claim, or loses the broker and
 with it the word on who is at work; and both use one MQTT client id for events, so that the broker serves one alone.
+
+Nobody decides before it has heard its own status come back: a broker whose access list forbids to hear or to say one
+grants the subscription all the same (Mosquitto does), and each of the two would take itself for the only one.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Self
+from typing import Final, Self
 
 import orjson
 from prometheus_client import CollectorRegistry, Gauge
@@ -23,6 +26,7 @@ from bridge.dispatcher.intake import read_object
 from bridge.dispatcher.settings import DispatcherSettings
 from bridge.dispatcher.whereabouts import where
 from bridge.errors import TransportError
+from bridge.mqtt.subscribing import Subscribing
 from bridge.mqtt.transport import Connector, Delivery, Message, Subscription
 from bridge.runtime.http import Server
 from bridge.service import Health, status_server
@@ -30,6 +34,9 @@ from bridge.service import Health, status_server
 _log = logging.getLogger(__name__)
 
 Make = Callable[[], Dispatcher]
+
+ECHO_S: Final = 10.0
+"""So soon a status that the broker lets through has come back."""
 
 
 class PairedDispatcher:
@@ -48,18 +55,25 @@ class PairedDispatcher:
         self._topic = self._topics.dispatcher(settings.site, settings.id, "status")
         self._pair = Pair(settings.id, settings.standby.takeover_after_s)
         self._registry = CollectorRegistry()
-        self._active = Gauge("gpio_bridge_dispatcher_active", "1 for the one at work", registry=self._registry)
+        self._active = active_gauge(self._registry)
         self._changed = asyncio.Event()
         self._timer: Timer | None = None
         self._server: Server | None = None
+        self._said = b""
+        self._told: tuple[int, Role, bytes] | None = None
+        """What the last status told, and in which connection."""
+        self._echo: asyncio.Future[bool] | None = None
+        """While we wait for our own status: whether it has come back."""
         self._transport = connect(
             client_id(settings.site, "dispatcher", f"{settings.id}-watch"),
             self,
             will=Message(self._topic, self._status(OFFLINE), retain=True),
         )
+        self._subscribing = Subscribing(self._transport, clock, self._introduce, self._unheard)
         self._stack = AsyncExitStack()
         self._works = AsyncExitStack()
         self.health.require_ready("mqtt", lambda: self._transport.status)
+        self.health.require_ready("pair", lambda: self._subscribing.problem)
 
     @property
     def role(self) -> Role:
@@ -73,6 +87,8 @@ class PairedDispatcher:
             self._transport.set_farewell(Message(self._topic, self._status(OFFLINE), retain=True))
             await stack.enter_async_context(self._transport)
             self._failure = asyncio.get_running_loop().create_future()
+            self._listening = asyncio.create_task(self._subscribing.run(), name="dispatcher pair listens")
+            stack.push_async_callback(_cancelled, self._listening)
             self._following = asyncio.create_task(self._follow(), name="dispatcher pair")
             stack.push_async_callback(_cancelled, self._following)
             self._stack = stack.pop_all()
@@ -86,26 +102,31 @@ class PairedDispatcher:
 
     async def failed(self) -> None:
         """Wait until a task, or the dispatcher at work, ends by an error, and raise it."""
-        await asyncio.wait((self._following, self._failure), return_when=asyncio.FIRST_COMPLETED)
-        for ended in (self._failure, self._following):
+        tasks = (self._failure, self._following, self._listening)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for ended in tasks:
             if ended.done():
                 ended.result()
 
     # --- the watch connection's listener ---
 
     def connected(self, generation: int, *, session_present: bool) -> None:
-        self._pair.connected(self._clock.monotonic())
+        self._subscribing.connected()
         self._changed.set()
 
     def disconnected(self, generation: int, reason: str) -> None:
         self._pair.disconnected()
+        self._came_back(came=False)
         self._changed.set()
 
     def received(self, batch: Sequence[Delivery]) -> None:
         for delivery in batch:
             topic = self._topics.parse(delivery.message.topic)
+            message = delivery.message
             if isinstance(topic, DispatcherTopic) and topic.leaf == "status":
-                self._pair.heard(topic.dispatcher, _peer(delivery.message.payload), self._clock.monotonic())
+                if topic.dispatcher == self.settings.id and message.payload == self._said and not message.retain:
+                    self._came_back(came=True)
+                self._pair.heard(topic.dispatcher, _peer(message.payload), self._clock.monotonic())
         self._transport.acknowledge(batch)
         self._changed.set()
 
@@ -113,7 +134,6 @@ class PairedDispatcher:
 
     async def _follow(self) -> None:
         """Carry out what the pair decides, one change after the other."""
-        told: tuple[int, Role, bytes] | None = None
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -121,30 +141,62 @@ class PairedDispatcher:
             if self._pair.role is Role.STANDBY and self.dispatcher is not None:
                 await self._stop_work()
                 await self._serve_status()
-            connection = (self._transport.generation, self._pair.role, self._mappings())
-            if self._transport.connected and connection != told and await self._say():
-                told = connection
+            if self._subscribing.problem is None and self._telling() != self._told:
+                self._say()
             if self._pair.role is Role.ACTIVE and self.dispatcher is None:
                 await self._start_work()
             if self.dispatcher is not None and self._pair.role is Role.STANDBY:
                 self._changed.set()  # it changed while we were at it
 
-    async def _say(self) -> bool:
-        """Listen to the others, and tell them what we are; whether that went well."""
+    async def _introduce(self) -> None:
+        """Listen to the others, and tell them what we are; from when we hear it ourselves we decide.
+
+        What the others have said before has been heard by then: a broker delivers in order. Raises TransportError.
+        """
+        generation = self._transport.generation
+        everybody = self._topics.dispatcher(self.settings.site, "+", "status")
+        await self._transport.subscribe([Subscription(everybody, retained="always")])
+        echo = self._echo = asyncio.get_running_loop().create_future()
+        self._say()
+        timer = self._clock.call_at(self._clock.monotonic() + ECHO_S, lambda: self._came_back(came=False))
         try:
-            everybody = self._topics.dispatcher(self.settings.site, "+", "status")
-            await self._transport.subscribe([Subscription(everybody, retained="always")])
-        except TransportError as error:
-            _log.warning("cannot watch the other dispatcher", extra={"op": "pair", "why": str(error)})
-            return False
-        self._transport.publish(Message(self._topic, self._status(self._pair.role.value), retain=True))
-        return True
+            came = await echo
+        finally:
+            timer.cancel()
+            self._echo = None
+        if not came:
+            raise TransportError(
+                f"its own status does not come back within {ECHO_S:g} s: the broker's access list must let it write "
+                f"{self._topic} and read {everybody}"
+            )
+        if self._transport.connected and self._transport.generation == generation:
+            self._pair.connected(self._clock.monotonic())
+        self._changed.set()
+
+    def _came_back(self, *, came: bool) -> None:
+        if self._echo is not None and not self._echo.done():
+            self._echo.set_result(came)
+
+    def _unheard(self, why: str) -> None:
+        _log.warning("cannot hear the other dispatcher, and so takes no turn", extra={"op": "pair", "why": why})
+
+    def _say(self) -> None:
+        """Tell the others what we are."""
+        self._told = self._telling()
+        self._said = self._status(self._pair.role.value)
+        self._transport.publish(Message(self._topic, self._said, retain=True))
+
+    def _telling(self) -> tuple[int, Role, bytes]:
+        """What the status tells, to see when it has to be told anew."""
+        mappings = b"" if self.dispatcher is None else orjson.dumps(self.dispatcher.mappings_status())
+        return self._transport.generation, self._pair.role, mappings
 
     async def _start_work(self) -> None:
         await self._works.aclose()  # its port is the dispatcher's now
         _log.warning("this dispatcher is at work now", extra={"op": "pair.active", "term": self._pair.term})
         dispatcher = self._make()
         dispatcher.status_changed = self._changed.set
+        dispatcher.registry.register(self._active)
         self._works = AsyncExitStack()
         await self._works.enter_async_context(dispatcher)
         self._works.push_async_callback(_cancelled, asyncio.create_task(self._watch(dispatcher), name="pair watches"))
@@ -202,9 +254,10 @@ class PairedDispatcher:
             return self.dispatcher.port
         return self._server.port if self._server is not None else None
 
-    def _mappings(self) -> bytes:
-        """What the status says of the mappings in force, to see when it has to be said anew."""
-        return b"" if self.dispatcher is None else orjson.dumps(self.dispatcher.mappings_status())
+
+def active_gauge(registry: CollectorRegistry) -> Gauge:
+    """Which one of a pair is at work."""
+    return Gauge("gpio_bridge_dispatcher_active", "Of a pair: 1 for the one at work, else 0", registry=registry)
 
 
 def _peer(payload: bytes) -> Peer:

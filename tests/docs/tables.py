@@ -19,6 +19,7 @@ from bridge.agent.sensors import SensorSettings
 from bridge.agent.sensors.settings import Limits
 from bridge.agent.settings import AgentSettings
 from bridge.dispatcher.metrics import Metrics as DispatcherMetrics
+from bridge.dispatcher.pair import active_gauge
 from bridge.dispatcher.settings import DispatcherSettings
 from bridge.engine_door.metrics import Metrics as EngineDoorMetrics
 from bridge.engine_door.settings import EngineDoorSettings
@@ -212,6 +213,7 @@ def _dispatcher_registry() -> CollectorRegistry:
         open_events=0, stored_events=0, open_invocations=0, running=0, unacknowledged=0, parked=(), waiting=0
     )
     DispatcherMetrics(registry).observe(cast("Any", nothing))
+    active_gauge(registry)
     return with_disk(registry)
 
 

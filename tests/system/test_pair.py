@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from bridge.mqtt.paho import connector
 from bridge.mqtt.transport import Subscription
 from tests.dispatcher.conftest import FRONT_DOOR, Client, motion, until
 from tests.mosquitto import Mosquitto
+from tests.ports import free_port
 from tests.real_parts import require
 from tests.system.processes import ask
 
@@ -58,10 +59,11 @@ class Spare:
 
     def __init__(self, folder: Path, name: str, mqtt_port: int, gateway: str) -> None:
         self.name = name
+        self.port = free_port()
         self._config = folder / f"{name}.yaml"
         self._config.write_text(
             f"version: 1\nid: {name}\nstate_dir: {name}\nmappings: mappings.yaml\nclock: always\n"
-            f"mqtt: {{port: {mqtt_port}}}\ngateway: {{url: '{gateway}'}}\nhttp: {{port: 0}}\n"
+            f"mqtt: {{port: {mqtt_port}}}\ngateway: {{url: '{gateway}'}}\nhttp: {{port: {self.port}}}\n"
             "standby: {takeover_after: 500ms}\n",
             encoding="utf-8",
         )
@@ -152,3 +154,52 @@ async def test_rule_17_the_standby_takes_over_from_one_that_is_killed_under_load
     _, audit = await asyncio.to_thread(ask, ports[after], "/v1/audit")
     assert (after, audit["missing"], audit["gaps"]) == (standby, 0, [])
     assert audit["late"] == []  # what the first one had confirmed, or stored, does not count here
+
+
+OTHERS = """
+topic readwrite gpio-bridge/v1/home/nodes/#
+topic readwrite gpio-bridge/v1/home/dispatchers/+/marker
+"""
+STATUS = "gpio-bridge/v1/home/dispatchers/+/status"
+
+
+@pytest.mark.parametrize("allowed", ["write", "read"])
+async def test_rule_17_two_that_the_broker_does_not_let_hear_each_other_are_not_both_at_work(
+    tmp_path: Path, stack: AsyncExitStack, allowed: str
+) -> None:
+    """Mosquitto grants a subscription of which its access list lets nothing through."""
+    require("mosquitto")
+    (tmp_path / "mappings.yaml").write_text(MAPPINGS, encoding="utf-8")
+    rules = tmp_path / "acl"
+    rules.write_text(f"{OTHERS}topic {allowed} {STATUS}\n", encoding="utf-8")
+    rules.chmod(0o600)
+    broker = Mosquitto(tmp_path, access=("allow_anonymous true", f"acl_file {rules}"))
+    broker.start()
+    stack.callback(broker.stop)
+    spares = [Spare(tmp_path, name, broker.port, "http://127.0.0.1:9") for name in ("one", "two")]
+    for spare in spares:
+        await spare.start()
+        stack.push_async_callback(spare.end, signal.SIGKILL)
+
+    async def states() -> set[str]:
+        found = set()
+        for spare in spares:
+            _, metrics = await asyncio.to_thread(ask, spare.port, "/metrics")
+            _, ready = await asyncio.to_thread(ask, spare.port, "/readyz")
+            at_work = "gpio_bridge_dispatcher_active 1.0" in str(metrics)
+            unheard = "its own status does not come back" in str(ready)
+            found.add("at work" if at_work else "unheard" if unheard else "")
+        return found
+
+    await eventually(states, {"unheard"})
+    rules.write_text(f"{OTHERS}topic readwrite {STATUS}\n", encoding="utf-8")
+    broker.reload()
+    await eventually(states, {"at work", ""})
+
+
+async def eventually(found: Callable[[], Awaitable[set[str]]], wanted: set[str]) -> None:
+    """The deadline is only for a failing test; two at work at once are a failure at any time."""
+    async with asyncio.timeout(60):
+        while (now := await found()) != wanted:
+            assert now != {"at work"}
+            await asyncio.sleep(0.1)
