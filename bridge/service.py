@@ -23,6 +23,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from bridge.clock import Clock
+from bridge.errors import BridgeError
 from bridge.runtime.http import Request, Response, Server
 
 _log = logging.getLogger(__name__)
@@ -146,6 +147,18 @@ def _settle_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
+
+
+def make_folder(folder: Path, *, mode: int = 0o777) -> None:
+    """Make a folder for a program's state where there is none, with those above it. Raises BridgeError."""
+    try:
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as error:
+        # Of several that are missing, the system names the one that cannot be made; a link to nowhere "exists".
+        raise BridgeError(
+            f"cannot make the folder {folder}: {error.strerror or error} ({error.filename}); "
+            "check who owns what is there, or give the program another folder with state_dir"
+        ) from error
 
 
 class Notifier:

@@ -26,7 +26,7 @@ from bridge.core.topics import Topics
 from bridge.errors import BridgeError
 from bridge.mqtt.transport import Connector
 from bridge.runtime.http import Server
-from bridge.service import Disk, Health, status_server
+from bridge.service import Disk, Health, make_folder, status_server
 from bridge.ulid import mint
 
 _log = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ class Agent:
 
     def _new_outbox(self) -> Outbox:
         settings = self.settings
-        settings.state_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(settings.state_dir)
         return Outbox(
             settings.state_dir / "outbox.db",
             Topics(settings.root),

@@ -51,7 +51,7 @@ from bridge.journal.drops import load_drops
 from bridge.journal.engine import Journal
 from bridge.journal.ledger import MIGRATIONS, load
 from bridge.mqtt.transport import Connector, Message
-from bridge.service import Disk, Health
+from bridge.service import Disk, Health, make_folder
 from bridge.ulid import mint
 
 _log = logging.getLogger(__name__)
@@ -171,7 +171,7 @@ class Dispatcher:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._source)
             mappings = await self._source.first()  # before anything else: without them there is nothing to do (rule 6)
-            self.settings.state_dir.mkdir(parents=True, exist_ok=True)
+            make_folder(self.settings.state_dir)
             await stack.enter_async_context(self._journal)
             await self._quarantine.open()
             stack.callback(lambda: self._quarantine.close(broken=self.broken))

@@ -44,7 +44,7 @@ from bridge.manager.topic_annotations import TopicAnnotations
 from bridge.manager.web import Web
 from bridge.mapping_file.timezone import local_timezone
 from bridge.mqtt.transport import Connector
-from bridge.service import Disk, Health, first_failed, page
+from bridge.service import Disk, Health, first_failed, make_folder, page
 
 _log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class Manager:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            self.settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self.settings.state_dir, mode=0o700)
             await stack.enter_async_context(self._journal)
             await self.store.open()
             self._guard.look()

@@ -33,8 +33,15 @@ def held(lock: Path, taken: str) -> Iterator[None]:
 
 
 def emptied(folder: Path) -> Path:
-    """A folder, without what a program that was killed has left in it. Only who holds the lock may call this."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir()
+    """A folder, without what a program that was killed has left in it. Only who holds the lock may call this.
+
+    Raises BridgeError when something else is in its place, or somebody else's.
+    """
+    try:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BridgeError(f"cannot empty the folder {folder}: {reason} ({error.filename}); move it away") from error
     return folder

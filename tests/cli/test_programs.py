@@ -101,6 +101,33 @@ def test_an_agent_loads_nothing_of_the_server_side(agent_file: Path) -> None:
     assert done.stdout.splitlines()[-1] == "0 []"
 
 
+@pytest.mark.parametrize(
+    ("program", "more"),
+    [
+        ("agent", "node: pi-9\npins: {factory: mock}\n"),
+        ("dispatcher", "gateway: {url: 'http://127.0.0.1:9'}\nmappings: mappings.yaml\n"),
+        ("gateway", "port: 0\nmetrics: {port: 0}\n"),
+        ("manager", "mappings: mappings.yaml\nhttp: {port: 0}\n"),
+    ],
+)
+def test_a_program_whose_state_folder_cannot_be_made_says_so_in_one_line(
+    program: str, more: str, tmp_path: Path, command: Command
+) -> None:
+    (tmp_path / "mappings.yaml").write_text(MAPPINGS, encoding="utf-8")
+    (tmp_path / "taken").write_text("a file", encoding="utf-8")
+    file = tmp_path / f"{program}.yaml"
+    file.write_text(f"version: 1\nstate_dir: taken/state\n{more}", encoding="utf-8")
+
+    result = command(program, "--config", str(file))
+
+    assert result.returncode == exit_codes.FAILED
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("gpio-bridge: cannot ")
+    assert str(tmp_path / "taken") in last
+    assert "Not a directory" in last
+    assert "Traceback" not in result.stderr
+
+
 def test_up_is_found_and_driven_from_a_second_terminal(config: Path, start: Start, command: Command) -> None:
     up = start("up", "--config", str(config), "--ports", "auto")
     up.wait_for("gpio-bridge simulate front-door motion")

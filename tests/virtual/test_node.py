@@ -10,6 +10,7 @@ import pytest
 from bridge.clock import RealClock
 from bridge.errors import BridgeError
 from bridge.mqtt.memory import MemoryBroker
+from bridge.virtual.folder import emptied
 from bridge.virtual.node import VirtualNode
 from tests.virtual.test_board import settings
 
@@ -51,3 +52,11 @@ def test_a_state_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file", encoding="utf-8")
     with pytest.raises(BridgeError, match=r"cannot write .*/state/virtual\.lock: "):
         made(tmp_path / "state")
+
+
+def test_what_stands_in_the_place_of_a_folder_that_is_to_be_emptied_is_told_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "virtual"
+    file.write_text("somebody's", encoding="utf-8")
+    with pytest.raises(BridgeError, match=r"cannot empty the folder .*/virtual: Not a directory .*; move it away"):
+        emptied(file)
+    assert file.read_text(encoding="utf-8") == "somebody's"

@@ -28,6 +28,7 @@ from bridge.gateway.background import Background
 from bridge.gateway.settings import GatewaySettings
 from bridge.openfaas.deployment import Deployment, FunctionStatus, LogLine, Usage
 from bridge.openfaas.stack_file import fingerprint, load_stack
+from bridge.service import make_folder
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class LocalBackend:
         self._lifeline: tuple[int, int] | None = None
 
     async def __aenter__(self) -> Self:
-        self._settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._settings.state_dir, mode=0o700)
         self.secrets.open()
         records = self._restored()
         # Functions watch one end and stop when the other closes, where the system cannot end them with us.

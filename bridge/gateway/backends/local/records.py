@@ -14,6 +14,7 @@ import orjson
 from bridge.errors import FunctionError
 from bridge.gateway.backends.local.files import write_whole
 from bridge.openfaas.deployment import Deployment, parse_deployment
+from bridge.service import make_folder
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Records:
 
     def load(self) -> dict[str, Record]:
         """Everything that is kept, by name."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._folder, mode=0o700)
         found: dict[str, Record] = {}
         for path in sorted(self._folder.glob("*.json")):
             try:

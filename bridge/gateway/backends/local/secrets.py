@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bridge.gateway.backends.local.files import write_whole
 from bridge.openfaas.names import is_secret
+from bridge.service import make_folder
 
 
 class FileSecrets:
@@ -16,7 +17,7 @@ class FileSecrets:
 
     def open(self) -> None:
         """Make the folder where it is missing."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._folder, mode=0o700)
 
     async def names(self) -> tuple[str, ...]:
         return tuple(sorted(path.name for path in self._folder.iterdir() if is_secret(path.name) and path.is_file()))
