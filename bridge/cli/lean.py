@@ -6,11 +6,12 @@ which then says what is wrong. It reads them by itself, because argparse is anot
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bridge.cli.logs import LEVELS
+from bridge.cli.logs import LEVEL_VARIABLE, LEVELS
 
 PROGRAMS = ("agent", "dispatcher", "gateway", "manager", "engine-door")
 
@@ -20,7 +21,7 @@ def program(arguments: list[str]) -> Callable[[], int] | None:
     if not arguments or arguments[0] not in PROGRAMS:
         return None
     options = parse(arguments[0], arguments[1:])
-    if options is None:
+    if options is None or (options.log_level or os.environ.get(LEVEL_VARIABLE) or "info").lower() not in LEVELS:
         return None
     from bridge.cli import long_running
 

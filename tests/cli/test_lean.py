@@ -78,3 +78,11 @@ def test_a_dispatcher_loads_no_http_client_of_others() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_level_of_the_environment_that_is_none_is_left_to_typer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPIO_BRIDGE_LOG_LEVEL", "loud")
+    assert lean.program(["agent", "--config", "a.yaml"]) is None
+    assert lean.program(["agent", "--config", "a.yaml", "--log-level", "info"]) is not None
+    monkeypatch.setenv("GPIO_BRIDGE_LOG_LEVEL", "WARNING")
+    assert lean.program(["agent", "--config", "a.yaml"]) is not None
