@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine
@@ -16,7 +18,11 @@ from bridge.service import Notifier, Program, serve
 P = TypeVar("P", bound=Program)
 Q = TypeVar("Q", bound=Program)
 
+_log = logging.getLogger(__name__)
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_USED_UP = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_COMPLAIN_EVERY_S = 60.0
 
 
 def run_program(
@@ -76,6 +82,7 @@ def run_until_signal(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]])
     async def guarded() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_Complaint())
 
         def told(number: int) -> None:
             if stop.is_set():
@@ -93,3 +100,28 @@ def run_until_signal(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]])
 
     asyncio.run(guarded())
     return exit_codes.OK
+
+
+class _Complaint:
+    """What the loop does with an error that nobody waits for: as always, but for connections that cannot be taken.
+
+    Those it tells once for each place in the listener's queue, a thousand times a second with a traceback each, which
+    fills the disk and leaves no time for events. It tries again by itself.
+    """
+
+    def __init__(self) -> None:
+        self._again_at = 0.0
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not (isinstance(error, OSError) and error.errno in _USED_UP and "socket" in context):
+            loop.default_exception_handler(context)
+            return
+        now = loop.time()
+        if now < self._again_at:
+            return
+        self._again_at = now + _COMPLAIN_EVERY_S
+        _log.error(
+            "connections wait: no more files can be opened; close what holds them, or raise LimitNOFILE (ulimit -n)",
+            extra={"op": "accept", "listener": str(context["socket"].getsockname()), "why": error.strerror},
+        )
