@@ -10,6 +10,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -142,11 +143,13 @@ def open_database(path: Path, migrations: Sequence[str], lock: Lock, *, page_byt
     quarantined = None
     for _ in range(2):
         connection: sqlite3.Connection | None = None
+        fresh = not path.exists()
         try:
             if path.exists() and path.stat().st_size == 0:
                 raise _Damage("the file is empty")  # noqa: TRY301 - one way out for all that is damaged
+            alone = path.exists() and not path.with_name(path.name + "-wal").exists()
             connection = connect(path, create=True, page_bytes=page_bytes)
-            _check(connection, thorough=lock.suspect)
+            _check(connection, thorough=lock.suspect, alone=alone)
             _migrate(connection, migrations, path)
         except (sqlite3.Error, OSError, _Damage) as error:
             if connection is not None:
@@ -155,6 +158,8 @@ def open_database(path: Path, migrations: Sequence[str], lock: Lock, *, page_byt
                 quarantined = _quarantine(path, str(error))
                 lock.clear_suspect()
                 continue
+            if fresh:
+                _unmake(path)
             if isinstance(error, JournalError):
                 raise
             explained = storage_error(error, path, "open")
@@ -184,8 +189,12 @@ def connect(path: Path, *, create: bool = False, page_bytes: int = 4096) -> sqli
 def connect_reader(path: Path) -> sqlite3.Connection:
     """A connection that only reads; it sees what is committed."""
     connection = _connect(path, "rw")  # SQLite's own read-only mode cannot take part in the log's shared index
-    for pragma in _READER:
-        connection.execute(pragma)
+    try:
+        for pragma in _READER:
+            connection.execute(pragma)
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
@@ -199,7 +208,14 @@ class _Damage(Exception):
     """What the check of a file found."""
 
 
-def _check(connection: sqlite3.Connection, *, thorough: bool) -> None:
+def _check(connection: sqlite3.Connection, *, thorough: bool, alone: bool) -> None:
+    """`alone`: the file was there, and no -wal file beside it.
+
+    A young journal stands in its -wal file whole. Without that nothing is left but a header: as good a new journal as
+    any for SQLite, and an outbox or a ledger that has forgotten everything for us.
+    """
+    if alone and connection.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (0,):
+        raise _Damage("nothing is in it; its -wal file, which held everything, is gone")
     findings = connection.execute("PRAGMA integrity_check(1)" if thorough else "PRAGMA quick_check(1)").fetchall()
     if findings != [("ok",)]:
         raise _Damage(str(findings[0][0]))
@@ -220,6 +236,13 @@ def _migrate(connection: sqlite3.Connection, migrations: Sequence[str], path: Pa
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+def _unmake(path: Path) -> None:
+    """Take away what a failed attempt to make a journal has left: the next one would take it for a damaged journal."""
+    for suffix in ("-wal", "-shm", ""):
+        with suppress(OSError):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def _quarantine(path: Path, why: str) -> Path:

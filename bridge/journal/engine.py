@@ -242,7 +242,11 @@ class Journal:
         try:
             opened = open_database(self.path, self._migrations, self._lock, page_bytes=self._page_bytes)
             self._writer, self.quarantined = opened.connection, opened.quarantined
-            self._reader = connect_reader(self.path)
+            try:
+                self._reader = connect_reader(self.path)
+            except sqlite3.Error as error:
+                self._writer.close()
+                raise storage_error(error, self.path, "open") or error from error
         except BaseException:
             self._lock.release()
             raise

@@ -2,6 +2,8 @@
 import asyncio
 import json
 import os
+import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -214,6 +216,45 @@ async def test_a_damaged_file_is_set_aside_and_a_fresh_one_begun(
             assert await journal.read(numbers) == []
             assert await journal.write(add(1)) == 1
     assert "set aside" in caplog.text
+
+
+@pytest.mark.parametrize("page_bytes", [512, 4096])
+async def test_a_young_file_without_its_wal_is_no_new_journal_but_a_loss(
+    path: Path, page_bytes: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copied = tmp_path / "copied" / path.name
+    copied.parent.mkdir()
+    async with Journal(path, SCHEMA, page_bytes=page_bytes) as journal:
+        await journal.write(add(1), power=True)
+        shutil.copy(path, copied)  # as somebody would who does not know of -wal files
+    async with Journal(copied, SCHEMA, page_bytes=page_bytes) as journal:
+        assert journal.quarantined == copied.with_name("test.db.corrupt-1")
+        await journal.write(add(2))
+        assert await journal.read(numbers) == [2]
+    assert [getattr(record, "why", "") for record in caplog.records] == [
+        "nothing is in it; its -wal file, which held everything, is gone"
+    ]
+    async with Journal(copied, SCHEMA, page_bytes=page_bytes) as journal:
+        assert journal.quarantined is None
+
+
+async def test_with_however_few_files_that_may_be_opened_an_opening_ends_well_or_says_why(path: Path) -> None:
+    opened = 0
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.dup(0) for _ in range(100)]  # so that there are no gaps between them
+    for more in range(16):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (taken[-1] + 1 + more, hard))
+        try:
+            async with Journal(path, SCHEMA) as journal:
+                opened += 1
+                assert journal.quarantined is None
+        except JournalError as error:
+            assert "cannot open the journal" in str(error)  # noqa: PT017 - it need not be raised
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    for number in taken:
+        os.close(number)
+    assert 0 < opened < 16
 
 
 async def test_damage_found_while_running_is_a_problem_until_the_restart_sets_the_file_aside(path: Path) -> None:
