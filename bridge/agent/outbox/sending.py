@@ -101,6 +101,7 @@ class Sending:
             if wait_s is None:
                 return
             self._stock.counters.refused += 1
+            self._stock.tell_flaw(f"the broker refuses events of {stream.sensor}: {answer.reason}; they wait")
             _log.warning(
                 "broker refused an event; it is sent again",
                 extra={

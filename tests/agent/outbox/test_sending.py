@@ -172,6 +172,8 @@ async def test_a_refused_event_is_counted_and_sent_again_until_the_broker_takes_
             await world.rest()
         assert 3 <= world.outbox.counters.refused <= 6
         assert world.dispatcher.events == []
+        assert world.outbox.problem is not None
+        assert world.outbox.problem.startswith("the broker refuses events of door: ")
         world.broker.allow("#")
         await world.finish()
         assert world.dispatcher.values == [1.0, 2.0]
