@@ -221,6 +221,15 @@ class Agent:
             ),
         )
 
+        self.health.require_alive(
+            "outbox numbers",
+            lambda: (
+                f"{self._outbox.journal.path} is an old copy that was put back; a restart begins with new numbers"
+                if self._outbox.set_back
+                else None
+            ),
+        )
+
     async def _start_server(self, server: Server) -> None:
         try:
             await server.start()

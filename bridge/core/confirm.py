@@ -33,6 +33,11 @@ class Confirmed(NamedTuple):
     sequence: int
     runs: tuple[tuple[int, int], ...] = ()
 
+    @property
+    def highest(self) -> int:
+        """The highest sequence that is known to who said it."""
+        return self.runs[-1][1] if self.runs else self.sequence
+
     def through(self, known: int) -> int:
         """Up to where all is confirmed, when that is so up to `known` already; never less than `known`."""
         if not self.runs:

@@ -188,6 +188,12 @@ def restamp(event: Event, time: datetime) -> Event:
     return replace(event, time=time, timesynced=True, body=orjson.dumps(document))
 
 
+def renumbered(body: bytes, epoch: str, sequence: int) -> bytes:
+    """An event of ours with another number; only for one whose first number was another event's, too."""
+    document: dict[str, Any] = orjson.loads(body)
+    return orjson.dumps(document | {"epoch": epoch, "sequence": f"{sequence:020}"})
+
+
 def parse(payload: bytes, at: SensorEventTopic) -> Event:
     """The event in a payload that came on a sensor's event topic.
 

@@ -57,6 +57,8 @@ class Stream:
     """Up to here handed out or in `window`."""
     highest: int = 0
     """The highest ever handed to a connection: below it a sending is a repetition."""
+    inherited: int = 0
+    """The last one when this life of the agent began: up to here an earlier life may have sent it."""
     window: deque[Row] = field(default_factory=deque)
     in_flight: dict[int, bool] = field(default_factory=dict)
     """Sent and not confirmed, in ascending order; True when the broker has acknowledged it."""
@@ -286,6 +288,17 @@ class Sender:
         stream = streams[0]
         through = self._advance(stream, min(said.through(stream.confirmed), stream.last), now)
         return None if through is None else (stream, through)
+
+    def set_back(self, sensor: str, said: Confirmed, epoch: str) -> bool:
+        """Whether more is confirmed, in this `epoch`, than anybody can have sent as far as the outbox knows.
+
+        Then its files were put back to what they had been before: it gives numbers a second time, and an event with a
+        known number is taken for a repetition, which nobody invokes.
+        """
+        if said.epoch != epoch:
+            return False
+        stream = self.current(sensor)
+        return stream is None or said.highest > max(stream.inherited, stream.highest)
 
     def wake(self, now: float) -> tuple[Stream, ...]:
         """Call now and then: pauses end, and streams that nobody has confirmed for too long go back (returned)."""

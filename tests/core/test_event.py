@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -28,6 +29,7 @@ from bridge.core.event import (
     parse_foreign,
     parse_source,
     readable,
+    renumbered,
     restamp,
     rfc3339,
     source_of,
@@ -457,3 +459,10 @@ def test_what_is_read_at_once_is_what_a_closer_look_finds(changes: dict[str, Any
 
 def test_an_event_as_our_agents_make_it_is_read_at_once() -> None:
     assert _as_ours_are(document(), b"", topic()) == _looked_at_closely(document(), b"", topic())
+
+
+def test_an_event_with_another_number_is_the_same_but_for_that() -> None:
+    before = parse(encode(seen(), at=topic(), id="01J", epoch="k3v9", sequence=42), topic())
+    after = parse(renumbered(before.body, "a000", 1), topic())
+    assert (after.epoch, after.sequence) == ("a000", 1)
+    assert dataclasses.replace(after, epoch=before.epoch, sequence=before.sequence, body=before.body) == before

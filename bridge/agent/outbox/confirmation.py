@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Final
 
 from bridge.agent.outbox.keeping import Keeping
 from bridge.agent.outbox.stock import Stock
-from bridge.core.confirm import parse
+from bridge.core.confirm import Confirmed, parse
 from bridge.core.outbox import Stream
 from bridge.errors import EventError
+from bridge.journal import outbox as store
 
 _log = logging.getLogger(__name__)
 
@@ -36,11 +38,27 @@ class Confirmation:
         if self._stock.settings.confirm != "dispatcher":
             return
         now = self._stock.clock.monotonic()
+        if not self._stock.set_back:
+            self._look_for_set_back(document)
+        if self._stock.set_back:
+            return
         for sensor, said in document.items():
             before = self._confirmed_of(sensor)
             news = self._stock.sender.confirm(sensor, said, now)
             if news is not None:
                 self.note(news[0], news[1], before)
+
+    def _look_for_set_back(self, document: Mapping[str, Confirmed]) -> None:
+        """Look for what cannot be; the disk remembers it for the restart, which gives new numbers."""
+        for sensor, said in document.items():
+            if self._stock.sender.set_back(sensor, said, self._stock.epoch):
+                self._stock.set_back = True
+                self._stock.journal.post(store.mark_set_back)
+                _log.error(
+                    "the outbox is older than what is known of it: a copy of its files was put back; restart the agent",
+                    extra={"op": "outbox.set_back", "sensor": sensor, "epoch": said.epoch, "known": said.highest},
+                )
+                return
 
     def _confirmed_of(self, sensor: str) -> int:
         return next((stream.confirmed for stream in self._stock.sender if stream.sensor == sensor), 0)

@@ -153,6 +153,11 @@ class Outbox:
         """For health: why events are, or just were, not kept; None when all is well."""
         return self._keeping.problem or self._stock.flaw
 
+    @property
+    def set_back(self) -> bool:
+        """Whether its files turned out to be an old copy: a restart begins a new epoch, and what waits goes with it."""
+        return self._stock.set_back
+
     def level(self, sensor: str) -> Level | None:
         """The last level that the sensor told in a kept event, also in an earlier life of the agent."""
         return self._stock.levels.get(sensor)

@@ -60,6 +60,8 @@ class Stock:
         """On the disk, those that are confirmed and not yet purged included."""
         self.unpurged = 0
         """Events that are confirmed and not yet purged."""
+        self.set_back = False
+        """Numbers are given a second time: nothing is confirmed any more until a restart begins a new epoch."""
         self.levels: dict[str, Level] = {}
         self.by_number: dict[int, tuple[str, str]] = {}
         """The sensor and the epoch of every stream."""
@@ -79,7 +81,13 @@ class Stock:
             self.by_number[each.number] = (each.sensor, each.epoch)
             self.sender.add(
                 Stream(
-                    each.number, each.sensor, each.epoch, current=each.current, confirmed=each.confirmed, last=each.last
+                    each.number,
+                    each.sensor,
+                    each.epoch,
+                    current=each.current,
+                    confirmed=each.confirmed,
+                    last=each.last,
+                    inherited=each.last,
                 )
             )
 

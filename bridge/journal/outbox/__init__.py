@@ -11,6 +11,7 @@ from bridge.journal.outbox.bounds import Bury, Dropped, Excess, expire
 from bridge.journal.outbox.keeping import append, fold, purge, seal
 from bridge.journal.outbox.levels import Level
 from bridge.journal.outbox.reading import oldest, page
+from bridge.journal.outbox.renumbering import mark_set_back
 from bridge.journal.outbox.schema import MIGRATIONS
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "expire",
     "fold",
     "log_of",
+    "mark_set_back",
     "oldest",
     "page",
     "purge",

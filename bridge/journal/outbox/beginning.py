@@ -11,6 +11,7 @@ from bridge.errors import JournalError
 from bridge.journal.engine import Change
 from bridge.journal.outbox.keeping import begin_streams, keep_rows, purge_rows
 from bridge.journal.outbox.levels import Level, find_levels
+from bridge.journal.outbox.renumbering import SET_BACK, number_anew
 from bridge.journal.outbox.schema import last_of
 
 
@@ -61,7 +62,8 @@ def begin(site: str, node: str, boot: str, new_epoch: str, inherited: Inherited)
     """Take possession at start, of what the log holds too, and say what is there.
 
     A new epoch begins when the outbox is new, when something of the log is lost, and when the machine has been started
-    since: the disk may have forgotten sequences that are known outside, and a number must never be given twice.
+    since: the disk may have forgotten sequences that are known outside, and a number must never be given twice. Where
+    they were given twice all the same (`mark_set_back`), the events that are not confirmed get numbers of the new one.
     Raises JournalError when the outbox belongs to another node and still holds events of it.
     """
 
@@ -74,6 +76,8 @@ def begin(site: str, node: str, boot: str, new_epoch: str, inherited: Inherited)
         if newest is None or newest[2] != boot or lost or not inherited.whole:
             number = newest[0] + 1 if newest else 1
             db.execute("INSERT INTO epochs VALUES (?, ?, ?)", (number, new_epoch, boot))
+            if newest is not None and newest[2].startswith(SET_BACK):
+                number_anew(db, newest[0], number, new_epoch, same_boot=newest[2] == SET_BACK + boot)
             newest = (number, new_epoch, boot)
         current = newest[0]
         # Levels first: they are still to be found in rows of the streams that go now.
