@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+from io import TextIOWrapper
 
 from bridge.cli import exit_codes
 from bridge.errors import BridgeError, ConfigError, EngineUnavailable, NotRunning
@@ -18,8 +20,17 @@ EXTRAS = {
 """What each extra brings, by the names that are imported: not every installation has all of them."""
 
 
+_OF_THE_MACHINE = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
+)
+"""What a machine refuses at any place: no traceback of ours says more about it."""
+
+
 def main() -> None:
     """Run the command line and leave with one of the documented exit codes."""
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        # A terminal that has no letter for a name or an arrow shows its number; an error would end a running `up`.
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -56,6 +67,12 @@ def run(arguments: list[str]) -> int:
         return exit_codes.UNAVAILABLE
     except BridgeError as error:
         print(f"gpio-bridge: {error}", file=sys.stderr)
+        return exit_codes.FAILED
+    except OSError as error:
+        if error.errno not in _OF_THE_MACHINE:
+            raise
+        where = f": {error.filename}" if error.filename else ""
+        print(f"gpio-bridge: {error.strerror}{where}", file=sys.stderr)
         return exit_codes.FAILED
     except KeyboardInterrupt:
         return exit_codes.INTERRUPTED

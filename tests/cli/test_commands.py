@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 from bridge import __version__
 from bridge.cli import exit_codes
 from bridge.cli.app import app
-from tests.cli.conftest import Command
+from tests.cli.conftest import COMMAND, Command
 
 
 def every_command(group: typer.Typer, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -129,3 +130,25 @@ def test_the_command_line_itself_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_terminal_without_a_letter_shows_its_number(tmp_path: Path) -> None:
+    file = tmp_path / "tür.yaml"
+    file.write_text("version: 1\nmappings:\n  one: {select: {sensor: door}, invoke: echo}\n", encoding="utf-8")
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run(
+        [*COMMAND, "check", str(file)], capture_output=True, text=True, timeout=60, check=False, env=environ
+    )
+    assert ended.returncode == exit_codes.OK, ended.stderr
+    assert "t\\xfcr.yaml: ok (mappings)" in ended.stdout
+
+
+def test_a_full_disk_behind_the_output_is_told_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "mappings.yaml"
+    file.write_text("version: 1\nmappings:\n  one: {select: {sensor: door}, invoke: echo}\n", encoding="utf-8")
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        ended = subprocess.run(
+            [*COMMAND, "check", str(file)], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert ended.returncode == exit_codes.FAILED
+    assert ended.stderr == "gpio-bridge: No space left on device\n"
