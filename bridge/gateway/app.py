@@ -6,6 +6,7 @@ is none, so that no spelling leads around the authentication.
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -26,6 +27,8 @@ from bridge.gateway.auth import BasicAuth
 from bridge.gateway.cors import GRANTED, Cors
 
 _log = logging.getLogger(__name__)
+
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 Verb = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
 NamedVerb = Callable[[BaseRequest, str], Awaitable[web.StreamResponse]]
@@ -96,10 +99,16 @@ class App:
             return refusal.response()
         except EngineUnavailable as error:
             return Refusal(503, str(error), {"Retry-After": "1"}).response()
-        except Exception:  # noqa: BLE001 - the outermost place of a request; the traceback is logged
-            _log.exception("Request failed", extra={"op": "http", "method": request.method})
+        except Exception as error:  # noqa: BLE001 - the outermost place of a request; the traceback is logged
+            said = _told_of_disk(error)
+            if said is None:
+                _log.exception("Request failed", extra={"op": "http", "method": request.method})
+            else:
+                _log.error("Disk takes nothing", extra={"op": "http", "method": request.method, "why": str(error)})
             if request.writer.output_size and request.transport is not None:
                 request.transport.abort()  # an answer has begun: only a cut connection can tell that this is not all
+            if said is not None:
+                return Refusal(503, said, {"Retry-After": "5"}).response()
             return Refusal(500, "the gateway failed at this request; its log has the reason").response()
 
     async def _answer(self, request: BaseRequest) -> web.StreamResponse:
@@ -179,3 +188,10 @@ def _chosen(verbs: Mapping[str, V], request: BaseRequest) -> V:
     if verb is None:
         raise Refusal(405, f"{request.method} means nothing here", {"Allow": ", ".join(sorted(verbs))})
     return verb
+
+
+def _told_of_disk(error: Exception) -> str | None:
+    """What to tell a client when the disk refuses; None for any other error."""
+    if not isinstance(error, OSError) or error.errno not in _DISK:
+        return None
+    return f"the gateway cannot keep this: {error.strerror}; see to the disk of its state_dir"

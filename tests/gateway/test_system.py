@@ -12,6 +12,7 @@ import pytest
 
 from bridge.gateway.settings import BasicAuthSettings
 from tests.gateway.workbench import Bench, both_backends, until
+from tests.small_disk import mounted
 
 
 @both_backends
@@ -94,6 +95,17 @@ async def test_a_secrets_life(bench: Bench) -> None:
     assert (await bench.call("DELETE", secrets, json=key))[0] == 202
     assert (await bench.call("DELETE", secrets, json=key))[0] == 404
     assert await bench.call("GET", secrets) == (200, "[]")
+
+
+async def test_what_a_full_disk_does_not_take_is_said_and_taken_when_there_is_room(bench: Bench) -> None:
+    large = {"name": "key", "value": "v" * 10_000}
+    with mounted(bench.settings.secrets, "4k"):
+        status, said = await bench.call("POST", "/system/secrets", json=large)
+        assert (status, said.strip()) == (
+            503, "the gateway cannot keep this: No space left on device; see to the disk of its state_dir"
+        )  # fmt: skip
+        assert await bench.call("GET", "/system/secrets") == (200, "[]")
+    assert (await bench.call("POST", "/system/secrets", json=large))[0] == 201
 
 
 BAD_SECRETS: tuple[Any, ...] = (

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from bridge.errors import JournalError
 from bridge.journal.engine import GROUP, Journal
+from tests.small_disk import mounted
 
 SCHEMA = ("CREATE TABLE facts (n INTEGER PRIMARY KEY, text TEXT NOT NULL)",)
 
@@ -277,15 +278,8 @@ async def test_damage_found_while_running_is_a_problem_until_the_restart_sets_th
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)], check=False, capture_output=True
-    )
-    if mounted.returncode != 0:
-        if os.environ.get("CI") == "true":
-            pytest.fail("mounting a small disk needs root")
-        pytest.skip("mounting a small disk needs root: run the tests with sudo to include this one")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with mounted(folder, "400k"):
+        yield folder
 
 
 async def test_a_full_disk_fails_the_changes_and_works_again_when_there_is_room(small_disk: Path) -> None:
@@ -360,6 +354,7 @@ async def test_a_limit_of_the_file_size_fails_the_changes_in_words(path: Path) -
 CHILD = """
 import asyncio, pathlib, sys
 from bridge.journal.engine import GROUP, Journal
+from tests.small_disk import mounted
 
 def add(n):
     return lambda db: db.execute("INSERT INTO facts VALUES (?, ?)", (n, "x" * 200)).rowcount
