@@ -35,6 +35,9 @@ def back_up(settings: ManagerSettings, target: Path) -> list[str]:
     database = settings.state_dir / DATABASE
     if not database.is_file():
         raise BackupRefused(f"{settings.state_dir} holds no state of a manager: there is no {database}")
+    if target.exists() and not target.is_file():
+        # The archive takes its place whole: of a device, /dev/null say, root would leave nothing but a file.
+        raise BackupRefused(f"{target} is no file that could be written over; name the archive that is to be made")
     try:
         with tempfile.TemporaryDirectory(dir=target.absolute().parent, prefix=".backup-") as folder:
             copy, packed = Path(folder, DATABASE), Path(folder, "packed")

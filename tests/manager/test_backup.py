@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 import stat
 import tarfile
 from pathlib import Path
@@ -42,6 +43,15 @@ async def test_a_manager_on_another_disk_gives_the_same_answers(desk: Desk, tmp_
     await desk.start()
     after = [(await desk.client.get(path, headers=headers)).text for path in PATHS]
     assert after == before
+
+
+async def test_what_is_no_file_is_not_replaced_by_an_archive(desk: Desk, tmp_path: Path) -> None:
+    await desk.start()
+    pipe = tmp_path / "pipe"  # as good as /dev/null, which nobody can spare
+    os.mkfifo(pipe)
+    with pytest.raises(BackupRefused, match="pipe is no file that could be written over; name the archive"):
+        back_up(desk.settings, pipe)
+    assert pipe.is_fifo()
 
 
 def packed(path: Path, *members: tuple[str, bytes, bytes]) -> Path:
