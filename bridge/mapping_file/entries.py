@@ -249,7 +249,7 @@ class InvokeEntry:
 
     @classmethod
     def from_node(cls, node: Node, reader: Reader, key: str) -> InvokeEntry | Invalid:
-        if isinstance(node.value, str):
+        if isinstance(node.value, str | int | float):  # 42 was meant as a name; what is missing are its quotes
             name: Any = reader.read(node, FunctionName, key)
             return INVALID if name is INVALID else cls(InvokeMap(name))
         written = reader.object(node, InvokeMap, key)
