@@ -87,7 +87,7 @@ class ManagerMappings:
 
         Raises NoMappings where nothing has been kept and the manager says nothing.
         """
-        kept = self._read_kept()
+        kept = self._kept.read(self._timezone, self._root)
         heard: list[MappingSet] = []
         with suppress(TimeoutError):
             async with asyncio.timeout(1.0 if kept is not None else self._first_s):
@@ -125,14 +125,6 @@ class ManagerMappings:
             if delivery.message.topic == self._topic:
                 self._payload = delivery.message.payload
                 self._news.set()
-
-    def _read_kept(self) -> MappingSet | None:
-        """What was kept; what an earlier version of the program has taken may be a mistake to this one."""
-        try:
-            return self._kept.read(self._timezone, self._root)
-        except ConfigError as error:
-            _log.warning("the kept mappings are no good", extra={"op": "mappings.kept", "why": str(error)})
-            return None
 
     async def _subscribe(self) -> None:
         await self._transport.subscribe([Subscription(self._topic, retained="always")])

@@ -28,11 +28,19 @@ class Kept:
         self._path = state_dir / "mappings.last-good.yaml"
 
     def read(self, timezone: str, root: str) -> MappingSet | None:
-        """What was kept, if anything was. Raises ConfigError when it is no good to this version of the program."""
+        """What was kept, if anything good was.
+
+        What an earlier version of the program has taken may be a mistake to this one, and a power cut may leave
+        anything. Nobody has written this file who could mend it, so that is told in the log alone.
+        """
         if not self._path.is_file():
             return None
-        node = compose(self._path.read_text(encoding="utf-8"), str(self._path))
-        return decode_mappings(node, local_timezone=timezone, root=root)
+        try:
+            node = compose(text_of(self._path).text, str(self._path))
+            return decode_mappings(node, local_timezone=timezone, root=root)
+        except ConfigError as error:
+            _log.warning("the kept mappings are no good", extra={"op": "mappings.kept", "why": str(error)})
+            return None
 
     def keep(self, text: str) -> None:
         """A disk that takes nothing is no reason to refuse a good set, or to end; whether it does, the journal says."""

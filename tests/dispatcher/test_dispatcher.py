@@ -13,6 +13,7 @@ from bridge.core.mapping_state import MAX_KEPT, cooldown_change
 from bridge.core.retry import Verdict
 from bridge.core.tombstone import Tombstone, encode_tombstone
 from bridge.dispatcher.mappings import MappingFile
+from bridge.errors import ConfigError
 from tests.dispatcher.conftest import FRONT_DOOR, TOPICS, LaterClock, Site, failing, motion, until
 
 ONE = """
@@ -188,6 +189,19 @@ async def test_a_broken_mapping_file_keeps_the_old_set_and_says_why_also_after_a
     assert "mappings" in dispatcher.health.not_ready()
     site.client.publish(FRONT_DOOR.text, motion(1))
     await until(lambda: site.invoker.calls, "the old mapping still serves")
+
+
+@pytest.mark.parametrize("left", [b"", b"mappings: {caf\xe9: 1}", b"version: 9\n"])
+async def test_a_start_with_a_broken_mapping_file_names_that_and_not_the_kept_one_which_a_power_cut_broke(
+    site: Site, left: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.write_mappings(ONE.replace("invoke:", "invokes:"))
+    site.settings.state_dir.mkdir()
+    (site.settings.state_dir / "mappings.last-good.yaml").write_bytes(left)
+    with pytest.raises(ConfigError, match=r"/mappings\.yaml:6:") as raised:
+        await site.start()
+    assert "last-good" not in str(raised.value)
+    assert "mappings.kept" in {record.__dict__.get("op") for record in caplog.records}
 
 
 async def test_a_good_mapping_file_is_in_force_also_when_the_state_folder_takes_no_copy(

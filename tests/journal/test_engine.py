@@ -354,7 +354,6 @@ async def test_a_limit_of_the_file_size_fails_the_changes_in_words(path: Path) -
 CHILD = """
 import asyncio, pathlib, sys
 from bridge.journal.engine import GROUP, Journal
-from tests.small_disk import mounted
 
 def add(n):
     return lambda db: db.execute("INSERT INTO facts VALUES (?, ?)", (n, "x" * 200)).rowcount
