@@ -141,7 +141,8 @@ async def test_a_full_queue_refuses_and_a_slow_function_does_not_hold_up_the_oth
 async def test_accepted_calls_survive_a_gateway_that_forgets_to_stop(bench: Bench, tmp_path: Path) -> None:
     """The journal as a kill leaves it: calls stored, none of them made."""
     out = bench.folder / "out"
-    code = APPEND.replace("def handle", "import time\ntime.sleep(0.5)\ndef handle")
+    go = bench.folder / "go"
+    code = f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists():\n    time.sleep(0.01)\n{APPEND}"
     await bench.deploy("append", code, ready=False, envVars={"OUT": str(out)})
     answers = await asyncio.gather(*(bench.call("POST", "/async-function/append", data=b"%d" % n) for n in range(20)))
     assert {status for status, _ in answers} == {202}
@@ -150,6 +151,7 @@ async def test_accepted_calls_survive_a_gateway_that_forgets_to_stop(bench: Benc
         source.backup(target)
     source.close()
     target.close()
+    go.touch()
     await until(lambda: out.exists() and len(out.read_text(encoding="utf-8").split()) == 20, "all were made")
     await bench.stop()
     out.unlink()

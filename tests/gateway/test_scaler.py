@@ -17,7 +17,13 @@ from bridge.openfaas.deployment import Deployment
 from tests.gateway.workbench import Bench, both_backends, until
 
 SETTINGS = ScalingSettings(enabled=True, window_s=3.0, in_flight=2, down_after_s=10.0, idle_s=20.0)
-CODE = "import time\ndef handle(event, context):\n    time.sleep(0.4)\n    return 'ok'\n"
+CODE = """
+import pathlib, time
+def handle(event, context):
+    while not pathlib.Path({go!r}).exists():
+        time.sleep(0.01)
+    return 'ok'
+"""
 
 
 class Scalable:
@@ -107,15 +113,17 @@ async def test_load_on_real_replicas_scales_them_up_and_down_again(idle_bench: B
     bench = idle_bench
     quick = ScalingSettings(enabled=True, every_s=0.1, window_s=0.5, in_flight=1, down_after_s=1.0)
     await bench.start(scaling=quick)
-    await bench.deploy("busy", CODE, labels={"com.openfaas.scale.max": "3"})
-    answers = await asyncio.gather(*(bench.invoke("busy") for _ in range(12)))
-    assert {status for status, _ in answers} == {200}
-    assert (await bench.status("busy"))["replicas"] == 3
+    go = bench.folder / "go"
+    await bench.deploy("busy", CODE.format(go=str(go)), labels={"com.openfaas.scale.max": "3"})
+    calls = asyncio.gather(*(bench.invoke("busy") for _ in range(12)))
 
-    async def down() -> bool:
-        return bool((await bench.status("busy"))["replicas"] == 1)
+    async def has(replicas: int) -> bool:
+        return bool((await bench.status("busy"))["replicas"] == replicas)
 
-    await until(down, "it is back at its minimum")
+    await until(lambda: has(3), "it is at its maximum")
+    go.touch()
+    assert {status for status, _ in await calls} == {200}
+    await until(lambda: has(1), "it is back at its minimum")
 
 
 @both_backends
