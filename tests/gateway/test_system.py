@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bridge.gateway.settings import BasicAuthSettings
+from bridge.gateway.settings import BasicAuthSettings, TimeoutSettings
 from tests.gateway.workbench import Bench, both_backends, until
 from tests.small_disk import mounted
 
@@ -178,14 +178,16 @@ async def test_logs_are_followed_line_by_line_until_the_client_leaves(bench: Ben
         await answer.content.readline()
         for word in ("one", "two"):
             await bench.invoke("talks", word.encode())
-            assert json.loads(await asyncio.wait_for(answer.content.readline(), 5))["text"] == word
+            assert json.loads(await asyncio.wait_for(answer.content.readline(), 60))["text"] == word
     backend: Any = bench.gateway.backend
     followers = backend._deployed["talks"].function.logs._followers
     await until(lambda: not followers, "nobody follows any more")
 
 
 @both_backends
-async def test_following_ends_when_the_function_is_removed_and_does_not_hold_up_a_stop(bench: Bench) -> None:
+async def test_following_ends_when_the_function_is_removed_and_does_not_hold_up_a_stop(idle_bench: Bench) -> None:
+    bench = idle_bench
+    await bench.start(timeouts=TimeoutSettings(drain_s=600.0))
     await bench.deploy("talks", TALKS)
     await bench.deploy("other")
     async with (
@@ -193,8 +195,8 @@ async def test_following_ends_when_the_function_is_removed_and_does_not_hold_up_
         bench.request("GET", "/system/logs?name=other&follow=1"),
     ):
         await bench.call("DELETE", "/system/functions", json={"functionName": "talks"})
-        await asyncio.wait_for(answer.content.read(), 5)
-        async with asyncio.timeout(4):
+        await asyncio.wait_for(answer.content.read(), 60)
+        async with asyncio.timeout(60):
             await bench.stop()
 
 

@@ -81,9 +81,9 @@ async def test_messages_of_any_size_pass_in_both_directions(bench: Bench, talker
         assert socket.protocol == "chat"
         for number in range(3):
             await socket.send_str(f"word {number}")
-            assert await socket.receive_str(timeout=5) == f"WORD {number}"
+            assert await socket.receive_str(timeout=60) == f"WORD {number}"
         await socket.send_bytes(large)
-        assert await socket.receive_bytes(timeout=10) == large
+        assert await socket.receive_bytes(timeout=60) == large
         assert replica(bench).in_flight == 1
     assert talker.seen is not None
     assert (talker.seen.path_qs, talker.seen.headers["X-Mine"]) == ("/room?x=1", "m")
@@ -97,19 +97,19 @@ async def test_messages_of_any_size_pass_in_both_directions(bench: Bench, talker
 async def test_the_functions_close_arrives_with_its_code(bench: Bench, talker: Talker) -> None:
     async with connect(bench) as socket:
         await socket.send_str("bye")
-        message = await socket.receive(timeout=5)
+        message = await socket.receive(timeout=60)
         assert (message.type, message.data, message.extra) == (WSMsgType.CLOSE, 4001, "done")
-    await asyncio.wait_for(talker.ended.wait(), 5)
+    await asyncio.wait_for(talker.ended.wait(), 60)
 
 
 async def test_a_client_that_vanishes_ends_the_functions_side(bench: Bench, talker: Talker) -> None:
     async with aiohttp.ClientSession() as session:
         socket = await session.ws_connect(f"{bench.gateway.url}/function/talker")
         await socket.send_str("hello")
-        assert await socket.receive_str(timeout=5) == "HELLO"
+        assert await socket.receive_str(timeout=60) == "HELLO"
         transport = socket.get_extra_info("socket")
         assert transport is not None
-    await asyncio.wait_for(talker.ended.wait(), 5)
+    await asyncio.wait_for(talker.ended.wait(), 60)
     await until(lambda: replica(bench).in_flight == 0, "the replica is free again")
 
 
@@ -129,7 +129,7 @@ async def test_a_change_of_protocol_that_nobody_asked_for_is_a_broken_answer(ben
 async def test_an_open_websocket_does_not_hold_up_a_stop(bench: Bench, talker: Talker) -> None:
     async with connect(bench) as socket:
         await socket.send_str("a")
-        await socket.receive_str(timeout=5)
-        async with asyncio.timeout(6):
+        await socket.receive_str(timeout=60)
+        async with asyncio.timeout(60):
             await bench.stop()
-        assert (await socket.receive(timeout=5)).type in (WSMsgType.CLOSED, WSMsgType.CLOSE, WSMsgType.ERROR)
+        assert (await socket.receive(timeout=60)).type in (WSMsgType.CLOSED, WSMsgType.CLOSE, WSMsgType.ERROR)

@@ -200,8 +200,8 @@ def test_a_handlers_exception_is_a_500_that_tells_nothing_and_a_log_that_tells_a
 )
 def test_a_call_that_ends_oddly_is_a_500_and_the_process_lives_on(start: Start, code: str, logged: str) -> None:
     function = start(code)
-    assert function.ask(timeout_s=3).status == 500
-    assert function.ask(timeout_s=3).status == 500
+    assert function.ask().status == 500
+    assert function.ask().status == 500
     assert logged in function.stderr.read_text()
     assert function.stop() == 0
 
@@ -397,7 +397,7 @@ def test_sigterm_lets_calls_finish_refuses_new_ones_and_exits_0(start: Start) ->
         function.process.send_signal(signal.SIGTERM)
         wait_for(lambda: any(line["message"] == "Draining" for line in function.logs()))
         with pytest.raises(ConnectionRefusedError):
-            wait_for(lambda: function.ask(timeout_s=1).status == 0)
+            wait_for(lambda: function.ask().status == 0)
         answer = call.result()
     assert answer.body == b"finished"
     assert answer.headers["Connection"] == "close"
@@ -565,9 +565,7 @@ def gone(pid: int) -> bool:
 def test_a_command_that_takes_too_long_is_killed_with_its_children(start: Start, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     function = start(fprocess=f"sh -c 'sleep 600 & echo $! $$ > {pids}; wait'", exec_timeout="300ms")
-    began = time.monotonic()
     assert function.ask().status == 504
-    assert time.monotonic() - began < 3
     for pid in map(int, pids.read_text().split()):
         wait_for(functools.partial(gone, pid))
     assert function.stop() == 0
@@ -575,11 +573,9 @@ def test_a_command_that_takes_too_long_is_killed_with_its_children(start: Start,
 
 def test_a_grandchild_that_left_the_group_cannot_hold_the_call(start: Start, tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
-    script = f"setsid sleep 5 & echo $! > {pid_file}; exit 0"
+    script = f"setsid sleep 600 & echo $! > {pid_file}; exit 0"
     function = start(fprocess=f"sh -c '{script}'", exec_timeout="300ms")
-    began = time.monotonic()
     assert function.ask().status == 504
-    assert time.monotonic() - began < 3
     with contextlib.suppress(ProcessLookupError):
         os.kill(int(pid_file.read_text()), signal.SIGKILL)
 
