@@ -237,11 +237,11 @@ async def test_a_body_whose_client_leaves_frees_the_replica(bench: Bench) -> Non
     await bench.deploy("echo")
     reader, writer = await asyncio.open_connection("127.0.0.1", bench.gateway.port)
     writer.write(b"POST /function/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nabc")
-    await asyncio.sleep(0.1)
-    writer.close()
     backend: Any = bench.gateway.backend
-    replicas = backend._deployed["echo"].function.replicas.values()
-    await until(lambda: all(each.in_flight == 0 for each in replicas), "nothing is in flight")
+    (replica,) = backend._deployed["echo"].function.replicas.values()
+    await until(lambda: replica.in_flight == 1, "the call has its replica")
+    writer.close()
+    await until(lambda: replica.in_flight == 0, "nothing is in flight")
     del reader
     assert await bench.invoke("echo", b"x") == (200, "x")
 

@@ -15,7 +15,6 @@ from typing import Literal
 
 import pytest
 
-from bridge.broker import free_port
 from bridge.clock import RealClock
 from bridge.errors import TransportError
 from bridge.mqtt.ending import Cause, Ended
@@ -26,6 +25,7 @@ from tests.authority import make_authority
 from tests.mosquitto import Mosquitto
 from tests.mqtt.recorder import Recorder, until
 from tests.mqtt.scripted import CLOSE, CONNACK_4, CONNACK_5, ScriptedBroker
+from tests.ports import free_port
 from tests.real_parts import require
 
 
@@ -68,11 +68,13 @@ async def test_after_a_kill_9_it_reconnects_and_what_was_not_acknowledged_comes_
             transport.publish(text("a", str(i)))
         await recorder.got(3)
         transport.acknowledge(recorder.deliveries[:1])
-        await asyncio.sleep(0.05)
+        connection = transport._connection
+        assert connection is not None
+        await until(lambda: connection._acknowledgements.due_at is None, "the acknowledgement to leave")
+        await transport.subscribe([Subscription("b")])  # the broker has read it before it answers this
         broker.saved()
         broker.pause()
         transport.publish(text("a", "open"), recorder.done("open"))
-        await asyncio.sleep(0.05)
         broker.kill()
         await until(lambda: "disconnected 1" in recorder.story, "the loss")
         assert recorder.story[1:] == ["open lost", "disconnected 1"]
