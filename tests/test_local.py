@@ -145,7 +145,7 @@ async def test_a_broker_that_dies_ends_everything_with_its_reason(config: Path, 
         assert local.broker.pid is not None
         os.kill(local.broker.pid, signal.SIGKILL)
         with pytest.raises(BrokerError, match="ended by itself"):
-            await asyncio.wait_for(local.failed(), 10)
+            await asyncio.wait_for(local.failed(), 60)
 
 
 def test_the_mistakes_of_all_files_are_told_at_once(config: Path, tmp_path: Path) -> None:

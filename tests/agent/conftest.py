@@ -29,10 +29,10 @@ def load_agent(tmp_path: Path) -> Load:
 
 @pytest.fixture
 def until() -> Until:
-    """Wait until something holds, letting the loop and other threads run; fails after five seconds."""
+    """Wait until something holds, letting the loop and other threads run; the deadline is only for failing."""
 
     async def wait(holds: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not holds():
             assert time.monotonic() < deadline, "waited in vain"
             await asyncio.sleep(0.002)

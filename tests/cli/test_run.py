@@ -69,7 +69,7 @@ def started(stop_s: float) -> subprocess.Popen[str]:
 def test_the_first_signal_stops_and_is_a_success(number: signal.Signals) -> None:
     with started(0) as process:
         process.send_signal(number)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -80,5 +80,5 @@ def test_a_second_signal_leaves_at_once_however_long_the_stop_takes(number: sign
         assert process.stdout.readline() == "stopping\n"
         sent_at = time.monotonic()
         process.send_signal(number)
-        assert process.wait(10) == code
+        assert process.wait(60) == code
         assert time.monotonic() - sent_at < 5

@@ -38,7 +38,7 @@ class Mint:
 
 async def broken(dispatcher: Dispatcher) -> None:
     with pytest.raises(BrokenDecision):
-        await asyncio.wait_for(dispatcher.failed(), 10)
+        await asyncio.wait_for(dispatcher.failed(), 60)
 
 
 async def ended_three_times(site: Site) -> Dispatcher:

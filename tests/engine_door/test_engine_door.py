@@ -87,7 +87,7 @@ class Bench:
             for piece in pieces:
                 writer.write(piece)
             await writer.drain()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 return await reader.read()
         finally:
             writer.close()
@@ -308,9 +308,9 @@ async def test_what_is_followed_comes_as_it_happens_and_may_be_silent(bench: Ben
             async with asyncio.timeout(0.8):
                 await answer.content.readline()
         more.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await answer.content.readline() == b"second\n"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await gone.wait()
 
 
@@ -376,7 +376,7 @@ def full(path: str) -> bool:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not await asyncio.to_thread(true):  # noqa: ASYNC110 - nobody tells of it
             await asyncio.sleep(0.02)
 

@@ -282,7 +282,7 @@ async def test_a_request_that_was_left_unread_is_never_taken_for_unseen(server: 
         await asyncio.gather(server.answer(), post(upstream))
         posting = asyncio.create_task(post(upstream))
         assert server.connection is not None
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     server.connection.recv(1, socket.MSG_PEEK)
@@ -371,7 +371,7 @@ async def test_an_answer_before_the_whole_body_came_ends_the_sending_and_the_con
         await read_it(connection)
         connection.send(OK)
         assert await posting == 200
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await closed.wait()
             while await asyncio.get_running_loop().sock_recv(connection, 65536):
                 pass
@@ -404,7 +404,7 @@ async def test_a_connection_that_nobody_needs_is_closed_after_a_while(server: Se
         connection, _ = await asyncio.get_running_loop().sock_accept(server.listener)
         server.connection = connection
         connection.setblocking(False)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert await asyncio.get_running_loop().sock_recv(connection, 1) == b""
         assert await connections.take("127.0.0.1", server.port) is not used
     finally:

@@ -133,5 +133,5 @@ async def test_no_request_gets_an_answer_that_the_document_does_not_allow(tmp_pa
         assert "Traceback" not in (tmp_path / "gateway.log").read_text(encoding="utf-8")
     finally:
         gateway.terminate()
-        await asyncio.wait_for(gateway.wait(), 10)
+        await asyncio.wait_for(gateway.wait(), 60)
         log.close()

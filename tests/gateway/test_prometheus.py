@@ -36,7 +36,7 @@ async def running(command: str, *arguments: str, log: Path) -> AsyncIterator[Non
         finally:
             if process.returncode is None:
                 process.terminate()
-            await asyncio.wait_for(process.wait(), 10)
+            await asyncio.wait_for(process.wait(), 60)
 
 
 class Watched:

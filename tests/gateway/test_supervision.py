@@ -63,7 +63,7 @@ async def test_a_changed_handler_is_taken_up_without_a_failed_request(bench: Ben
         while ("two") not in {text for _, text in seen[-20:]} or len(seen) < 50:
             seen.append(await bench.invoke("v"))
 
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         workers = [asyncio.create_task(load()) for _ in range(4)]
         await until(lambda: len(seen) > 20, "there is load")
         bench.handler("v", VERSION.format("two"))

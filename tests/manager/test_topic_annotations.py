@@ -129,7 +129,7 @@ async def test_they_do_not_count_unless_the_settings_say_so(desk: Desk, listed: 
     desk.settings = dataclasses.replace(desk.settings, topic_annotations=TopicAnnotationSettings())
     listed.carry(alarm="alarms/+")
     manager = await desk.start()
-    await asyncio.wait_for(manager.annotations.watch(), 5)  # it has nothing to wait for
+    await asyncio.wait_for(manager.annotations.watch(), 60)  # it has nothing to wait for
     assert (listed.asked, published(desk)) == (0, ["intruder", "frost"])
     assert (await desk.client.get(PATH)).json() == {"enabled": False, "problem": None, "functions": []}
 

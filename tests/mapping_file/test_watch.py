@@ -46,7 +46,7 @@ class Reader:
         self.path.write_text(text)
 
     async def reads(self, text: str) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.read[-1:] != [text]:
                 assert not self._task.done(), self._task
                 await asyncio.sleep(0.01)

@@ -16,17 +16,19 @@ from hypothesis import strategies as st
 from bridge.runtime.http import Handler, Request, Response, Server
 
 HOST = "127.0.0.1"
+DEADLINE_S = 60.0
+"""Only for failing: what nobody limits further waits longer for its clients."""
 
 
-def server(handler: Handler, *, max_body_bytes: int = 1024, read_timeout_s: float = 5.0, **limits: float) -> Server:
+def server(handler: Handler, *, max_body_bytes: int = 1024, read_timeout_s: float = 600.0, **limits: float) -> Server:
     return Server(
         handler,
         HOST,
         0,
         max_body_bytes=max_body_bytes,
         read_timeout_s=read_timeout_s,
-        keepalive_timeout_s=limits.get("keepalive_timeout_s", 5.0),
-        write_timeout_s=limits.get("write_timeout_s", 5.0),
+        keepalive_timeout_s=limits.get("keepalive_timeout_s", 600.0),
+        write_timeout_s=limits.get("write_timeout_s", 600.0),
         max_connections=int(limits.get("max_connections", 100)),
     )
 
@@ -56,7 +58,7 @@ class Client:
         self.writer.write(data)
 
     async def rest(self) -> bytes:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             return await self.reader.read()
 
     async def close(self) -> None:
@@ -73,7 +75,7 @@ class Client:
         self.send(self._http.send(h11.EndOfMessage()))
         response: h11.Response | None = None
         pieces = b""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             while True:
                 event = self._http.next_event()
                 if event is h11.NEED_DATA:
@@ -231,7 +233,7 @@ async def test_a_client_that_expects_it_is_told_to_continue_before_it_sends_its_
         client.send(
             b"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
         )
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             told = await client.reader.readuntil(b"\r\n\r\n")
         client.send(b"ok")
         answer = await client.rest()
@@ -509,7 +511,7 @@ async def test_a_streamed_piece_arrives_before_the_next_is_made() -> None:
     async with server(streaming(Pieces(b"first", then=hold))) as running:
         client = await Client.to(running.port)
         client.send(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             await client.reader.readuntil(b"first\r\n")
         hold.set()
         assert await client.rest() == b"0\r\n\r\n"
@@ -562,7 +564,7 @@ async def test_a_stream_is_closed_when_its_client_leaves() -> None:
         client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
         await client.reader.readexactly(2000)
         client.writer.transport.abort()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             await pieces.closed.wait()
 
 
@@ -573,7 +575,7 @@ async def test_a_stream_with_nothing_to_say_is_closed_too_when_its_client_leaves
         client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
         await client.reader.readuntil(b"first")
         client.writer.transport.abort()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             await pieces.closed.wait()
 
 
@@ -591,7 +593,7 @@ async def test_a_client_that_reads_nothing_is_cut_off_and_holds_no_memory_of_a_s
     async with server(streaming(pieces), write_timeout_s=0.2) as running:
         client = await Client.to(running.port)
         client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(DEADLINE_S):
             await pieces.closed.wait()
         await client.close()
     assert made < 500  # what the kernel's buffers take, and no more
@@ -740,10 +742,10 @@ async def test_an_upgrade_that_nobody_supports_is_answered_as_a_plain_request() 
         client = await Client.to(running.port)
         head = b"POST / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 2\r\n\r\nhi"
         client.send(head)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             assert (await client.reader.readuntil(b"\r\n\r\nhi")).startswith(b"HTTP/1.1 200 ")
         client.send(head)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             await client.reader.readuntil(b"\r\n\r\nhi")
         await client.close()
 

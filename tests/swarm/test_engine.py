@@ -138,9 +138,9 @@ async def test_pieces_come_as_they_are_written_and_the_end_is_seen(engine: Engin
     stand_in.answer = streaming(b"one", b"two", then=go_on)
     await engine.connect()
     async with engine.stream("/events") as stream:
-        first = await asyncio.wait_for(anext(stream), 2)
+        first = await asyncio.wait_for(anext(stream), 60)
         while first != b"onetwo":
-            first += await asyncio.wait_for(anext(stream), 2)
+            first += await asyncio.wait_for(anext(stream), 60)
         go_on.set()
         assert [piece async for piece in stream] == []
 
@@ -173,7 +173,7 @@ async def test_a_stream_that_is_cut_ends_for_who_reads_it(engine: Engine, stand_
         assert await anext(stream) == b"x"
         stream.cut()
         with pytest.raises((EngineUnavailable, StopAsyncIteration)):
-            await asyncio.wait_for(anext(stream), 2)
+            await asyncio.wait_for(anext(stream), 60)
     never.set()
 
 

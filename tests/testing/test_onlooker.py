@@ -47,7 +47,7 @@ async def test_what_cannot_be_kept_ends_it() -> None:
 
     async with speaker:
         with pytest.raises(NotRecorded, match="No space left"):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await onlooker.run(asyncio.Event(), started, address="memory", timeout_s=10)
 
 

@@ -220,7 +220,7 @@ def test_a_slow_one_takes_longer_on_a_virtual_clock_too(kernel: Kernel) -> None:
     assert kernel.read(f"{ADDRESS}/temperature") == ("21312", 1.5)
 
 
-def eventually(condition: Callable[[], bool], within_s: float = 30.0) -> None:
+def eventually(condition: Callable[[], bool], within_s: float = 60.0) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, "it did not become true in time"

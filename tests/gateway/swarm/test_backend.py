@@ -183,7 +183,7 @@ async def test_a_replica_that_hangs_fails_its_health_check_and_is_replaced(swarm
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(0.5):
             await swarm.invoke("hangs")
-    await until(lambda: swarm.containers("hangs") not in ([], [before]), "another container runs", 30.0)
+    await until(lambda: swarm.containers("hangs") not in ([], [before]), "another container runs")
 
 
 async def test_while_one_of_two_replicas_is_dead_the_other_gets_the_calls(swarm: SwarmBench) -> None:
@@ -272,7 +272,7 @@ async def test_logs_of_all_replicas_are_followed_with_what_becomes_of_them(swarm
     async with swarm.request("GET", "/system/logs?name=talks&follow=true&since=2020-01-01T00:00:00Z") as answer:
 
         async def until_line(text: str) -> dict[str, str]:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while True:
                     line: dict[str, str] = json.loads(await answer.content.readline())
                     seen.append(line["text"])

@@ -46,7 +46,7 @@ async def run(script: str, tools: Path) -> int:
     process = await asyncio.create_subprocess_exec(
         "/bin/sh", "-c", script, env={"PATH": str(tools)}, stderr=asyncio.subprocess.DEVNULL
     )
-    return await asyncio.wait_for(process.wait(), 10)
+    return await asyncio.wait_for(process.wait(), 60)
 
 
 @pytest.fixture(params=["curl", "wget", "python3"])

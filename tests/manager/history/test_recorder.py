@@ -66,7 +66,7 @@ async def publisher(broker: Any) -> AsyncIterator[Client]:
     client = Client()
     client.transport = broker("a-publisher", client)
     async with client.transport:
-        await asyncio.wait_for(client.ready.wait(), 10)
+        await asyncio.wait_for(client.ready.wait(), 60)
         yield client
 
 
@@ -310,7 +310,7 @@ async def test_a_manager_that_is_killed_or_away_hears_afterwards_what_it_missed_
                             return
                         await asyncio.sleep(0.02)
 
-                await asyncio.wait_for(heard(), 10)  # and so what came before it
+                await asyncio.wait_for(heard(), 60)  # and so what came before it
                 process.send_signal(signal.SIGKILL)
                 await process.wait()
             client.publish(topic().text, told(2, 2.0, id_="second"))
@@ -326,7 +326,7 @@ async def test_a_manager_that_is_killed_or_away_hears_afterwards_what_it_missed_
                             return [(one["event_id"], one["value"]) for one in answer.json()["points"]]
                         await asyncio.sleep(0.05)
 
-                found = await asyncio.wait_for(all_there(), 20)
+                found = await asyncio.wait_for(all_there(), 60)
             assert found == [("late", 0.0), ("first", 1.0), ("second", 2.0)]
 
 
@@ -350,6 +350,6 @@ async def managed(config: Path, http: httpx.AsyncClient) -> AsyncIterator[asynci
     finally:
         if process.returncode is None:
             process.terminate()
-        _, err = await asyncio.wait_for(process.communicate(), 20)
+        _, err = await asyncio.wait_for(process.communicate(), 60)
         for line in err.decode().splitlines():
             assert json.loads(line)["level"] in ("info", "warning"), line

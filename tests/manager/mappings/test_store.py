@@ -123,7 +123,7 @@ async def test_what_is_written_by_hand_is_in_force_soon_and_a_revision(shelf: Sh
     shelf.file.write_text(MAPPINGS.replace("5s", "7s"), encoding="utf-8")
     watching = asyncio.create_task(store.watch())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(shelf.heard) == heard:  # noqa: ASYNC110 - the store tells whoever listens, at any time
                 await asyncio.sleep(0.05)
     finally:

@@ -89,7 +89,7 @@ class House:
             {"http://manager:8088": f"http://127.0.0.1:{port}", "/run/secrets/prometheus-token": str(token)},
         )
 
-    def until(self, condition: Callable[[], object], what: str, within_s: float = 30.0) -> None:
+    def until(self, condition: Callable[[], object], what: str, within_s: float = 60.0) -> None:
         until(condition, what, within_s, lambda: f"firing: {self.prometheus.firing()}\n{self.prometheus.told()}")
 
     def fires(self, alert: str, about: str) -> None:
