@@ -8,6 +8,14 @@ from typing import Any
 
 from tests.gateway.workbench import Bench, both_backends, until
 
+WHO = """
+import os, pathlib, time
+def handle(event, context):
+    while not pathlib.Path({go!r}).exists():
+        time.sleep(0.01)
+    return str(os.getpid())
+"""
+
 
 @both_backends
 async def test_a_deployed_handler_is_listed_and_answers(bench: Bench) -> None:
@@ -118,14 +126,17 @@ async def test_a_bad_request_is_refused_and_changes_nothing(bench: Bench) -> Non
 
 
 async def test_replicas_follow_the_wanted_number_and_share_the_calls(bench: Bench) -> None:
-    await bench.deploy(
-        "who", "import os, time\ndef handle(event, context):\n    time.sleep(0.05)\n    return str(os.getpid())\n"
-    )
+    go = bench.folder / "go"
+    await bench.deploy("who", WHO.format(go=str(go)))
     scale = {"serviceName": "who", "replicas": 3, "namespace": "openfaas-fn"}
     assert (await bench.call("POST", "/system/scale-function/who", json=scale))[0] == 202
     await bench.ready("who", 3)
-    answers = await asyncio.gather(*(bench.invoke("who") for _ in range(12)))
-    assert {text for _, text in answers} == {str(pid) for pid in bench.pids("who")}
+    calls = asyncio.gather(*(bench.invoke("who") for _ in range(12)))
+    backend: Any = bench.gateway.backend
+    replicas = backend._deployed["who"].function.replicas.values()
+    await until(lambda: [replica.in_flight for replica in replicas] == [4, 4, 4], "each has its share")
+    go.touch()
+    assert {text for _, text in await calls} == {str(pid) for pid in bench.pids("who")}
     await bench.call("POST", "/system/scale-function/who", json={"replicas": 1})
     await until(lambda: len(bench.pids("who")) == 1, "two replicas are gone")
 

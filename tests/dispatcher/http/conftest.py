@@ -95,7 +95,7 @@ async def serving(
         await listener.wait_closed()
 
 
-def begin(pool: Pool, request: bytes = REQUEST, timeout_s: float = 10.0) -> asyncio.Future[Answer | Failed]:
+def begin(pool: Pool, request: bytes = REQUEST, timeout_s: float = 60.0) -> asyncio.Future[Answer | Failed]:
     """Post; the future gets what is told, and complains when it is told twice or too soon."""
     told: asyncio.Future[Answer | Failed] = asyncio.get_running_loop().create_future()
     pool.post(request, timeout_s, lambda result, duration_s: told.set_result(result))
@@ -103,14 +103,14 @@ def begin(pool: Pool, request: bytes = REQUEST, timeout_s: float = 10.0) -> asyn
     return told
 
 
-async def post(pool: Pool, request: bytes = REQUEST, timeout_s: float = 10.0) -> Answer:
+async def post(pool: Pool, request: bytes = REQUEST, timeout_s: float = 60.0) -> Answer:
     """Post, and expect an answer."""
     result = await begin(pool, request, timeout_s)
     assert isinstance(result, Answer), result
     return result
 
 
-async def failure(pool: Pool, request: bytes = REQUEST, timeout_s: float = 10.0) -> Failed:
+async def failure(pool: Pool, request: bytes = REQUEST, timeout_s: float = 60.0) -> Failed:
     """Post, and expect none."""
     result = await begin(pool, request, timeout_s)
     assert isinstance(result, Failed), result
