@@ -79,10 +79,10 @@ async def test_many_changes_share_a_commit_and_resolve_in_order(path: Path) -> N
 
 
 async def test_a_bad_change_does_not_undo_its_neighbours(path: Path) -> None:
-    gate = threading.Event()
+    entered, gate = threading.Event(), threading.Event()
     async with Journal(path, SCHEMA) as journal:
-        journal.write(lambda _: gate.wait(10))  # the next three wait together, so they share a commit
-        await asyncio.sleep(0.01)
+        journal.write(lambda _: entered.set() or gate.wait(60))
+        await asyncio.to_thread(entered.wait, 60)  # the next three wait together, so they share a commit
         before, bad, after = journal.write(add(1)), journal.write(add(1)), journal.write(add(2))
         gate.set()
         assert await before == 1
@@ -107,7 +107,7 @@ async def test_a_posted_change_that_fails_is_told(path: Path) -> None:
 async def test_a_full_queue_refuses_instead_of_growing(path: Path) -> None:
     gate = threading.Event()
     async with Journal(path, SCHEMA, max_queued=3) as journal:
-        futures = [journal.write(lambda _: gate.wait(10)), journal.write(add(1)), journal.write(add(2))]
+        futures = [journal.write(lambda _: gate.wait(60)), journal.write(add(1)), journal.write(add(2))]
         with pytest.raises(JournalError, match="3 changes wait already"):
             await journal.write(add(3))
         gate.set()
@@ -386,7 +386,7 @@ async def test_a_kill_in_the_middle_of_commits_loses_nothing_that_was_promised(p
         child.send_signal(signal.SIGKILL)
         promised |= {int(line) for line in child.stdout.read().split("\n")[:-1]}
         child.stdout.close()
-        child.wait(10)
+        child.wait(60)
         async with Journal(path, SCHEMA) as journal:
             found = await journal.read(numbers)
             assert journal.quarantined is None

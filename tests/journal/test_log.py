@@ -37,7 +37,7 @@ class Disk(LogFile):
         self.before()
         self.puts.append((threading.current_thread(), power))
         if self.gate is not None:
-            assert self.gate.wait(10)
+            assert self.gate.wait(60)
         if self.error is not None:
             super().put(offset, data[: len(data) // 2], power=False)
             raise OSError(self.error, os.strerror(self.error))

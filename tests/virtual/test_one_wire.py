@@ -244,11 +244,18 @@ def test_in_real_time_the_files_obey_and_a_reader_waits(bus: OneWireBus) -> None
 def test_one_that_goes_while_it_is_read_leaves_its_reader_with_nothing(bus: OneWireBus) -> None:
     thermometer = bus.thermometer(ADDRESS, 21.3, Model())
     texts: list[str] = []
-    reader = threading.Thread(target=lambda: texts.append((bus.root / ADDRESS / "w1_slave").read_text("ascii")))
+    opened = threading.Event()
+
+    def read() -> None:
+        with (bus.root / ADDRESS / "w1_slave").open(encoding="ascii") as file:
+            opened.set()
+            texts.append(file.read())
+
+    reader = threading.Thread(target=read)
     reader.start()
-    time.sleep(0.2)
+    assert opened.wait(60)
     thermometer.set(fault="missing")
-    reader.join(5)
+    reader.join(60)
     assert texts == [""]
     thermometer.set(22.0)
     assert Reader(bus.root, ADDRESS).read() == 22.0
