@@ -182,7 +182,7 @@ async def ask(server: Server, request: str) -> str:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(f"{request}\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
     try:
-        return (await asyncio.wait_for(reader.read(), timeout=5)).decode()
+        return (await asyncio.wait_for(reader.read(), timeout=60)).decode()
     finally:
         writer.close()
         await writer.wait_closed()

@@ -378,7 +378,7 @@ async def test_health_and_metrics_are_served(benches: Make, until: Until) -> Non
         url = f"http://127.0.0.1:{bench.agent.port}"
 
         def get(path: str) -> str:
-            with urllib.request.urlopen(url + path, timeout=5) as answer:
+            with urllib.request.urlopen(url + path, timeout=60) as answer:
                 text: str = answer.read().decode()
                 return text
 

@@ -79,7 +79,7 @@ class Spare:
         assert self.process is not None
         if self.process.returncode is None:
             os.kill(self.process.pid, number)
-        return await asyncio.wait_for(self.process.wait(), 20)
+        return await asyncio.wait_for(self.process.wait(), 60)
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ async def test_rule_17_the_standby_takes_over_from_one_that_is_killed_under_load
     for spare in spares:
         await spare.start()
         stack.push_async_callback(spare.end, signal.SIGKILL)
-    await until(lambda: len(active()) == 1 and len(states) == 2, "one of two at work", 20)
+    await until(lambda: len(active()) == 1 and len(states) == 2, "one of two at work")
     (at_work,) = active()
     (standby,) = states.keys() - {at_work}
     refused = await asyncio.to_thread(ask, ports[standby], "/v1/audit")
@@ -134,11 +134,11 @@ async def test_rule_17_the_standby_takes_over_from_one_that_is_killed_under_load
     )
 
     warm_up = 0
-    while not sink.calls:  # nothing here sends again what nobody had subscribed to
-        warm_up += 1
-        watcher.publish(FRONT_DOOR.text, motion(warm_up, id=f"warm-up-{warm_up}", epoch="warm"))
-        await asyncio.sleep(0.05)
-        assert warm_up < 200
+    async with asyncio.timeout(60):
+        while not sink.calls:  # nothing here sends again what nobody had subscribed to
+            warm_up += 1
+            watcher.publish(FRONT_DOOR.text, motion(warm_up, id=f"warm-up-{warm_up}", epoch="warm"))
+            await asyncio.sleep(0.05)
     for sequence in range(1, EVENTS + 1):
         watcher.publish(FRONT_DOOR.text, motion(sequence, time=datetime.now(UTC)))
         if sequence == EVENTS // 3:
@@ -146,9 +146,9 @@ async def test_rule_17_the_standby_takes_over_from_one_that_is_killed_under_load
             code = await next(spare for spare in spares if spare.name == at_work).end(number)
             assert code == (-signal.SIGKILL if number == signal.SIGKILL else 0)
         await asyncio.sleep(0.001)
-    await until(lambda: active() not in ([], [at_work]), "the other one at work", 20)
+    await until(lambda: active() not in ([], [at_work]), "the other one at work")
     wanted = [f"event-{sequence}" for sequence in range(1, EVENTS + 1)]
-    await until(lambda: set(wanted) <= set(sink.calls), "all delivered", 30)
+    await until(lambda: set(wanted) <= set(sink.calls), "all delivered")
     assert [id_ for id_ in sink.first_occurrences if id_.startswith("event-")] == wanted
     (after,) = active()
     _, audit = await asyncio.to_thread(ask, ports[after], "/v1/audit")

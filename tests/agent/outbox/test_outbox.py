@@ -187,7 +187,7 @@ async def test_a_killed_agent_finds_every_event_it_had_accepted(path: Path) -> N
         child.kill()
         promised += [line for line in child.stdout.read().split("\n")[:-1] if line]
         child.stdout.close()
-        child.wait(10)
+        child.wait(60)
     async with World(path, in_flight=60_000) as world:
         await world.connect()
         await world.finish()
