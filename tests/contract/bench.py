@@ -18,11 +18,12 @@ from gpiozero.pins.mock import MockFactory
 from bridge.agent.board import Board, PinsSettings, RealBoard
 from bridge.agent.pins import FIXED_PULL_UP, HIGHEST, Pin
 from bridge.agent.settings import AgentSettings
+from bridge.clock import RealClock, VirtualClock
 from bridge.virtual.board import VirtualBoard
 from bridge.virtual.contact import Edge
 from bridge.virtual.factory import WiredPin
 
-_SOON_S = 5.0
+_SOON_S = 60.0
 _QUIET_S = 0.02
 """After this long without an edge none is on its way any more, from the kernel to us."""
 
@@ -84,11 +85,16 @@ class _Start(WiredPin):
 
 
 class Bench:
-    """A board with such a wire. `drive` makes the output high or low, `let_go` makes it nothing."""
+    """A board with such a wire. `drive` makes the output high or low, `let_go` makes it nothing.
 
-    def __init__(self, board: Board, wire: Wire) -> None:
+    A virtual wire is as quick as a call, so that a burst on it takes no time but that of `clock`: a machine that is
+    busy meanwhile makes no other burst of it.
+    """
+
+    def __init__(self, board: Board, wire: Wire, clock: RealClock | VirtualClock) -> None:
         self.board = board
         self.wire = wire
+        self.clock = clock
         self._driver: Any = None
 
     @classmethod
@@ -99,12 +105,12 @@ class Bench:
         factory: MockFactory = board.pin_factory
         start = factory.pin(wire.output.bcm, pin_class=_Start)
         start.end = factory.pin(wire.input.bcm, pin_class=_End)
-        return cls(board, wire)
+        return cls(board, wire, VirtualClock())
 
     @classmethod
     def real(cls, wire: Wire) -> Bench:
         """Two pins of this machine. Raises SensorError when it has none."""
-        return cls(RealBoard(PinsSettings()), wire)
+        return cls(RealBoard(PinsSettings()), wire, RealClock())
 
     def drive(self, *, high: bool) -> None:
         """Put a level on the wire."""
@@ -114,9 +120,13 @@ class Bench:
 
     def play(self, edges: Iterable[Edge]) -> None:
         """Put a burst of levels on the wire, in their time."""
-        begun_s = time.monotonic()
+        begun_s = self.clock.monotonic()
         for edge in edges:
-            time.sleep(max(0.0, begun_s + edge.after_s - time.monotonic()))
+            at_s = begun_s + edge.after_s
+            if isinstance(self.clock, VirtualClock):
+                self.clock.move(at_s)
+            else:
+                time.sleep(max(0.0, at_s - self.clock.monotonic()))
             self.drive(high=edge.active)
 
     def let_go(self) -> None:
@@ -134,11 +144,12 @@ class Bench:
 class Seen:
     """What an input's callback was told: levels, and when."""
 
-    def __init__(self) -> None:
+    def __init__(self, bench: Bench) -> None:
         self.edges: list[tuple[float, bool]] = []
+        self._clock = bench.clock
 
     def __call__(self, level: bool) -> None:
-        self.edges.append((time.monotonic(), level))
+        self.edges.append((self._clock.monotonic(), level))
 
     @property
     def levels(self) -> list[bool]:

@@ -75,7 +75,7 @@ def test_the_level_that_is_found_at_the_opening_is_the_one_that_stands_there(
     bench: Bench, kind: Kind, active: bool
 ) -> None:
     bench.drive(high=active is kind.active_high)
-    seen = Seen()
+    seen = Seen(bench)
     device = opened(bench, kind.make(bench.wire.input), seen)
     assert device.level() is active
     assert seen.quiet() == [], "what was found is no edge"
@@ -84,7 +84,7 @@ def test_the_level_that_is_found_at_the_opening_is_the_one_that_stands_there(
 
 def test_every_change_is_an_edge_and_the_level_afterwards(bench: Bench, kind: Kind) -> None:
     bench.drive(high=not kind.active_high)
-    seen = Seen()
+    seen = Seen(bench)
     device = opened(bench, kind.make(bench.wire.input), seen)
     for active in (True, False, True):
         edges = len(seen.edges)
@@ -98,7 +98,7 @@ def test_every_change_is_an_edge_and_the_level_afterwards(bench: Bench, kind: Ki
 
 def test_a_contact_that_bounces_is_as_many_edges_and_one_event(bench: Bench, kind: Kind) -> None:
     bench.drive(high=not kind.active_high)
-    plan, seen = kind.make(bench.wire.input), Seen()
+    plan, seen = kind.make(bench.wire.input), Seen(bench)
     device = opened(bench, plan, seen)
     contact = Contact("bench", active=not kind.active_high)
     bounces = contact.bounces(0.008, active=kind.active_high)
@@ -112,7 +112,7 @@ def test_a_contact_that_bounces_is_as_many_edges_and_one_event(bench: Bench, kin
 
 def test_a_chatter_that_ends_where_it_began_is_no_lasting_event(bench: Bench, kind: Kind) -> None:
     bench.drive(high=not kind.active_high)
-    plan, seen = kind.make(bench.wire.input), Seen()
+    plan, seen = kind.make(bench.wire.input), Seen(bench)
     device = opened(bench, plan, seen)
     bench.play(Contact("bench", active=not kind.active_high).bounces(0.008, active=not kind.active_high))
     assert seen.quiet()[-1] is False
@@ -122,7 +122,7 @@ def test_a_chatter_that_ends_where_it_began_is_no_lasting_event(bench: Bench, ki
 
 def test_after_the_closing_nothing_is_told_and_the_pin_can_be_opened_again(bench: Bench, kind: Kind) -> None:
     bench.drive(high=not kind.active_high)
-    first, second = Seen(), Seen()
+    first, second = Seen(bench), Seen(bench)
     opened(bench, kind.make(bench.wire.input), first).close()
     bench.drive(high=kind.active_high)
     assert first.quiet() == []
@@ -136,7 +136,7 @@ def test_after_the_closing_nothing_is_told_and_the_pin_can_be_opened_again(bench
 
 @pytest.mark.parametrize(("pull", "high"), [("up", True), ("down", False)])
 def test_a_pin_that_nobody_drives_is_where_its_resistor_pulls_it(bench: Bench, pull: Pull, high: bool) -> None:
-    seen = Seen()
+    seen = Seen(bench)
     device = opened(bench, Digital(pin=bench.wire.input, pull=pull).plan(), seen)
     assert device.level() is high
     bench.drive(high=not high)
