@@ -232,10 +232,11 @@ def open_stream(settings: MqttSettings) -> Stream:
 
 async def connect(settings: MqttSettings) -> Stream:
     """Run `open_stream` beside the loop, for `connect_timeout_s` at most. Raises TransportError in words."""
-    opened = _open_in_thread(settings)
+    opening = _Opening(settings)
     try:
         async with asyncio.timeout(settings.connect_timeout_s):
-            return await opened
+            await opening.over
+        return opening.take()
     except TimeoutError as error:
         raise TransportError(
             f"cannot reach the broker at {settings.address}: no answer within {settings.connect_timeout_s:g} s;"
@@ -250,43 +251,65 @@ async def connect(settings: MqttSettings) -> Stream:
             f"cannot reach the broker at {settings.address}: {describe(error)};"
             " is it running, and are host and port right?"
         ) from error
-    except asyncio.CancelledError:
-        if opened.done() and not opened.cancelled() and opened.exception() is None:
-            opened.result().abort()
-        raise
+    finally:
+        opening.give_up()
 
 
-def _open_in_thread(settings: MqttSettings) -> asyncio.Future[Stream]:
-    """The stream as a future; cancel it when it is not wanted any more.
+class _Opening:
+    """A stream that a thread opens. `over` says when; then somebody takes it, or it is closed when he gives it up.
 
-    The thread is a daemon of its own: a name server that does not answer must not hold up the exit.
+    The thread is a daemon of its own: a name server that does not answer must not hold up the exit. It closes by itself
+    what comes after the giving up: the loop may have ended by then, with what it was still told.
     """
-    loop = asyncio.get_running_loop()
-    opened: asyncio.Future[Stream] = loop.create_future()
 
-    def deliver(stream: Stream | None, error: Exception | None) -> None:
-        if opened.done():
-            if stream is not None:
-                stream.abort()
-        elif stream is not None:
-            opened.set_result(stream)
-        elif error is not None:
-            opened.set_exception(error)
+    def __init__(self, settings: MqttSettings) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.over: asyncio.Future[None] = self._loop.create_future()
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._stream: Stream | None = None
+        self._wanted = True
+        threading.Thread(target=self._work, name=f"connect to {settings.address}", daemon=True).start()
 
-    def work() -> None:
-        stream, error = None, None
+    def take(self) -> Stream:
+        """The stream, whose new owner closes it."""
+        with self._lock:
+            stream, self._stream = self._stream, None
+        assert stream is not None, "nobody takes it before it is over, or twice"
+        return stream
+
+    def give_up(self) -> None:
+        """Nobody wants it any more, unless it has been taken."""
+        with self._lock:
+            self._wanted = False
+            stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.abort()
+
+    def _work(self) -> None:
+        error: Exception | None = None
         try:
-            stream = open_stream(settings)
+            stream = open_stream(self._settings)
         except Exception as failure:  # noqa: BLE001 - handed to the loop's side, which raises it
             error = failure
+        else:
+            with self._lock:
+                if self._wanted:
+                    self._stream = stream
+                else:
+                    stream.abort()
         try:
-            loop.call_soon_threadsafe(deliver, stream, error)
+            self._loop.call_soon_threadsafe(self._tell, error)
         except RuntimeError:  # the loop has been closed: nobody waits any more
-            if stream is not None:
-                stream.abort()
+            self.give_up()
 
-    threading.Thread(target=work, name=f"connect to {settings.address}", daemon=True).start()
-    return opened
+    def _tell(self, error: Exception | None) -> None:
+        if self.over.done():
+            return
+        if error is None:
+            self.over.set_result(None)
+        else:
+            self.over.set_exception(error)
 
 
 def tls_context(tls: TlsSettings) -> ssl.SSLContext:
