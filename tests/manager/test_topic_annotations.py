@@ -7,6 +7,7 @@ import dataclasses
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -73,10 +74,16 @@ async def listed(desk: Desk) -> AsyncIterator[ListedFunctions]:
         await runner.cleanup()
 
 
-def published(desk: Desk) -> list[str]:
+def documents(desk: Desk) -> dict[str, Any]:
+    """The mappings that are published, as they stand there."""
     message = desk.broker.retained("gpio-bridge/v1/home/config/mappings")
     assert message is not None
-    return list(json.loads(message.payload)["document"]["mappings"])
+    found: dict[str, Any] = json.loads(message.payload)["document"]["mappings"]
+    return found
+
+
+def published(desk: Desk) -> list[str]:
+    return list(documents(desk))
 
 
 async def test_a_function_gets_what_is_published_on_the_topics_that_it_carries(desk: Desk, tmp_path: Path) -> None:
@@ -189,9 +196,9 @@ async def test_a_mapping_of_the_file_wins_over_one_of_the_same_name(desk: Desk, 
     own = {"select": {"topic": "mine"}, "invoke": "other"}
     answer = await desk.client.put("/api/v1/mappings/topics-of-alarm", json=own)
     assert answer.status_code == 201, answer.text
-    message = desk.broker.retained("gpio-bridge/v1/home/config/mappings")
-    assert message is not None
-    assert json.loads(message.payload)["document"]["mappings"]["topics-of-alarm"]["invoke"]["function"] == "other"
+    await until(
+        lambda: documents(desk)["topics-of-alarm"]["invoke"]["function"] == "other", "the one of the file is in force"
+    )
     (alarm,) = (await desk.client.get(PATH)).json()["functions"]
     assert alarm["mappings"] == {}
     assert "the mapping file has topics-of-alarm too" in alarm["problem"]
