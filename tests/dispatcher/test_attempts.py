@@ -123,6 +123,7 @@ async def test_what_ends_in_one_turn_of_the_loop_is_one_step_in_its_order(site: 
     for sequence in range(1, 11):
         site.client.publish(FRONT_DOOR.text, motion(sequence))
     await until(lambda: len(site.invoker.calls) == 10, "under way")
+    await asyncio.sleep(0)  # the last ones have begun to wait, too
     ended: list[list[str]] = []
     ledger = dispatcher.ledger
     step = ledger.step

@@ -150,7 +150,7 @@ async def test_what_a_rule_of_a_mapping_dropped_is_named_after_a_restart(site: S
     dispatcher = await site.start()
     site.client.publish(FRONT_DOOR.text, motion(1))
     site.client.publish(FRONT_DOOR.text, motion(2))
-    await until(lambda: site.invoker.calls, "the lane is held")
+    await until(lambda: site.invoker.calls and dispatcher.ledger.open_events == 2, "the lane is held")
     clock.ahead_s = 61
     site.invoker.hold.set()
     await until(lambda: dispatcher.ledger.open_events == 0, "the second is dropped")

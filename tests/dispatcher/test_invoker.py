@@ -212,7 +212,7 @@ async def test_a_thousand_attempts_under_way_need_no_task(functions: Functions) 
         await outcome_of(invoker, invocation("fine"))
         before = len(asyncio.all_tasks())
         for _ in range(1000):
-            invoker.invoke(invocation("fine"), EVENT, 1, told.append)
+            invoker.invoke(invocation("fine", timeout_s=60.0), EVENT, 1, told.append)
         assert len(asyncio.all_tasks()) <= before + 2  # one for each connection that is being made
         await until(lambda: len(told) == 1000, "all told")
     assert {outcome.verdict for outcome in told} == {Verdict.SUCCEEDED}

@@ -37,6 +37,8 @@ async def test_rule_9_a_function_that_is_away_holds_up_only_its_own_lane_also_ov
     await until(lambda: dispatcher.ledger.stored_events > EVENTS / 2, "on the disk")
     site.client.publish("lamp", b"on")
     await until(lambda: any(function == "there" for _, function, _ in site.invoker.calls), "the lamp's function")
+    came = "gpio_bridge_dispatcher_events_total"
+    await until(lambda: dispatcher.registry.get_sample_value(came) == EVENTS + 1, "all have come")
     await until(lambda: dispatcher.ledger.unacknowledged == 0, "all acknowledged")
     assert (
         dispatcher.registry.get_sample_value("gpio_bridge_dispatcher_stored_events") == dispatcher.ledger.stored_events

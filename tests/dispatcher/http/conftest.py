@@ -88,6 +88,8 @@ async def serving(
         yield server
     finally:
         listener.close()
+        for _ in range(5):  # who has just been let in is met, or nobody would close his connection
+            await asyncio.sleep(0)
         serving_tasks = [task for task in asyncio.all_tasks() if "Server.serve" in repr(task.get_coro())]
         for task in serving_tasks:
             task.cancel()
