@@ -345,13 +345,14 @@ async def test_a_body_that_stops_coming_is_told_408() -> None:
 
 async def test_the_time_to_read_does_not_run_while_the_handler_works() -> None:
     async def slow(request: Request) -> Response:
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(0.5)
         return Response(200, request.body)
 
-    async with server(slow, read_timeout_s=0.1, keepalive_timeout_s=0.1) as running:
+    async with server(slow, read_timeout_s=0.4, keepalive_timeout_s=0.4) as running:
         client = await Client.to(running.port)
         client.send(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nab")
-        await asyncio.sleep(0.01)
+        for _ in range(3):  # the server begins to wait for the rest
+            await asyncio.sleep(0)
         client.send(b"cd")
         assert (await client.rest()).endswith(b"\r\n\r\nabcd")
         await client.close()
@@ -606,6 +607,9 @@ async def test_a_large_answer_to_a_slow_but_steady_reader_is_not_cut_off() -> No
         return Response(200, bytes(size))
 
     async with server(handler, write_timeout_s=0.3) as running:
+        # The kernel tells that there is room again when a third of its buffer is free: of a large one that takes long.
+        assert running._listener is not None
+        running._listener.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         with socket.socket() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
             client.setblocking(False)
