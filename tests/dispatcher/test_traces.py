@@ -138,7 +138,10 @@ async def test_rule_15_why_tells_once_of_a_for_that_was_called_off(site: Site) -
     dispatcher = await site.start()
     site.client.publish(FRONT_DOOR.text, motion(1))
     site.client.publish(FRONT_DOOR.text, motion(2, name="motion.ended"))
-    await until(lambda: dispatcher.ledger.open_events == 0 and dispatcher.feed.recent(10), "called off")
+    await until(
+        lambda: any(line.get("event_id") == "event-2" for line in dispatcher.feed.recent(10)), "the second has come"
+    )
+    await until(lambda: dispatcher.ledger.open_events == 0, "called off")
     _, document = await asked(site, "/v1/why/greet")
     (one,) = document["evaluations"]
     assert (one["result"], one["clause"], one["event_id"]) == ("cancels", "for", "event-2")
