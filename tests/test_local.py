@@ -91,7 +91,7 @@ async def test_every_kind_of_sensor_invokes_its_function_and_what_is_missing_is_
 ) -> None:
     async with Local(plan(config, tmp_path / "state", "auto"), clock=RealClock("always")) as local:
         steps = await demo.run(local, margin_s=3.0)
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
             readiness = await client.get(f"{local.dispatcher.url}/readyz")
             functions = (await client.get(f"{local.gateway.url}/system/functions")).json()
     missing = {step.sensor: step.why_not for step in steps if not step.passed}
@@ -218,7 +218,7 @@ def test_many_virtual_pis_are_those_of_the_files_and_copies_of_them_in_turn(conf
 
 
 async def ask(local: Local, path: str, **wanted: str) -> tuple[int, dict[str, Any]]:
-    async with httpx.AsyncClient(base_url=local.control.url, trust_env=False, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=local.control.url, trust_env=False, timeout=60) as client:
         answer = await client.post(path, json=wanted)
     return answer.status_code, answer.json()
 

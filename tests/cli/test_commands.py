@@ -117,7 +117,7 @@ def test_a_bad_log_level_is_wrong_usage(command: Command, tmp_path: Path) -> Non
 def test_a_reader_that_leaves_early_gets_no_traceback() -> None:
     done = subprocess.run(
         f"{sys.executable} -m bridge --help | head -n 1",
-        shell=True, capture_output=True, text=True, timeout=30, check=True,
+        shell=True, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert done.stderr == ""
 
@@ -128,7 +128,7 @@ def test_the_command_line_itself_loads_nothing_heavy() -> None:
         "heavy = {'aiohttp', 'rich', 'httpx', 'fastapi', 'docker', 'gpiozero', 'paho', 'yaml', 'orjson'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"
 
 

@@ -247,7 +247,7 @@ def test_record_writes_what_the_dispatcher_would_read_of_a_real_broker(
 
         def say(topic: str, payload: bytes, *more: str) -> None:
             where = ("-h", broker.host, "-p", str(broker.port), "-q", "1", "-t", topic, "-s", *more)
-            subprocess.run([publish, *where], input=payload, check=True, timeout=20)
+            subprocess.run([publish, *where], input=payload, check=True, timeout=60)
 
         status, event = "gpio-bridge/v1/home/nodes/pi-1/status", "gpio-bridge/v1/home/nodes/pi-1/sensors/door/event"
         say(status, b'{"state": "online"}', "-r")

@@ -147,7 +147,7 @@ def test_scenarios_run_in_the_running_house_and_what_was_not_at_rest_is_told(
     assert waiting.wait(30) == exit_codes.INTERRUPTED
     here = whereabouts.find()
     assert here is not None
-    nodes = httpx.get(f"{here.control}/v1/nodes", trust_env=False).json()["nodes"]
+    nodes = httpx.get(f"{here.control}/v1/nodes", trust_env=False, timeout=60).json()["nodes"]
     assert [sensor["seen"] for sensor in nodes[0]["sensors"]] == [
         "still", "release", "still", "restore",
     ]  # fmt: skip # it was put back

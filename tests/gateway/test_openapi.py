@@ -113,7 +113,7 @@ async def test_no_request_gets_an_answer_that_the_document_does_not_allow(tmp_pa
                 except OSError:
                     return False
 
-            await until(deployed, "the gateway runs", 40.0)
+            await until(deployed, "the gateway runs")
         fuzz = await asyncio.create_subprocess_exec(
             *(
                 str(Path(sys.executable).with_name("schemathesis")),

@@ -343,7 +343,7 @@ async def test_a_limit_of_the_file_size_fails_the_changes_in_words(path: Path) -
         "asyncio.run(main())\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, timeout=60, check=False
     )
     assert ran.returncode == 0, ran.stderr
     refusal, problem = ran.stdout.splitlines()

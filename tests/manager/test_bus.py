@@ -66,6 +66,7 @@ async def test_a_change_over_the_api_is_in_force_in_a_dispatcher_within_a_second
             httpx.AsyncClient(
                 base_url=f"{manager.url}/api/v1",
                 trust_env=False,
+                timeout=60,
                 headers={"Authorization": f"Bearer {manager.own_token}", "If-Match": "*"},
             ) as client,
         ):

@@ -30,7 +30,7 @@ def test_without_tokens_it_serves_this_machine_only(tmp_path: Path, host: str) -
 async def test_without_tokens_everybody_here_may_do_everything(desk: Desk) -> None:
     desk.settings = dataclasses.replace(desk.settings, auth=AuthSettings(enabled=False))
     await desk.start()
-    async with httpx.AsyncClient(base_url=f"{desk.manager.url}/api/v1", trust_env=False, timeout=20) as anybody:
+    async with httpx.AsyncClient(base_url=f"{desk.manager.url}/api/v1", trust_env=False, timeout=60) as anybody:
         assert (await anybody.delete("/mappings/frost", headers={"If-Match": "*"})).status_code == 204
         assert (await anybody.get("/audit")).json()["entries"][0]["who"] == "anybody"
 

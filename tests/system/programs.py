@@ -336,7 +336,7 @@ class Site:
         raw = payload if isinstance(payload, bytes) else payload.encode()
         content = "-s" if raw else "-n"
         command = [find("mosquitto_pub") or "", "-p", str(self.broker.port), "-q", "1", "-t", topic, content, *options]
-        subprocess.run(command, input=raw, check=True, capture_output=True, timeout=10)
+        subprocess.run(command, input=raw, check=True, capture_output=True, timeout=60)
 
     def retained(self, topic_filter: str) -> dict[str, Any]:
         """The retained messages at this moment, by topic."""
@@ -352,7 +352,7 @@ class Site:
             "-W",
             "1",
         ]
-        done = subprocess.run([*command, "--retained-only"], capture_output=True, timeout=10, check=False)
+        done = subprocess.run([*command, "--retained-only"], capture_output=True, timeout=60, check=False)
         rows = (line.split(" ", 1) for line in done.stdout.decode().splitlines())
         return {topic: json.loads(payload) for topic, payload in rows}
 

@@ -36,7 +36,7 @@ async def boards() -> AsyncIterator[dict[str, VirtualBoard]]:
 
 @pytest.fixture
 async def client(boards: dict[str, VirtualBoard]) -> AsyncIterator[httpx.AsyncClient]:
-    async with Control(boards) as control, httpx.AsyncClient(base_url=control.url, trust_env=False) as made:
+    async with Control(boards) as control, httpx.AsyncClient(base_url=control.url, trust_env=False, timeout=60) as made:
         yield made
 
 
@@ -81,7 +81,7 @@ async def test_what_else_can_be_posted_is_served_and_listed(boards: dict[str, Vi
 
     async with (
         Control(boards, posts={"/v1/ring": ring}) as control,
-        httpx.AsyncClient(base_url=control.url, trust_env=False) as client,
+        httpx.AsyncClient(base_url=control.url, trust_env=False, timeout=60) as client,
     ):
         assert (await client.get("/v1/nodes")).json()["posts"] == ["/v1/ring", "/v1/simulate"]
         assert (await client.post("/v1/ring", json={"bell": 1})).json() == {"rings": 1}

@@ -11,7 +11,7 @@ from benchmarks.processes import Role
 
 
 def _post(role: Role, *numbers: int) -> list[int]:
-    connection = http.client.HTTPConnection("127.0.0.1", role.hello["port"], timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", role.hello["port"], timeout=60)
     statuses = []
     for number in numbers:
         connection.request("POST", "/", b'{"device":"0","number":%d}' % number)

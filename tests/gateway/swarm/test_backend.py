@@ -223,7 +223,7 @@ async def test_an_update_under_load_fails_no_request_and_what_is_broken_is_rolle
     await swarm.start(swarm=dataclasses.replace(swarm.settings.swarm, stop_grace_s=10.0))
     body = swarm.deployment("v", VERSION.format("one"), labels={"com.openfaas.scale.min": "2"})
     await swarm.call("POST", "/system/functions", json=body)
-    await until(lambda: available(swarm, "v", 2), "it has its replicas", 40.0)
+    await until(lambda: available(swarm, "v", 2), "it has its replicas")
     seen: list[tuple[int, str]] = []
     done = asyncio.Event()
 
@@ -236,15 +236,14 @@ async def test_an_update_under_load_fails_no_request_and_what_is_broken_is_rolle
     assert (await swarm.call("PUT", "/system/functions", json=swarm.deployment("v", VERSION.format("two"))))[0] == 202
     state = "{{.UpdateStatus.State}}"
     await until(
-        lambda: swarm.engine.docker("service", "inspect", "--format", state, "v") == "completed", "it is updated", 40.0
+        lambda: swarm.engine.docker("service", "inspect", "--format", state, "v") == "completed", "it is updated"
     )
     broken = swarm.deployment("v", "import nowhere\n")
     assert (await swarm.call("PUT", "/system/functions", json=broken))[0] == 202
-    await problem(swarm, "v", "nowhere", 40.0)
+    await problem(swarm, "v", "nowhere")
     await until(
         lambda: swarm.engine.docker("service", "inspect", "--format", state, "v") == "rollback_completed",
         "it is back",
-        40.0,
     )
     told = await problem(swarm, "v", "the last update failed, the version before it serves: ")
     done.set()

@@ -29,7 +29,7 @@ def bearer(token: str) -> dict[str, str]:
 
 async def test_without_a_token_nothing_of_the_api_is_read_but_health_is(desk: Desk) -> None:
     await desk.start()
-    async with httpx.AsyncClient(base_url=desk.manager.url, trust_env=False) as nobody:
+    async with httpx.AsyncClient(base_url=desk.manager.url, trust_env=False, timeout=60) as nobody:
         for path in (ROOT, f"{ROOT}/intruder", f"{ROOT}/file", f"{ROOT}/history", "/api/v1/audit"):
             answer = await nobody.get(path)
             assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")

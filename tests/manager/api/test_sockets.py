@@ -27,7 +27,7 @@ def opened(desk: Desk, query: str = "", token: str | None = None, **more: Any) -
     """A connection, to be entered; with the token in the header as programs show it."""
     shown = {"Authorization": f"Bearer {token or desk.manager.own_token}"}
     url = f"{desk.manager.url.replace('http', 'ws')}{PATH}{query}"
-    return connect(url, **{"additional_headers": shown, "proxy": None, "open_timeout": 30, **more})
+    return connect(url, **{"additional_headers": shown, "proxy": None, "open_timeout": 60, **more})
 
 
 async def heard(socket: ClientConnection, count: int) -> list[dict[str, Any]]:

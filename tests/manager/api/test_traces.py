@@ -41,7 +41,7 @@ async def test_stories_are_told_live_by_both_ways_whenever_there_is_news(desk: D
     headers = {"Authorization": f"Bearer {desk.manager.own_token}"}
     async with (
         desk.client.stream("GET", f"{PATH}/stream", params={"mapping": "greet"}) as answer,
-        connect(url, additional_headers=headers, proxy=None, open_timeout=30) as socket,
+        connect(url, additional_headers=headers, proxy=None, open_timeout=60) as socket,
     ):
         await until(lambda: desk.manager.feed.problem is None and desk.manager.feed.listeners == 2, "it is heard")
         await happen(site, 1)

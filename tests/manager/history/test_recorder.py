@@ -297,7 +297,7 @@ async def test_a_manager_that_is_killed_or_away_hears_afterwards_what_it_missed_
                 base_url=f"http://127.0.0.1:{port}",
                 trust_env=False,
                 headers={"Authorization": f"Bearer {token}"},
-                timeout=20,
+                timeout=60,
             ) as http,
         ):
             async with managed(config, http) as process:
