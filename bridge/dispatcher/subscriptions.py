@@ -42,7 +42,9 @@ class Subscriptions:
     @property
     def problem(self) -> str | None:
         """Why they do not stand; None when they do."""
-        return self._subscribing.problem
+        if (problem := self._subscribing.problem) is not None:
+            return problem
+        return None if self._wanted() == self._standing else "subscribing to what the changed mappings select"
 
     async def restore(self) -> None:
         """Take over what an earlier life had subscribed to. Raises JournalError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -176,6 +177,20 @@ async def test_a_mapping_file_that_changes_while_the_dispatcher_starts_is_in_for
     monkeypatch.setattr(MappingFile, "first", first_and_then_another)
     dispatcher = await site.start()
     await until(lambda: dispatcher.mappings.mappings["greet"].function == "other", "the new version")
+
+
+async def test_a_dispatcher_is_not_ready_before_it_has_subscribed_to_what_a_changed_mapping_selects(
+    site: Site,
+) -> None:
+    site.write_mappings(ONE)
+    dispatcher = await site.start()
+    site.write_mappings(ONE + "  lamp: {select: {topic: lamp}, invoke: hello}\n")
+    async with asyncio.timeout(60):
+        while "lamp" not in site.broker.subscriptions("gpio-bridge-home-dispatcher"):
+            if "lamp" in dispatcher.mappings.mappings:
+                assert "subscriptions" in dispatcher.health.not_ready()
+            await asyncio.sleep(0)
+    await until(lambda: "subscriptions" not in dispatcher.health.not_ready(), "ready again")
 
 
 async def test_a_broken_mapping_file_keeps_the_old_set_and_says_why_also_after_a_restart(site: Site) -> None:
