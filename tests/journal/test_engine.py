@@ -81,7 +81,12 @@ async def test_many_changes_share_a_commit_and_resolve_in_order(path: Path) -> N
 async def test_a_bad_change_does_not_undo_its_neighbours(path: Path) -> None:
     entered, gate = threading.Event(), threading.Event()
     async with Journal(path, SCHEMA) as journal:
-        journal.write(lambda _: entered.set() or gate.wait(60))
+
+        def held(_: sqlite3.Connection) -> None:
+            entered.set()
+            gate.wait(60)
+
+        journal.write(held)
         await asyncio.to_thread(entered.wait, 60)  # the next three wait together, so they share a commit
         before, bad, after = journal.write(add(1)), journal.write(add(1)), journal.write(add(2))
         gate.set()

@@ -496,7 +496,7 @@ async def test_an_acknowledgement_that_waits_for_others_leaves_soon_and_before_a
             await recorder.got(2)
             transport.acknowledge(recorder.deliveries[:1])
             transport.acknowledge(recorder.deliveries[1:])
-            await until(lambda: len(broker.heard[0]) == 2, "the first one")
+            await until(lambda: len(broker.heard[0]) >= 2, "the first one")
             if not at_once:
                 await until(lambda: len(broker.heard[0]) == 3, "the other one, a moment later")
         await until(lambda: len(broker.heard[0]) == 4, "the end")
