@@ -26,7 +26,7 @@ sensors:
   gate: {kind: laser-tripwire, pin: 27}
   low-gate: {kind: laser-tripwire, pin: 6, active_low: true, pull: up}
   adc-gate: {kind: laser-tripwire, wiring: mcp3008, channel: 1}
-  rc-gate: {kind: laser-tripwire, wiring: rc, pin: 22}
+  rc-gate: {kind: laser-tripwire, wiring: rc, pin: 22, charge_limit: 100ms}
   greenhouse: {kind: thermometer, sensor: ds18b20, device: 28-0316a2795cff}
   cellar: {kind: thermometer, sensor: tmp36, channel: 0}
   cpu: {kind: thermometer, sensor: cpu}
