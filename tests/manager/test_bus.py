@@ -25,6 +25,7 @@ TOPIC = Topics().mappings("home")
 
 async def test_the_set_is_published_with_its_version_and_again_when_it_changes(desk: Desk) -> None:
     manager = await desk.start()
+    await until(lambda: desk.broker.retained(TOPIC), "the set is published")
     message = desk.broker.retained(TOPIC)
     assert message is not None
     found = orjson.loads(message.payload)
