@@ -359,7 +359,7 @@ async def test_the_time_to_read_does_not_run_while_the_handler_works() -> None:
 
 
 async def test_an_idle_connection_is_closed_without_a_word() -> None:
-    async with server(echo, keepalive_timeout_s=0.1) as running:
+    async with server(echo, keepalive_timeout_s=0.4) as running:
         assert await raw(running.port, b"") == b""
         client = await Client.to(running.port)
         await client.ask("POST", "/", b"x")
