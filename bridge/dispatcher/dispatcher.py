@@ -31,6 +31,7 @@ from bridge.dispatcher.confirmations import Confirmations
 from bridge.dispatcher.decisions import Decisions
 from bridge.dispatcher.feed import Feed
 from bridge.dispatcher.hearers import Hearers
+from bridge.dispatcher.hearing import Hearing
 from bridge.dispatcher.intake import filters
 from bridge.dispatcher.invoker import HttpInvoker, Invoker
 from bridge.dispatcher.keeping import Keeper
@@ -97,14 +98,15 @@ class Dispatcher:
         self._decisions = Decisions(clock)
         self.auditor = Auditor(topics, self.now(), self.metrics.dropped, paired=not alone)
         self._quarantine = Quarantine(settings.state_dir, self._journal, clock)
+        self._marker_topic = topics.dispatcher(settings.site, settings.id, "marker")
+        self._hearing = Hearing(clock, self._marker_topic, self._send_marker)
         self._reception = Reception(
-            topics, clock, mint_id, self._decisions, self._quarantine, self.auditor, self.metrics
+            topics, clock, mint_id, self._decisions, self._quarantine, self.auditor, self.metrics, self._hearing
         )
         will = self._status.offline() if alone else None
         self._transport = connect(client_id(settings.site, "dispatcher"), self._reception, will=will)
         if alone:
             self._transport.set_farewell(will)
-        self._marker_topic = topics.dispatcher(settings.site, settings.id, "marker")
         self._subscriptions = Subscriptions(self._transport, self._journal, clock, self.wanted, self._subscribed)
         self._reception.subscriptions = self._subscriptions
         self._confirmations = Confirmations(topics, clock, self._transport)
@@ -257,6 +259,7 @@ class Dispatcher:
         """
         self.fence()
         self._reception.backlog.stop()
+        self._hearing.stop()
         self._tasks.cancel()
         self._keeper.abandon()
         self._quarantine.close(broken=self.broken)
@@ -316,8 +319,12 @@ class Dispatcher:
     def _subscribed(self) -> None:
         self.status_changed()
         self._confirmations.again()
-        if not self._reception.backlog.over:
-            self._transport.publish(Message(self._marker_topic, self._reception.marker.encode()))
+        if not self._reception.backlog.over or not self._hearing.heard:
+            self._send_marker()
+            self._hearing.subscribed()
+
+    def _send_marker(self) -> None:
+        self._transport.publish(Message(self._marker_topic, self._reception.marker.encode()))
 
     # --- health and stopping ---
 
@@ -326,7 +333,7 @@ class Dispatcher:
             "journal", lambda: "damaged, restart to set it aside" if self._journal.corrupt else None
         )
         self.health.require_ready("mqtt", lambda: self._transport.status)
-        self.health.require_ready("subscriptions", lambda: self._subscriptions.problem)
+        self.health.require_ready("subscriptions", lambda: self._subscriptions.problem or self._hearing.problem)
         self.health.require_ready("journal", lambda: self._journal.problem)
         source = self._source
         self.health.require_ready(
@@ -363,5 +370,6 @@ class Dispatcher:
 
     async def _finish(self) -> None:
         self._reception.backlog.stop()
+        self._hearing.stop()
         await self._keeper.finish(self.now())
         self._decisions.stop()

@@ -13,6 +13,7 @@ from bridge.core.topics import Topics
 from bridge.dispatcher.audit import Auditor
 from bridge.dispatcher.backlog import Backlog
 from bridge.dispatcher.decisions import Decisions
+from bridge.dispatcher.hearing import Hearing
 from bridge.dispatcher.intake import Intake
 from bridge.dispatcher.metrics import Metrics
 from bridge.dispatcher.quarantine import Quarantine
@@ -36,6 +37,7 @@ class Reception:
         quarantine: Quarantine,
         auditor: Auditor,
         metrics: Metrics,
+        hearing: Hearing,
     ) -> None:
         self._clock = clock
         self._mint_id = mint_id
@@ -43,6 +45,7 @@ class Reception:
         self._quarantine = quarantine
         self._auditor = auditor
         self._metrics = metrics
+        self._hearing = hearing
         self.backlog = Backlog(clock, self._backlog_ended)
         self._intake = Intake(topics, mint_id, metrics.ignored, self.backlog, self._held)
         self.marker = ""
@@ -53,13 +56,16 @@ class Reception:
     def connected(self, generation: int, *, session_present: bool) -> None:
         self.marker = self._mint_id()
         self.backlog.begin(self.marker)  # now, not when it is sent: what waited in our session comes at once
+        self._hearing.connected()
         self.subscriptions.connected(session_present=session_present)
         self._decisions.step((Connected(generation),))
 
     def disconnected(self, generation: int, reason: str) -> None:
-        pass  # the transport's status says it
+        self._hearing.stop()
 
     def received(self, batch: Sequence[Delivery]) -> None:
+        if not self._hearing.heard:
+            self._hearing.came()
         try:
             self._decisions.step(self._read(batch))
             if not self._decisions.broken:
