@@ -18,7 +18,7 @@ from bridge.core.records import Commit, Record
 from bridge.core.young import Entry, Young, confirmed_record, event_record, key_of
 from bridge.journal import ledger, outbox
 from bridge.journal.log import IDENTITY_BYTES, LogFile
-from bridge.journal.outbox_log import log_path
+from bridge.journal.outbox.log import log_path
 from bridge.journal.salvage import lost_with_ledger, lost_with_outbox
 from tests.damage import damage, everything
 

@@ -24,7 +24,7 @@ from bridge.journal import outbox as store
 from bridge.journal.engine import Journal
 from bridge.journal.log import LOG_BYTES, Log
 from bridge.journal.outbox import Level
-from bridge.journal.outbox_log import log_path, open_log
+from bridge.journal.outbox.log import log_path, open_log
 from bridge.journal.salvage import Lost, lost_with_outbox
 from bridge.mqtt.transport import Transport
 

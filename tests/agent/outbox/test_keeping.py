@@ -17,7 +17,7 @@ from bridge.errors import JournalError
 from bridge.journal import log as log_module
 from bridge.journal.log import LOG_BYTES, frames_of
 from bridge.journal.outbox import MIGRATIONS, fold
-from bridge.journal.outbox_log import log_path
+from bridge.journal.outbox.log import log_path
 from tests.agent.outbox.world import START, World, in_log, one, until
 
 LONG = "x" * 20_000

@@ -19,7 +19,7 @@ from bridge.core.tombstone import parse_tombstone
 from bridge.core.topics import SensorEventTopic, Topics
 from bridge.core.young import Entry, read
 from bridge.journal.log import LOG_BYTES, frames_of
-from bridge.journal.outbox_log import log_path
+from bridge.journal.outbox.log import log_path
 from bridge.mqtt.memory import MemoryBroker
 from bridge.mqtt.transport import Delivery, Subscription
 

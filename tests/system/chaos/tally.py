@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from bridge.core.frames import scan
 from bridge.core.young import Young, read
 from bridge.journal.log import frames_of
-from bridge.journal.outbox_log import log_path
+from bridge.journal.outbox.log import log_path
 from tests.system.programs import Call
 
 _BITS = 40
