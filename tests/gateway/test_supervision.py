@@ -11,6 +11,9 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from bridge.gateway.backends.local import reload
 from bridge.gateway.settings import LocalSettings
 from tests.gateway.workbench import Bench, until
 
@@ -70,6 +73,28 @@ async def test_a_changed_handler_is_taken_up_without_a_failed_request(bench: Ben
         await asyncio.gather(*workers)
     assert {status for status, _ in seen} == {200}
     assert {text for _, text in seen} == {"one", "two"}
+
+
+async def test_another_folder_in_the_place_of_a_handlers_is_taken_up_and_so_are_its_changes(
+    idle_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reload, "LOOK_ANYWAY_MS", 300)
+    bench = idle_bench
+    await bench.start(local=QUICK)
+    await bench.deploy("v", VERSION.format("one"))
+
+    async def served(version: str) -> None:
+        async def says() -> bool:
+            return await bench.invoke("v") == (200, version)
+
+        await until(says, f"version {version} serves")
+
+    await served("one")
+    (bench.folder / "handlers" / "v").rename(bench.folder / "before")
+    bench.handler("v", VERSION.format("two"))
+    await served("two")
+    bench.handler("v", VERSION.format("three"))
+    await served("three")
 
 
 async def test_a_broken_change_keeps_the_old_version_serving_and_says_why(bench: Bench) -> None:

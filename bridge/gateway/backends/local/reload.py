@@ -20,6 +20,9 @@ _MAX_FILES = 10_000
 _STEP_MS = 100
 _POLL_MS = 1000
 _AGAIN_S = 1.0
+LOOK_ANYWAY_MS = 10_000
+"""Somebody looks this often although nothing was told: of what was changed just before the watching began, and of a
+folder in whose place there is another one, the kernel tells nothing."""
 
 Stamp = frozenset[tuple[str, int, int]]
 """Which files a folder holds: path, time of change in ns, size."""
@@ -45,7 +48,7 @@ def stamp(folder: Path) -> Stamp:
 
 
 class FolderWatch:
-    """Yields whenever something happened in one of the folders; which folders those are may change at any time."""
+    """Yields whenever something may have happened in one of the folders; which ones these are may change any time."""
 
     def __init__(self, folders: Callable[[], frozenset[Path]], clock: Clock) -> None:
         self._folders = folders
@@ -71,8 +74,8 @@ class FolderWatch:
                 watch_filter=DefaultFilter(),
                 stop_event=self._again,
                 step=_STEP_MS,
-                rust_timeout=60_000,
-                yield_on_timeout=False,
+                rust_timeout=LOOK_ANYWAY_MS,
+                yield_on_timeout=True,
                 force_polling=polling,
                 poll_delay_ms=_POLL_MS,
             )
