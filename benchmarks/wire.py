@@ -10,8 +10,10 @@ from __future__ import annotations
 import ctypes
 import socket
 import struct
+import time
 from typing import Final, Self
 
+from benchmarks.processes import BenchmarkError
 from bridge.core.topics import matches
 from bridge.mqtt.packet import PUBLISH, read_length
 
@@ -24,6 +26,7 @@ _STAMP: Final = struct.Struct("@qq")  # struct timespec
 _SEQUENCES: Final = 0xFFFF_FFFF
 _KEPT_BYTES: Final = 16 * 1024 * 1024
 _LARGEST_BYTES: Final = 65_536
+_STAMPS_WITHIN_S: Final = 5.0
 _STEP: Final = struct.Struct("@HBBI")  # struct sock_filter
 
 
@@ -50,6 +53,7 @@ class Wire:
             program = struct.pack("@HP", len(steps) // _STEP.size, ctypes.addressof(steps))  # struct sock_fprog
             tap.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
             tap.bind((_LOOPBACK, _IPV4))
+            _await_stamps()
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -67,9 +71,8 @@ class Wire:
             except BlockingIOError:
                 return found
             if address[2] == _TO_US:
-                seconds, nanoseconds = _STAMP.unpack(ancillary[0][2])
                 data = self._fresh(packet)
-                found += [seconds * 1_000_000_000 + nanoseconds] * self._publications(data)
+                found += [_told_ns(ancillary)] * self._publications(data)
 
     def _fresh(self, packet: bytes) -> bytes:
         """What a TCP segment in an IPv4 packet carries; nothing when it is one that was sent again.
@@ -106,6 +109,31 @@ def forbidden() -> str | None:
     except PermissionError:
         return "when an event reaches the broker can be seen by root alone (CAP_NET_RAW)"
     return None
+
+
+def _await_stamps() -> None:
+    """Wait until the kernel stamps what arrives. Raises BenchmarkError when it does not begin.
+
+    It begins a moment after somebody has asked; for what came before that it tells when it was read.
+    """
+    deadline = time.monotonic() + _STAMPS_WITHIN_S
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.settimeout(_STAMPS_WITHIN_S)
+        probe.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        probe.bind(("127.0.0.1", 0))
+        while time.monotonic() < deadline:
+            probe.sendto(b"when", probe.getsockname())
+            sent_ns = time.time_ns()
+            time.sleep(0.001)
+            _, ancillary, _, _ = probe.recvmsg(16, socket.CMSG_SPACE(_STAMP.size))
+            if _told_ns(ancillary) <= sent_ns:
+                return
+    raise BenchmarkError(f"the kernel stamps no packet within {_STAMPS_WITHIN_S:g} s")
+
+
+def _told_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
+    seconds, nanoseconds = _STAMP.unpack(ancillary[0][2])
+    return int(seconds) * 1_000_000_000 + int(nanoseconds)
 
 
 def _packet_socket() -> socket.socket:
