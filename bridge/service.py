@@ -130,13 +130,19 @@ async def first_failed(*failed: Callable[[], Coroutine[Any, Any, None]]) -> None
     """Wait until the first of several waits for a failure ends, and raise what it raises; the others are cancelled."""
     waiting = [asyncio.create_task(wait()) for wait in failed]
     try:
-        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        await first_ended(*waiting)
     finally:
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def first_ended(*ends: asyncio.Future[None]) -> None:
+    """Wait until the first of several tasks or futures ends, and raise what it raises; of two, that of the former."""
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    for end in ends:
+        if end.done():
+            end.result()
 
 
 def _settle_collector() -> None:

@@ -26,7 +26,7 @@ from bridge.core.topics import Topics
 from bridge.errors import BridgeError
 from bridge.mqtt.transport import Connector
 from bridge.runtime.http import Server
-from bridge.service import Disk, Health, make_folder, status_server
+from bridge.service import Disk, Health, first_ended, make_folder, status_server
 from bridge.ulid import mint
 
 _log = logging.getLogger(__name__)
@@ -176,9 +176,7 @@ class Agent:
 
     async def failed(self) -> None:
         """Wait until a long-lived task ends, which none ever should, and raise why."""
-        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        await first_ended(*self._tasks)
 
     def _new_outbox(self) -> Outbox:
         settings = self.settings

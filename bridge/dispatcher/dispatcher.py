@@ -52,7 +52,7 @@ from bridge.journal.drops import load_drops
 from bridge.journal.engine import Journal
 from bridge.journal.ledger import MIGRATIONS, load
 from bridge.mqtt.transport import Connector, Message
-from bridge.service import Disk, Health, make_folder
+from bridge.service import Disk, Health, first_ended, make_folder
 from bridge.ulid import mint
 
 _log = logging.getLogger(__name__)
@@ -240,10 +240,7 @@ class Dispatcher:
         """Wait until a task, or a decision, ends by an error, and raise it."""
         broken, tasks = self._decisions.end, asyncio.ensure_future(self._tasks.failed())
         try:
-            await asyncio.wait((tasks, broken), return_when=asyncio.FIRST_COMPLETED)
-            for ended in (broken, tasks):
-                if ended.done():
-                    ended.result()
+            await first_ended(broken, tasks)
         finally:
             tasks.cancel()
 

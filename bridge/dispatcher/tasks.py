@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Self
 
+from bridge.service import first_ended
+
 
 class Tasks:
     """Named tasks; leaving cancels them."""
@@ -31,6 +33,4 @@ class Tasks:
 
     async def failed(self) -> None:
         """Wait for the first task that ends, and raise what ended it."""
-        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        await first_ended(*self._tasks)

@@ -22,6 +22,7 @@ from bridge.manager.history.points import MIGRATION, Bounds, Kept, Point, keep, 
 from bridge.manager.settings import ManagerSettings
 from bridge.mqtt.subscribing import Subscribing
 from bridge.mqtt.transport import Connector, Delivery, Subscription
+from bridge.service import first_ended
 
 _log = logging.getLogger(__name__)
 
@@ -109,9 +110,7 @@ class Recorder:
 
     async def failed(self) -> None:
         """Wait until the listening or the recording ends by an error, and raise it."""
-        done, _ = await asyncio.wait((self._running, self._listening), return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        await first_ended(self._running, self._listening)
 
     @property
     def problem(self) -> str | None:
