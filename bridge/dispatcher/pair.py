@@ -24,12 +24,12 @@ from bridge.core.topics import DispatcherTopic, Topics, client_id
 from bridge.dispatcher.dispatcher import Dispatcher
 from bridge.dispatcher.intake import read_object
 from bridge.dispatcher.settings import DispatcherSettings
-from bridge.dispatcher.whereabouts import where
+from bridge.dispatcher.status import message, where
 from bridge.errors import TransportError
 from bridge.mqtt.subscribing import Subscribing
 from bridge.mqtt.transport import Connector, Delivery, Message, Subscription
 from bridge.runtime.http import Server
-from bridge.service import Health, status_server
+from bridge.service import Health, first_ended, status_server
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class PairedDispatcher:
         self._transport = connect(
             client_id(settings.site, "dispatcher", f"{settings.id}-watch"),
             self,
-            will=Message(self._topic, self._status(OFFLINE), retain=True),
+            will=self._status(OFFLINE),
         )
         self._subscribing = Subscribing(self._transport, clock, self._introduce, self._unheard)
         self._stack = AsyncExitStack()
@@ -84,7 +84,7 @@ class PairedDispatcher:
         async with AsyncExitStack() as stack:
             await self._serve_status()
             stack.push_async_callback(self._stop_work)
-            self._transport.set_farewell(Message(self._topic, self._status(OFFLINE), retain=True))
+            self._transport.set_farewell(self._status(OFFLINE))
             await stack.enter_async_context(self._transport)
             self._failure = asyncio.get_running_loop().create_future()
             self._listening = asyncio.create_task(self._subscribing.run(), name="dispatcher pair listens")
@@ -102,11 +102,7 @@ class PairedDispatcher:
 
     async def failed(self) -> None:
         """Wait until a task, or the dispatcher at work, ends by an error, and raise it."""
-        tasks = (self._failure, self._following, self._listening)
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for ended in tasks:
-            if ended.done():
-                ended.result()
+        await first_ended(self._failure, self._following, self._listening)
 
     # --- the watch connection's listener ---
 
@@ -121,12 +117,12 @@ class PairedDispatcher:
 
     def received(self, batch: Sequence[Delivery]) -> None:
         for delivery in batch:
-            topic = self._topics.parse(delivery.message.topic)
-            message = delivery.message
+            told = delivery.message
+            topic = self._topics.parse(told.topic)
             if isinstance(topic, DispatcherTopic) and topic.leaf == "status":
-                if topic.dispatcher == self.settings.id and message.payload == self._said and not message.retain:
+                if topic.dispatcher == self.settings.id and told.payload == self._said and not told.retain:
                     self._came_back(came=True)
-                self._pair.heard(topic.dispatcher, _peer(message.payload), self._clock.monotonic())
+                self._pair.heard(topic.dispatcher, _peer(told.payload), self._clock.monotonic())
         self._transport.acknowledge(batch)
         self._changed.set()
 
@@ -183,8 +179,9 @@ class PairedDispatcher:
     def _say(self) -> None:
         """Tell the others what we are."""
         self._told = self._telling()
-        self._said = self._status(self._pair.role.value)
-        self._transport.publish(Message(self._topic, self._said, retain=True))
+        status = self._status(self._pair.role.value)
+        self._said = status.payload
+        self._transport.publish(status)
 
     def _telling(self) -> tuple[int, Role, bytes]:
         """What the status tells, to see when it has to be told anew."""
@@ -242,11 +239,11 @@ class PairedDispatcher:
         self._pair.wake(self._clock.monotonic())
         self._changed.set()
 
-    def _status(self, state: str) -> bytes:
+    def _status(self, state: str) -> Message:
         mappings = {} if self.dispatcher is None else {"mappings": self.dispatcher.mappings_status()}
         # Who is offline has nothing that could be asked, and the will is written before there is a connection.
         served = {} if state == OFFLINE else where(self.settings.http, self._port, self._transport.local_address)
-        return orjson.dumps({"version": 1, "state": state, "term": self._pair.term, **mappings, **served})
+        return message(self._topic, state, self._pair.term, **mappings, **served)
 
     @property
     def _port(self) -> int | None:

@@ -1,13 +1,16 @@
-"""The dispatcher's retained status: that it is at work, where, and with which mappings."""
+"""A dispatcher's retained status: whether it is at work, where, and with which mappings."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 
+from bridge.config.hosts import shown_host
+from bridge.core.pair import OFFLINE, Role
 from bridge.core.topics import Topics
 from bridge.dispatcher.mapping_source import MappingSource
-from bridge.dispatcher.settings import DispatcherSettings
-from bridge.dispatcher.whereabouts import where
+from bridge.dispatcher.settings import DispatcherSettings, HttpSettings
 from bridge.mqtt.transport import Message
 
 
@@ -21,12 +24,12 @@ class Status:
 
     def offline(self) -> Message:
         """That it is gone."""
-        return self._message({"version": 1, "state": "offline", "term": 0})
+        return message(self._topic, OFFLINE)
 
     def at_work(self, port: int | None, address: str | None) -> Message:
         """That it is at work; `port` is that of the HTTP API, `address` our own towards the broker."""
-        said = {"version": 1, "state": "active", "term": 0, "mappings": self.mappings()}
-        return self._message({**said, **where(self._http, port, address)})
+        served = where(self._http, port, address)
+        return message(self._topic, Role.ACTIVE.value, mappings=self.mappings(), **served)
 
     def mappings(self) -> dict[str, str | None]:
         """What there is to say of the mappings in force."""
@@ -37,5 +40,16 @@ class Status:
             "problem": str(problem) if problem else None,
         }
 
-    def _message(self, said: dict[str, object]) -> Message:
-        return Message(self._topic, orjson.dumps(said), retain=True)
+
+def message(topic: str, state: str, term: int = 0, **more: object) -> Message:
+    """A status; `term` is that of a pair's claim to be at work."""
+    return Message(topic, orjson.dumps({"version": 1, "state": state, "term": term, **more}), retain=True)
+
+
+def where(http: HttpSettings, port: int | None, address: str | None) -> dict[str, Any]:
+    """What a status says for Prometheus to find it.
+
+    `address` is our own towards the broker, `http` None where nothing is served.
+    """
+    served = None if port is None else {"host": shown_host(http.host, http.advertise, address), "port": port}
+    return {"address": address, "http": served}
