@@ -38,7 +38,7 @@ def run(size: Size, folder: Path) -> list[Table]:
         for number, (name, (confirm, in_flight)) in enumerate(_VARIANTS.items()):
             place = folder / f"way-{number}"
             place.mkdir()
-            pins, subscriber = stack.enter_context(_agent(place, confirm, in_flight))
+            pins, subscriber = stack.enter_context(agent(place, confirm, in_flight))
             _burst(pins, subscriber, 50)  # to warm up
             ways[name] = partial(_burst, pins, subscriber, count)
         found = interleave(ways, size.rounds)
@@ -63,8 +63,8 @@ def run(size: Size, folder: Path) -> list[Table]:
 
 
 @contextmanager
-def _agent(folder: Path, confirm: str, in_flight: int) -> Iterator[tuple[Role, Role]]:
-    """An agent on mock pins at a broker of its own, and who hears its events."""
+def agent(folder: Path, confirm: str = "dispatcher", in_flight: int = 1_000) -> Iterator[tuple[Role, Role]]:
+    """An agent on mock pins at a broker of its own, and who hears its events, of which the first have come."""
     with ExitStack() as stack:
         broker = stack.enter_context(parts.broker(folder))
         subscriber = stack.enter_context(Role("subscriber", folder, str(broker.port), parts.EVENTS))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import parts
-from benchmarks.agent_burst import SENSORS as PINS
+from benchmarks.agent_burst import agent
 from benchmarks.dispatcher_burst import MAPPING, SENSORS
 from benchmarks.figures import Size, Table
 from benchmarks.processes import BenchmarkError, Role
@@ -51,11 +51,7 @@ def run(size: Size, folder: Path) -> list[Table]:
 def _agent(folder: Path, alone: int, together: int) -> Counted:
     folder.mkdir()
     with ExitStack() as stack:
-        broker = stack.enter_context(parts.broker(folder))
-        subscriber = stack.enter_context(Role("subscriber", folder, str(broker.port), parts.EVENTS))
-        stack.enter_context(Role("confirmer", folder, str(broker.port), parts.EVENTS))
-        pins = stack.enter_context(parts.pins(folder, broker.port, "dispatcher", PINS))
-        subscriber.ask("wait", count=PINS, within_s=_WAIT_S)  # the levels that were found at the start
+        pins, subscriber = stack.enter_context(agent(folder))
 
         def send(count: int, interval_s: float) -> None:
             subscriber.ask("reset")

@@ -61,10 +61,8 @@ def dispatcher(folder: Path, broker_port: int, gateway_url: str, mapping: Mappin
 @contextmanager
 def counted_dispatcher(folder: Path, broker_port: int, gateway_url: str, mapping: Mapping[str, Any]) -> Iterator[Role]:
     """The same, which counts its calls when it is asked to."""
-    port = free_port()
     settings = _dispatcher_settings(folder, broker_port, gateway_url, mapping)
-    with Role("counted_dispatcher", folder, _settings(folder, "dispatcher", port, settings)) as role:
-        until(role, lambda: get(port, "/readyz")[0] == 200)
+    with _role("counted_dispatcher", "dispatcher", folder, settings) as role:
         yield role
 
 
@@ -134,10 +132,7 @@ def agent(folder: Path, broker_port: int) -> Iterator[Part]:
 @contextmanager
 def pins(folder: Path, broker_port: int, confirm: str, sensors: int = 1, *, in_flight: int = 1_000) -> Iterator[Role]:
     """An agent on mock pins that toggles its sensors, in turn, when it is asked to."""
-    port = free_port()
-    settings = _settings(folder, "agent", port, _agent_settings(broker_port, confirm, sensors, in_flight))
-    with Role("pins", folder, settings) as role:
-        until(role, lambda: get(port, "/readyz")[0] == 200)
+    with _role("pins", "agent", folder, _agent_settings(broker_port, confirm, sensors, in_flight)) as role:
         yield role
 
 
@@ -198,6 +193,15 @@ def _program(name: str, folder: Path, settings: Mapping[str, Any], port: int = 0
     with Child(command, folder / f"{name}.log") as child:
         until(child, lambda: get(port, "/readyz")[0] == 200)
         yield Part(child, port, time.monotonic() - child.started_at)
+
+
+@contextmanager
+def _role(role: str, name: str, folder: Path, settings: Mapping[str, Any]) -> Iterator[Role]:
+    """A role that runs the program of this name, and takes commands besides."""
+    port = free_port()
+    with Role(role, folder, _settings(folder, name, port, settings)) as started:
+        until(started, lambda: get(port, "/readyz")[0] == 200)
+        yield started
 
 
 def _settings(folder: Path, name: str, port: int, settings: Mapping[str, Any]) -> str:

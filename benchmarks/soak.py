@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import parts
+from benchmarks.agent_burst import agent
 from benchmarks.dispatcher_burst import MAPPING, SENSORS
 from benchmarks.figures import Size, Table, median, per_second
 from benchmarks.machine import resident_mb
@@ -23,7 +24,6 @@ EVENTS_PER_ROUND = 333_334
 BURST = 10_000
 EDGES = 5_000
 """A burst of edges, on ten pins; the subscriber forgets one before the next."""
-PINS = 10
 LONGEST_S = 540.0
 _WAIT_S = 60.0
 _COLUMNS: Final = ("", "first tenth", "last tenth", "change")
@@ -71,11 +71,7 @@ def run_agent(size: Size, folder: Path) -> list[Table]:
     """Burst after burst of edges through an agent, whose events a dispatcher's half confirms."""
     wanted, burst = _so_many(size, EDGES)
     with ExitStack() as stack:
-        broker = stack.enter_context(parts.broker(folder))
-        subscriber = stack.enter_context(Role("subscriber", folder, str(broker.port), parts.EVENTS))
-        stack.enter_context(Role("confirmer", folder, str(broker.port), parts.EVENTS))
-        pins = stack.enter_context(parts.pins(folder, broker.port, "dispatcher", PINS))
-        subscriber.ask("wait", count=PINS, within_s=_WAIT_S)  # the levels that were found at the start
+        pins, subscriber = stack.enter_context(agent(folder))
 
         def once(total: int) -> Sample:
             subscriber.ask("reset")
