@@ -51,7 +51,9 @@ def line(event: Event) -> str:
     """An event for people: `17:30:00.123  pi-1/front-door  motion.detected  true`."""
     import json
 
-    at = event.time.astimezone().strftime("%H:%M:%S.%f")[:-3]
+    from bridge.cli.story import time_of_day
+
+    at = time_of_day(event.time)
     value = json.dumps(event.data.get("value"))
     unit = event.data.get("unit")
     text = f"{at}  {event.node}/{event.sensor}  {event.name}  {value}{f' {unit}' if unit else ''}"

@@ -19,6 +19,11 @@ class Line:
     text: str
 
 
+def time_of_day(at: datetime) -> str:
+    """`17:30:00.123`, as the clock on the wall has it."""
+    return at.astimezone().strftime("%H:%M:%S.%f")[:-3]
+
+
 def tell(line: Mapping[str, Any]) -> Line | None:
     """One line of the feed for people; None for what would only be noise. Kinds that are not known are noise."""
     match line.get("type"):
@@ -58,7 +63,7 @@ def _at(line: Mapping[str, Any]) -> str:
     at = line.get("at")
     if not isinstance(at, str):
         return " " * 12
-    return datetime.fromisoformat(at).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    return time_of_day(datetime.fromisoformat(at))
 
 
 def _source(line: Mapping[str, Any]) -> str:

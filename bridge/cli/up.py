@@ -170,7 +170,7 @@ class _Shown:
         """Say it when another mapping set comes into force; what is wrong with one, the log says."""
         from datetime import datetime
 
-        from bridge.cli.story import Line
+        from bridge.cli.story import Line, time_of_day
         from bridge.cli.table import signed
         from bridge.manager.mappings.history import compared
 
@@ -181,7 +181,7 @@ class _Shown:
             nonlocal before
             changes = signed(compared(before, loaded.mappings).document(), _NAMED) or "only its text has changed"
             before = loaded.mappings
-            at = datetime.now().astimezone().strftime("%H:%M:%S.%f")[:-3]
+            at = time_of_day(datetime.now().astimezone())
             self._show(Line("good", f"{at}  {Path(loaded.name).name} is in force as it stands now: {changes}"))
 
         store.changed.append(tell)
