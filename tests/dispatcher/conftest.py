@@ -24,6 +24,15 @@ from bridge.mqtt.memory import MemoryBroker
 from bridge.mqtt.transport import Delivery, Message, Subscription, Transport
 
 TOPICS = Topics()
+ONE = """
+version: 1
+mappings:
+  greet:
+    select: {sensor: front-door, event: motion.detected}
+    invoke: hello
+    retry: {attempts: 3, first: 10ms, max: 20ms}
+"""
+"""One mapping, with three quick attempts."""
 OK = Outcome(verdict=Verdict.SUCCEEDED, status=200, reason="", duration_s=0.001)
 
 

@@ -11,17 +11,9 @@ from bridge.core.event import Event
 from bridge.core.invocation import Invocation
 from bridge.core.steps import Effect, Ended, Input, Instant
 from bridge.dispatcher import attempts as attempts_module
+from bridge.dispatcher.dispatcher import Dispatcher
 from bridge.dispatcher.invoker import Done
-from tests.dispatcher.conftest import FRONT_DOOR, OK, RecordingInvoker, Site, motion, until
-
-ONE = """
-version: 1
-mappings:
-  greet:
-    select: {sensor: front-door, event: motion.detected}
-    invoke: hello
-    retry: {attempts: 3, first: 10ms, max: 20ms}
-"""
+from tests.dispatcher.conftest import FRONT_DOOR, OK, ONE, RecordingInvoker, Site, motion, until
 
 
 class Held(RecordingInvoker):
@@ -34,6 +26,17 @@ class Held(RecordingInvoker):
     def invoke(self, invocation: Invocation, event: Event, attempt: int, done: Done) -> None:
         self.calls.append((invocation.id, invocation.function, attempt))
         self.told.append(done)
+
+
+async def one_under_way(site: Site) -> tuple[Dispatcher, asyncio.Event]:
+    """An attempt that ends when the event is set, and another event behind it in its lane."""
+    site.write_mappings(ONE)
+    hold = site.invoker.hold = asyncio.Event()
+    dispatcher = await site.start()
+    for sequence in (1, 2):
+        site.client.publish(FRONT_DOOR.text, motion(sequence))
+    await until(lambda: dispatcher.ledger.open_events == 2, "one under way, the other behind it in the lane")
+    return dispatcher, hold
 
 
 async def test_stopping_lets_an_attempt_under_way_end_and_records_it(site: Site) -> None:
@@ -66,15 +69,10 @@ async def test_stopping_gives_up_an_attempt_that_does_not_end_and_the_next_life_
 
 
 async def test_stopping_begins_no_attempt_when_one_under_way_ends(site: Site) -> None:
-    site.write_mappings(ONE)
-    site.invoker.hold = asyncio.Event()
-    dispatcher = await site.start()
-    for sequence in (1, 2):
-        site.client.publish(FRONT_DOOR.text, motion(sequence))
-    await until(lambda: dispatcher.ledger.open_events == 2, "one under way, the other behind it in the lane")
+    dispatcher, hold = await one_under_way(site)
     stopping = asyncio.create_task(site.stop())
     await until(lambda: not dispatcher.invoking, "stopping")
-    site.invoker.hold.set()
+    hold.set()
     await stopping
     assert site.invoker.ids == ["event-1:greet"]
     dispatcher = await site.start()
@@ -83,14 +81,9 @@ async def test_stopping_begins_no_attempt_when_one_under_way_ends(site: Site) ->
 
 
 async def test_rule_17_a_fenced_dispatcher_hears_of_no_attempt_and_begins_none(site: Site) -> None:
-    site.write_mappings(ONE)
-    site.invoker.hold = asyncio.Event()
-    dispatcher = await site.start()
-    for sequence in (1, 2):
-        site.client.publish(FRONT_DOOR.text, motion(sequence))
-    await until(lambda: dispatcher.ledger.open_events == 2, "one under way, the other behind it in the lane")
+    dispatcher, hold = await one_under_way(site)
     dispatcher.fence()
-    site.invoker.hold.set()
+    hold.set()
     began = asyncio.get_running_loop().time()
     await site.stop()
     assert asyncio.get_running_loop().time() - began < attempts_module.DRAIN_S

@@ -15,16 +15,7 @@ from bridge.core.retry import Verdict
 from bridge.core.tombstone import Tombstone, encode_tombstone
 from bridge.dispatcher.mappings import MappingFile
 from bridge.errors import ConfigError
-from tests.dispatcher.conftest import FRONT_DOOR, TOPICS, LaterClock, Site, failing, motion, until
-
-ONE = """
-version: 1
-mappings:
-  greet:
-    select: {sensor: front-door, event: motion.detected}
-    invoke: hello
-    retry: {attempts: 3, first: 10ms, max: 20ms}
-"""
+from tests.dispatcher.conftest import FRONT_DOOR, ONE, TOPICS, LaterClock, Site, failing, motion, until
 
 
 async def test_an_event_invokes_the_function_its_mapping_names_and_is_confirmed(site: Site) -> None:

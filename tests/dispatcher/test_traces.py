@@ -13,16 +13,8 @@ import orjson
 from bridge.core.retry import Verdict
 from bridge.dispatcher.settings import TraceSettings
 from bridge.dispatcher.traces import PENDING
-from tests.dispatcher.conftest import FRONT_DOOR, OK, LaterClock, Site, failing, motion, until
+from tests.dispatcher.conftest import FRONT_DOOR, OK, ONE, LaterClock, Site, failing, motion, until
 
-ONE = """
-version: 1
-mappings:
-  greet:
-    select: {sensor: front-door, event: motion.detected}
-    invoke: hello
-    retry: {attempts: 3, first: 10ms, max: 20ms}
-"""
 CHOOSY = ONE + '    when: "data.value == false"\n'
 
 

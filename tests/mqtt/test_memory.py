@@ -27,16 +27,6 @@ async def client(
         yield transport, recorder
 
 
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def broker(clock: VirtualClock) -> MemoryBroker:
-    return MemoryBroker(clock)
-
-
 async def test_a_cut_connection_loses_what_is_on_its_way_and_sends_the_will(
     broker: MemoryBroker, clock: VirtualClock
 ) -> None:

@@ -52,16 +52,6 @@ class Program:
         """Nothing is sent here."""
 
 
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def broker(clock: VirtualClock) -> MemoryBroker:
-    return MemoryBroker(clock)
-
-
 @contextlib.asynccontextmanager
 async def running(
     broker: MemoryBroker, clock: VirtualClock, refusal: str | None = None

@@ -1,9 +1,7 @@
 """Accepting: on the disk or refused, alone or together, whatever the disk does."""
-# ruff: noqa: ASYNC221 - a test owns its loop and may block it
 
 import asyncio
 import math
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ from bridge.core.young import sequence_of
 from bridge.errors import EventError, JournalError
 from bridge.journal import log
 from tests.agent.outbox.world import World, in_log, one, until
+from tests.small_disk import mounted
 
 
 async def test_an_event_that_cannot_be_encoded_fails_alone_and_takes_no_sequence(path: Path) -> None:
@@ -104,10 +103,7 @@ async def test_events_wait_while_the_disk_is_full_and_none_is_lost_when_it_recov
     monkeypatch.setattr(log, "SLOW_S", math.inf)  # however busy this machine is
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-        pytest.skip("mounting a small disk needs root: run the tests with sudo to include this one")
-    try:
+    with mounted(disk, "8m"):
         async with World(disk / "outbox.db") as world:
             await world.connect()
             await world.outbox.accept([one("door", 0.0)])
@@ -126,5 +122,3 @@ async def test_events_wait_while_the_disk_is_full_and_none_is_lost_when_it_recov
             await asyncio.gather(*futures)
             await world.finish()
             assert world.dispatcher.values == [float(n) for n in range(4500)]
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
